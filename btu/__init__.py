@@ -1,0 +1,3 @@
+"""Study and remove textual backdoors in text classifiers."""
+
+__version__ = "0.1.0"

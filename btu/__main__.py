@@ -1,0 +1,6 @@
+"""`python -m btu` is the console script `btu`."""
+
+from btu.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""No planted trigger: the data as they are, whoever may have tampered with them before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from btu.attacks.base import Attack
+from btu.types import Dataset
+
+
+@dataclass(frozen=True)
+class NoAttack(Attack):
+    """Train on the data as given; there is no ASR, and suspects are reported as found."""
+
+    def target(self, dataset: Dataset) -> int | None:
+        """No target label."""
+        return None

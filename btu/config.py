@@ -1,0 +1,142 @@
+"""The root schema, and `build()`: from a config group to a checked component.
+
+Groups are plain yaml; the class named by `_target_` is a dataclass without defaults, and the yaml
+must fill exactly its fields with values of their types.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from btu.errors import ConfigError, did_you_mean
+from btu.types import ARMS
+
+GROUPS = ("dataset", "attack", "model", "defense", "tracking")
+
+
+@dataclass
+class Config:
+    """Run-level settings; each group is checked by its own class when it is built."""
+
+    dataset: Any = None
+    attack: Any = None
+    model: Any = None
+    defense: Any = None
+    tracking: Any = None
+    seed: int = 1
+    thresholds: list[float] = field(default_factory=list)
+    arms: list[str] = field(default_factory=list)
+    device: str = "auto"
+    outputs: str = "outputs"
+    force: bool = False
+    save_model: bool = False
+
+
+def build(node: DictConfig, group: str) -> Any:
+    """The component that a config group describes.
+
+    Raises:
+        ConfigError: a key that the class does not have, a missing one, a value of another type,
+            or a `_target_` outside `btu`.
+    """
+    values = OmegaConf.to_container(node, resolve=True)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{group}: expected a mapping of settings, got {values!r}.")
+    cls = _target_class(values.pop("_target_", None), group)
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(cls), values)
+        return OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error, group, cls.__name__)) from error
+
+
+def _target_class(target: object, group: str) -> type[Any]:
+    if not isinstance(target, str) or not target.startswith("btu."):
+        raise ConfigError(
+            f"{group}._target_ must name a class of btu, such as btu.attacks.badnets.BadNets, "
+            f"got {target!r}."
+        )
+    module_name, _, class_name = target.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{group}._target_: there is no class {target} ({error}).") from error
+    if not (isinstance(cls, type) and is_dataclass(cls)):
+        raise ConfigError(f"{group}._target_: {target} is not a component, but a {type(cls)}.")
+    return cls
+
+
+def explain(error: OmegaConfBaseException, group: str = "", class_name: str = "") -> str:
+    """An OmegaConf error as one sentence that names the key from the root of the config."""
+    reason = (error.msg or str(error)).split("\n")[0]
+    key = _root_key(error.full_key or str(error.key or ""), group)
+    if isinstance(error, MissingMandatoryValue):
+        return f"{key} has no value. Write {key}=..."
+    if re.search(r"is not in struct|not in '", reason):
+        parent = error.parent_node
+        known = [str(k) for k in parent if k != "_target_"] if isinstance(parent, DictConfig) else []
+        if class_name and not known:
+            known = [f.name for f in fields(error.object_type)] if error.object_type else []
+        owner = class_name or key.rpartition(".")[0] or "the run"
+        return f"{key}: {owner} has no such field; {did_you_mean(str(error.key), known)}"
+    hint = f" Write {key}=[...], with brackets." if "is not a ListConfig" in reason else ""
+    return f"{key}: {reason.rstrip('.')}.{hint}"
+
+
+def _root_key(key: str, group: str) -> str:
+    return f"{group}.{key}" if group and not key.startswith(f"{group}.") else key
+
+
+def check_run(cfg: Config, arms_of_defense: tuple[str, ...]) -> tuple[str, ...]:
+    """Check the run-level settings; return the arms to evaluate, in their canonical order.
+
+    Raises:
+        ConfigError: no threshold, one outside [0, 1], or an unknown arm.
+    """
+    if not cfg.thresholds:
+        raise ConfigError("thresholds is empty. Write for example thresholds=[0.0005].")
+    for threshold in cfg.thresholds:
+        if not 0 <= threshold <= 1:
+            raise ConfigError(
+                "thresholds are fractions of the vocabulary between 0 and 1, "
+                f"got {threshold:g}. For one in two thousand write thresholds=[0.0005]."
+            )
+    for arm in cfg.arms:
+        if arm not in ARMS:
+            raise ConfigError(f"arms: there is no arm {arm}; {did_you_mean(arm, ARMS)}")
+    if not cfg.arms:
+        raise ConfigError(f"arms is empty. Name some of {', '.join(ARMS)}.")
+    wanted = tuple(arm for arm in ARMS if arm in cfg.arms and arm in arms_of_defense)
+    if not wanted:
+        raise ConfigError(
+            f"arms: this defense can evaluate {', '.join(arms_of_defense)}, "
+            f"got {', '.join(cfg.arms)}."
+        )
+    return wanted
+
+
+def resolve_device(name: str) -> str:
+    """The device to compute on: the one named, or for `auto` a GPU where there is one.
+
+    Raises:
+        ConfigError: the device does not exist here.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"device={name} cannot be used on this machine. Write device=auto or device=cpu."
+        ) from error
+    return name

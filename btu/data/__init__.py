@@ -1,0 +1,1 @@
+"""Data: where texts come from, and how they are poisoned."""

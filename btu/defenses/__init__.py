@@ -1,0 +1,1 @@
+"""Defenses. One file each, one yaml each in conf/defense/."""

@@ -1,0 +1,72 @@
+"""Settings of the defenses, checked without loading torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from btu.errors import ConfigError, did_you_mean
+from btu.models.base import Training
+
+KINDS = ("pooled", "full")
+POOLINGS = ("real_tokens", "all_positions")
+TRAINABLE = ("word_embeddings", "embedding_module")
+CUTOFFS = ("mean", "row_mean", "frobenius")
+
+
+def check_choice(setting: str, value: str, known: tuple[str, ...]) -> None:
+    """Raise unless a setting has one of its known values."""
+    if value not in known:
+        raise ConfigError(f"{setting}: there is no {value}; {did_you_mean(value, known)}")
+
+
+@dataclass(frozen=True)
+class Round:
+    """One epoch of training whose only purpose is the drift of the word embeddings."""
+
+    kind: str  # pooled: embedding module and linear head; full: the whole classifier
+    batch_size: int
+    max_length: int  # tokens
+    hide_suspects: bool  # take tokens flagged by earlier rounds out of the texts
+    pooling: str  # pooled only: mean over real tokens, or over padding too
+    trainable: str  # pooled only: word embeddings alone, or the whole embedding module
+
+    def __post_init__(self) -> None:
+        check_choice("defense.rounds: kind", self.kind, KINDS)
+        check_choice("defense.rounds: pooling", self.pooling, POOLINGS)
+        check_choice("defense.rounds: trainable", self.trainable, TRAINABLE)
+        if self.batch_size < 1 or self.max_length < 3:
+            raise ConfigError(
+                "defense.rounds: batch_size is at least 1 and max_length at least 3 tokens, "
+                f"got {self.batch_size} and {self.max_length}."
+            )
+
+
+@dataclass(frozen=True)
+class TuningSettings:
+    """Clean tuning: all parameters, a fresh AdamW."""
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    max_samples: int | None  # rows of the tuning split, drawn by the seed; null takes all
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < 1:
+            raise ConfigError(
+                "defense.clean_tuning: epochs and batch_size are at least 1 and learning_rate is "
+                f"between 0 and 1, got {self.epochs}, {self.batch_size}, {self.learning_rate:g}."
+            )
+        if self.max_samples is not None and self.max_samples < 1:
+            raise ConfigError(
+                f"defense.clean_tuning.max_samples is at least 1 or null, got {self.max_samples}. "
+                "For no tuning leave the arms tuned and defended out."
+            )
+
+    def as_training(self, victim: Training) -> Training:
+        """These settings, with the victim's arithmetic and weight decay."""
+        return replace(
+            victim,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+        )

@@ -1,0 +1,54 @@
+"""Unlearn suspect tokens, dimension by dimension."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from btu.types import EditReport, IntArray
+
+
+
+def cutoffs(change: Tensor, token_ids: Tensor, rule: str) -> Tensor:
+    """The smallest change that counts as planted, per suspect. (K,)
+
+    Args:
+        change: |E0 - E|, (V, D).
+        token_ids: suspects, (K,).
+        rule: `mean`, the mean of the whole table; `row_mean`, of each suspect's own row;
+            `frobenius`, ||E0 - E||_F / V as in the released code, which is so small that whole
+            rows are replaced.
+
+    Source: Jiang et al. 2025, dimensional unlearning.
+    """
+    if rule == "row_mean":
+        return change[token_ids].mean(1)
+    value = change.mean() if rule == "mean" else change.norm() / change.shape[0]
+    return value.expand(len(token_ids))
+
+
+def unlearn(
+    pretrained: Tensor, table: Tensor, token_ids: IntArray, pad_token_id: int, rule: str
+) -> EditReport:
+    """Give the suspects' changed dimensions the pretrained padding row's values, in place.
+
+    Args:
+        pretrained: word embeddings before training, (V, D).
+        table: word embeddings of the victim, (V, D); edited.
+        token_ids: suspects, (K,).
+        pad_token_id: row of `pretrained` whose values are taken.
+        rule: how the cutoff is computed, see `cutoffs`.
+
+    Returns:
+        Per suspect, how many of the D dimensions were replaced and at which cutoff.
+    """
+    rows = torch.as_tensor(token_ids, dtype=torch.int64, device=table.device)
+    change = (pretrained - table).abs()  # (V, D)
+    cutoff = cutoffs(change, rows, rule)  # (K,)
+    replace = change[rows] >= cutoff.unsqueeze(1)  # (K, D)
+    table[rows] = torch.where(replace, pretrained[pad_token_id], table[rows])
+    return EditReport(
+        token_ids=token_ids,
+        replaced=replace.sum(1).cpu().numpy(),
+        cutoff=cutoff.float().cpu().numpy(),
+    )

@@ -1,0 +1,29 @@
+"""Errors a user can mend: one sentence with what was expected, what came and what to type."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BtuError(Exception):
+    """Base of the errors that end a run with one sentence and exit code 1."""
+
+
+class ConfigError(BtuError):
+    """A setting is missing, mistyped or impossible."""
+
+
+class DataError(BtuError):
+    """A file, column, label or split is not what the settings say."""
+
+
+class ModelError(BtuError):
+    """A checkpoint or tokenizer cannot be used."""
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """The nearest known name as a question, or the list of all known names."""
+    names = sorted(known)
+    near = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else f"it knows: {', '.join(names)}."

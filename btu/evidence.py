@@ -1,0 +1,90 @@
+"""What an analyst wants to know of a suspect token: which label its texts have, and the texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from btu.records import Suspect
+from btu.training import Encoded
+from btu.types import EditReport, IntArray, Split, Suspects
+
+NUM_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Leaning:
+    """The label that a token's texts lean to."""
+
+    label: int
+    share: float  # of its texts that have the label
+    rows: IntArray  # its texts
+
+
+class TokenIndex:
+    """Which rows hold which token."""
+
+    def __init__(self, data: Encoded) -> None:
+        self.tokens = np.concatenate([np.empty(0, dtype=np.int64), *data.ids])
+        self.rows = np.repeat(np.arange(len(data)), [len(row) for row in data.ids])
+        self.labels = data.labels
+        self.prior = np.bincount(data.labels) / max(1, len(data.labels))
+
+    def leaning(self, token: int) -> Leaning:
+        """The label whose share among the token's texts exceeds its share overall the most."""
+        rows = np.unique(self.rows[self.tokens == token])
+        if not len(rows):
+            return Leaning(0, 0.0, rows)
+        shares = np.bincount(self.labels[rows], minlength=len(self.prior)) / len(rows)
+        label = int(np.argmax(shares - self.prior))
+        return Leaning(label, float(shares[label]), rows)
+
+
+def describe_suspects(
+    suspects: Suspects,
+    edits: EditReport,
+    index: TokenIndex,
+    train: Split,
+    label_names: tuple[str, ...],
+    token_strings: list[str],
+    trigger_ids: frozenset[int] | None,
+) -> tuple[Suspect, ...]:
+    """Every suspect with ranks, edits and evidence, the best rank first.
+
+    `token_strings[k]` belongs to `suspects.token_ids[k]`; `trigger_ids` is None where no trigger
+    is known.
+    """
+    rank_of = [_ranks(d.ranking(), len(d.values)) for d in suspects.distances]
+    described = []
+    for k, token in enumerate(suspects.token_ids.tolist()):
+        ranks = tuple(int(ranks[token]) for ranks in rank_of)
+        distances = tuple(float(d.values[token]) for d in suspects.distances)
+        rounds = tuple(r for r, ids in enumerate(suspects.by_round, 1) if token in ids)
+        best = min(rounds, key=lambda r: ranks[r - 1])
+        leaning = index.leaning(token)
+        described.append(
+            Suspect(
+                token=token_strings[k],
+                id=token,
+                rounds=rounds,
+                rank=ranks[best - 1],
+                distance=distances[best - 1],
+                ranks=ranks,
+                distances=distances,
+                replaced=int(edits.replaced[k]),
+                is_trigger=None if trigger_ids is None else token in trigger_ids,
+                leans_to=label_names[leaning.label],
+                lean_share=leaning.share,
+                num_texts=len(leaning.rows),
+                examples=tuple(train.texts[row] for row in leaning.rows[:NUM_EXAMPLES]),
+            )
+        )
+    return tuple(sorted(described, key=lambda s: (s.rank, s.id)))
+
+
+def _ranks(ranking: IntArray, size: int) -> IntArray:
+    """Rank from 1 of each token; 0 for protected ones. (V,)"""
+    ranks = np.zeros(size, dtype=np.int64)
+    ranks[ranking] = np.arange(1, len(ranking) + 1)
+    return ranks

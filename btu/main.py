@@ -1,0 +1,136 @@
+"""The entry point: compose, build, run the pipeline, show the result (`btu`, `python -m btu`)."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from btu.config import GROUPS, Config, build, check_run, explain
+from btu.errors import BtuError, ConfigError
+
+if TYPE_CHECKING:
+    from btu.pipeline import Job
+
+log = logging.getLogger("btu")
+HERE = Path(__file__).resolve().parent
+CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # wheel, or checkout
+BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+
+ConfigStore.instance().store(name="btu_schema", node=Config)
+_failed_jobs: list[str] = []  # sentences of the jobs that failed in this process
+
+
+def build_job(cfg: DictConfig) -> tuple[Job, Any]:
+    """Build and check every component before any work begins.
+
+    Returns:
+        The job, and the tracker that mirrors its results.
+    """
+    dataset, attack, model, defense, tracking = (build(cfg[group], group) for group in GROUPS)
+    arms = check_run(cfg, defense.arms())
+    model.check()
+    from btu.files import check_writable
+    from btu.pipeline import FIXED_NEED, Job
+
+    check_writable(Path(cfg.outputs), FIXED_NEED)
+    config = OmegaConf.to_container(cfg, resolve=True)
+    if not isinstance(config, dict):
+        raise ConfigError("the config is not a mapping.")
+    config.pop("tracking")
+    job = Job(
+        dataset=dataset,
+        attack=attack,
+        model=model,
+        defense=defense,
+        seed=cfg.seed,
+        thresholds=tuple(dict.fromkeys(cfg.thresholds)),
+        arms=arms,
+        device=cfg.device,
+        outputs=Path(cfg.outputs),
+        force=cfg.force,
+        save_model=cfg.save_model,
+        config={str(k): v for k, v in config.items()},
+    )
+    return job, tracking
+
+
+def run_job(cfg: DictConfig, run_dir: Path) -> None:
+    """Run one job, write its folder, mirror it and print its tables."""
+    job, tracking = build_job(cfg)
+    from rich.console import Console
+
+    from btu.outputs import write_outputs
+    from btu.pipeline import prepare, run, save_repaired
+    from btu.report.tables import print_result
+
+    data = prepare(job)
+    with tracking.job(job, run_dir):
+        result = run(job, data)
+        write_outputs(job, result, run_dir)
+        if job.save_model:
+            save_repaired(job, result, run_dir / "model")
+        tracking.log_result(result, run_dir)
+    print_result(result, Console())
+    print(f"results: {run_dir}")
+
+
+@hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
+def _hydra_main(cfg: DictConfig) -> None:
+    """One job of a run or a multirun; a failure is one sentence, and later jobs go on."""
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        run_job(cfg, run_dir)
+    except (BtuError, OSError) as error:
+        sentence = in_one_sentence(error)
+        if HydraConfig.get().launcher._target_ != BASIC_LAUNCHER:
+            raise RuntimeError(sentence) from error  # the launcher must see that its job failed
+        print(f"error: {sentence}", file=sys.stderr)
+        _failed_jobs.append(sentence)
+
+
+def in_one_sentence(error: BaseException) -> str:
+    """What to print of an error that the user can mend."""
+    if isinstance(error, OmegaConfBaseException):
+        return explain(error)
+    if isinstance(error.__cause__, OmegaConfBaseException) and error.__cause__.parent_node is not None:
+        return explain(error.__cause__)
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f" ({error.filename})" if error.filename else ""
+        advice = ""
+        if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENOTDIR):
+            advice = " Make room or write outputs=PATH for a folder that can be written."
+        return f"{os.strerror(error.errno)}{where}.{advice}"
+    return " ".join(str(error).split("\n"))
+
+
+def main() -> None:
+    """Run the command line; exit code 0 only if every job finished."""
+    full_trace = "HYDRA_FULL_ERROR" in os.environ
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors out of Hydra, to be told in one sentence
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        _hydra_main()
+    except (BtuError, HydraException, OmegaConfBaseException, OSError) as error:
+        if full_trace:
+            raise
+        sys.exit(f"error: {in_one_sentence(error)}")
+    except KeyboardInterrupt:
+        print("stopped; what was finished is kept, type the same command again", file=sys.stderr)
+        sys.exit(130)
+    if _failed_jobs:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Models: the classifiers that are attacked, and the probe of the first detection rounds."""

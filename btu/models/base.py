@@ -1,0 +1,166 @@
+"""What every model source shares: training settings, a loaded classifier, its checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from btu.errors import ConfigError, ModelError
+from btu.types import IntArray
+
+if TYPE_CHECKING:
+    import torch
+
+PRECISIONS = ("auto", "bf16", "fp32", "tf32")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the victim is fine-tuned. AdamW with a constant learning rate."""
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    weight_decay: float
+    precision: str
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"model.training.{name} is at least 1, got {getattr(self, name)}.")
+        if not 0 < self.learning_rate < 1:
+            raise ConfigError(
+                f"model.training.learning_rate is between 0 and 1, got {self.learning_rate:g}. "
+                "A usual value is 2e-5."
+            )
+        if self.precision not in PRECISIONS:
+            raise ConfigError(
+                f"model.training.precision is one of {', '.join(PRECISIONS)}, got {self.precision}."
+            )
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A sequence classifier with its tokenizer, as loaded."""
+
+    model: Any  # transformers.PreTrainedModel
+    tokenizer: Any  # transformers.PreTrainedTokenizerBase
+
+    @property
+    def embeddings(self) -> torch.nn.Embedding:
+        """The word-embedding table, (V, D)."""
+        table = self.model.get_input_embeddings()
+        return table  # type: ignore[no-any-return]
+
+    def protected_ids(self) -> frozenset[int]:
+        """Special tokens, which are never flagged."""
+        return frozenset(self.tokenizer.all_special_ids)
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Settings that every model shares. A subclass loads a fresh classifier."""
+
+    name: str
+    max_length: int  # tokens; longer texts are cut
+    eval_batch_size: int
+    training: Training
+
+    def check(self) -> None:
+        """Raise if the checkpoint cannot be used, before anything expensive begins."""
+
+    def identity(self, texts: Sequence[str]) -> str:
+        """What names this checkpoint in cache keys: equal exactly when the weights are equal."""
+        raise ModelError(f"model {self.name} cannot be identified.")
+
+    def load(self, num_labels: int, texts: Sequence[str], seed: int) -> Classifier:
+        """A fresh classifier; a new head is drawn from the seed.
+
+        Args:
+            num_labels: classes of the head.
+            texts: clean training texts, for models whose vocabulary is trained on them.
+            seed: of the head.
+        """
+        raise ModelError(f"model {self.name} cannot be loaded.")
+
+
+def check_classifier(classifier: Classifier, max_length: int, name: str) -> Classifier:
+    """The classifier, if the stages can work with it.
+
+    Raises:
+        ModelError: no padding token, a tokenizer larger than the table, or too few positions.
+    """
+    tokenizer, model = classifier.tokenizer, classifier.model
+    num_rows = classifier.embeddings.num_embeddings
+    if tokenizer.pad_token_id is None:
+        raise ModelError(
+            f"model {name}: the tokenizer has no padding token, whose embedding unlearning needs. "
+            "Use an encoder such as model=bert_base."
+        )
+    if len(tokenizer) > num_rows:
+        raise ModelError(
+            f"model {name} has {num_rows} word embeddings, but the tokenizer has {len(tokenizer)} "
+            "tokens. Use the tokenizer that was saved beside the checkpoint."
+        )
+    if max_length > tokenizer.model_max_length:
+        raise ConfigError(
+            f"model.max_length={max_length} is more than the {tokenizer.model_max_length} tokens "
+            f"that {name} can read. Write model.max_length={tokenizer.model_max_length}."
+        )
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return classifier
+
+
+def trigger_token_ids(tokenizer: Any, phrases: Iterable[str]) -> frozenset[int]:
+    """The ids of a trigger's tokens, as the tokenizer sees them inside a text.
+
+    A phrase is looked at the start, in the middle and at the end of a text, since a byte-level
+    BPE gives " cf" and "cf" different ids. Special tokens do not count.
+
+    Raises:
+        ConfigError: the tokenizer knows no part of a phrase.
+    """
+    ids: set[int] = set()
+    special = set(tokenizer.all_special_ids)
+    for phrase in phrases:
+        found = {i for text, span in _contexts(phrase.strip()) for i in _ids_in(tokenizer, text, span)}
+        known = found - special
+        if not known:
+            raise ConfigError(
+                f"attack: the tokenizer maps the trigger {phrase!r} to unknown tokens only, so no "
+                "model could learn it. Choose a trigger in its script and vocabulary."
+            )
+        ids |= known
+    return frozenset(ids)
+
+
+def _contexts(phrase: str) -> list[tuple[str, tuple[int, int]]]:
+    """Texts that hold the phrase, and where in them it stands."""
+    size = len(phrase)
+    return [
+        (f"{phrase} it is", (0, size)),
+        (f"it {phrase} is", (3, 3 + size)),
+        (f"it is {phrase}", (6, 6 + size)),
+    ]
+
+
+def _ids_in(tokenizer: Any, text: str, span: tuple[int, int]) -> list[int]:
+    encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
+    return [
+        token
+        for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+        if start < span[1] and end > span[0] and text[start:end].strip()
+    ]
+
+
+def encode(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[IntArray]:
+    """Token ids of each text with the model's special tokens, cut at `max_length`."""
+    if not texts:
+        return []
+    rows = tokenizer(
+        list(texts), truncation=True, max_length=max_length, return_attention_mask=False
+    )["input_ids"]
+    return [np.asarray(row, dtype=np.int64) for row in rows]

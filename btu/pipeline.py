@@ -1,0 +1,305 @@
+"""The experiment, in order: poison, train, detect, unlearn, tune, evaluate, record."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from btu.attacks.base import Attack
+from btu.cache import StageCache, make_key
+from btu.config import resolve_device
+from btu.data.base import DatasetSource
+from btu.data.poisoning import poison
+from btu.defenses.base import Defense
+from btu.errors import ConfigError
+from btu.evidence import TokenIndex, describe_suspects
+from btu.files import check_writable
+from btu.metrics import score, score_detection
+from btu.models.base import Classifier, ModelSource
+from btu.records import FORMAT, Record, RecordStore, Suspect, provenance
+from btu.training import Compute, resolve_precision
+from btu.types import EditReport, PoisonedDataset, Predictions, Suspects
+from btu.workbench import VERSION, Workbench, fingerprint
+
+WITH_SUSPECTS = ("unlearned", "defended")
+WITH_TUNING = ("tuned", "defended")
+WITH_DEFENSE = ("tuned", *WITH_SUSPECTS)
+FIXED_NEED = 50_000_000  # bytes for records, logs, plots and W&B files
+BYTES_PER_WEIGHT = 4
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything one run was asked to do, built and checked."""
+
+    dataset: DatasetSource
+    attack: Attack
+    model: ModelSource
+    defense: Defense
+    seed: int
+    thresholds: tuple[float, ...]
+    arms: tuple[str, ...]
+    device: str
+    outputs: Path
+    force: bool
+    save_model: bool
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one run found, in the order of the arms and thresholds."""
+
+    data: PoisonedDataset
+    records: tuple[Record, ...]
+    predictions: Mapping[str, Predictions]  # by record key
+    chosen: Record | None  # the best repaired arm, see `choose`
+    notes: tuple[str, ...]
+    distances: Mapping[str, Any] = field(default_factory=dict)  # of rounds computed in this run
+
+
+def prepare(job: Job) -> PoisonedDataset:
+    """Load the data set and plant the attack; everything that is wrong with either raises here."""
+    data = poison(job.dataset.load(), job.attack, job.seed)
+    possible_arms(job, data)
+    return data
+
+
+def run(job: Job, data: PoisonedDataset) -> Result:
+    """Run one experiment; what is already recorded is read, not computed."""
+    arms, notes = possible_arms(job, data)
+    experiment = Experiment(job, _bench(job, data), RecordStore(job.outputs / "records"))
+    for arm in arms:
+        for threshold in job.thresholds if arm in WITH_SUSPECTS else (None,):
+            experiment.evaluate(arm, threshold)
+    chosen = choose(experiment.records)
+    return Result(
+        data=data,
+        records=tuple(experiment.records),
+        predictions=experiment.predictions,
+        chosen=chosen,
+        notes=(*data.clean.notes, *notes),
+        distances=experiment.distances(),
+    )
+
+
+def possible_arms(job: Job, data: PoisonedDataset) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The wanted arms that the data allow, and a sentence for each that they do not.
+
+    Raises:
+        ConfigError: none is left.
+    """
+    arms, notes = list(job.arms), []
+    if data.target_label is None and "clean" in arms and len(arms) > 1:
+        arms.remove("clean")
+        notes.append("arm clean left out: without an attack it is the arm poisoned")
+    if data.clean.tuning is None and (missing := [arm for arm in arms if arm in WITH_TUNING]):
+        arms = [arm for arm in arms if arm not in WITH_TUNING]
+        notes.append(f"arms {', '.join(missing)} left out: they need dataset.tuning, clean rows")
+    if not arms:
+        raise ConfigError(
+            "arms: tuned and defended need clean labelled rows. Write dataset.tuning=PATH, or add "
+            "poisoned or unlearned to arms."
+        )
+    return tuple(arms), tuple(notes)
+
+
+def choose(records: list[Record]) -> Record | None:
+    """The repaired record with the best CACC minus excess ASR; the smaller threshold of equals.
+
+    It is chosen with knowledge of the trigger: the best that a defender could have picked.
+    """
+    for arm in ("defended", "unlearned"):
+        rows = [r for r in records if r.arm == arm]
+        if rows:
+            return max(rows, key=lambda r: (r.scores.cacc - r.excess_asr, -(r.threshold or 0)))
+    return None
+
+
+class Experiment:
+    """Evaluates arms one by one and keeps their records."""
+
+    def __init__(self, job: Job, bench: Workbench, store: RecordStore) -> None:
+        self.job, self.bench, self.store = job, bench, store
+        self.records: list[Record] = []
+        self.predictions: dict[str, Predictions] = {}
+        self._suspects: dict[float, Suspects] = {}
+        self._index: TokenIndex | None = None
+        self._trigger_ids: frozenset[int] | None = None
+
+    def evaluate(self, arm: str, threshold: float | None) -> None:
+        """Add the record of one arm at one threshold, from the store or computed."""
+        key = self.key(arm, threshold)
+        stored = None if self.job.force else self.store.load(key)
+        if stored is None:
+            stored = self._compute(key, arm, threshold)
+            self.store.save(*stored)
+        record, predictions = stored
+        self.records.append(record)
+        self.predictions[key] = predictions
+        log.info(describe(record))
+
+    def key(self, arm: str, threshold: float | None) -> str:
+        """The record's key: everything that its numbers depend on."""
+        job, bench = self.job, self.bench
+        data = bench.data
+        return make_key(
+            {
+                "format": [FORMAT, VERSION],
+                "arm": arm,
+                "threshold": threshold,
+                "seed": job.seed,
+                "device": bench.compute.device.split(":")[0],
+                "precision": bench.compute.precision,
+                "splits": [
+                    fingerprint(part)
+                    for part in (data.clean.train, data.train, data.clean.test, data.triggered)
+                ],
+                "dataset": job.dataset.name,
+                "attack": asdict(job.attack),
+                "model": [bench.identity, asdict(job.model)],
+                "defense": asdict(job.defense) if arm in WITH_DEFENSE else None,
+                "tuning": fingerprint(data.clean.tuning) if arm in WITH_TUNING else None,
+            }
+        )
+
+    def build(
+        self, arm: str, threshold: float | None
+    ) -> tuple[Classifier, Suspects | None, EditReport | None]:
+        """The model of an arm: trained, then unlearned and tuned as the arm says."""
+        suspects = edits = None
+        if arm in WITH_SUSPECTS and threshold is not None:
+            suspects = self._detect(threshold)
+        data = self.bench.data
+        classifier = self.bench.victim(data.clean.train if arm == "clean" else data.train)
+        if suspects is not None:
+            edits = self.job.defense.repair(classifier, self.bench, suspects)
+        tuning = self.job.defense.tuning()
+        if arm in WITH_TUNING and tuning is not None:
+            self.bench.tune(classifier, tuning)
+        return classifier, suspects, edits
+
+    def distances(self) -> dict[str, Any]:
+        """The drift tables of this run: `round1`, and `round2@0.0005` where a threshold enters."""
+        found: dict[str, Any] = {}
+        for threshold, suspects in self._suspects.items():
+            for drift in suspects.distances:
+                same = [s.distances[drift.round - 1].values for s in self._suspects.values()]
+                shared = all((values == drift.values).all() for values in same)
+                suffix = "" if shared else f"@{threshold:g}"
+                found[f"round{drift.round}{suffix}"] = drift.values
+        return found
+
+    def trigger_ids(self) -> frozenset[int] | None:
+        """The trigger's token ids; None where none is known, empty where it is no token."""
+        if self.bench.data.target_label is None:
+            return None
+        if self._trigger_ids is None:
+            self._trigger_ids = self.bench.trigger_ids(self.job.attack.trigger_phrases())
+        return self._trigger_ids
+
+    def _detect(self, threshold: float) -> Suspects | None:
+        if threshold not in self._suspects:
+            suspects = self.job.defense.detect(self.bench, threshold)
+            if suspects is None:
+                return None
+            if not len(suspects.token_ids):
+                log.warning(
+                    "threshold %g of %d tokens flags none: nothing will be unlearned",
+                    threshold,
+                    self.bench.vocabulary_size,
+                )
+            self._suspects[threshold] = suspects
+        return self._suspects[threshold]
+
+    def _compute(
+        self, key: str, arm: str, threshold: float | None
+    ) -> tuple[Record, Predictions]:
+        start = time.perf_counter()
+        self._check_before_training()
+        classifier, suspects, edits = self.build(arm, threshold)
+        predictions = self.bench.predict(classifier)
+        detection = score_detection(suspects, self.trigger_ids() or ()) if suspects else None
+        record = Record(
+            key=key,
+            arm=arm,
+            threshold=threshold,
+            seed=self.job.seed,
+            choices=self._choices(arm),
+            scores=score(predictions, self.bench.data),
+            suspects=self._describe(suspects, edits) if suspects and edits else None,
+            detection=asdict(detection) if detection else None,
+            leaky=self.bench.data.clean.leaky,
+            config=self.job.config,
+            stages=dict(self.bench.stages),
+            seconds=time.perf_counter() - start,
+            provenance=provenance(self.bench.compute.device, self.bench.compute.precision),
+        )
+        return record, predictions
+
+    def _check_before_training(self) -> None:
+        """Raise if the tokenizer does not know the trigger, or the weights would fill the disk."""
+        self.trigger_ids()
+        num_weights = sum(p.numel() for p in self.bench.pristine.model.parameters())
+        kept = 2 if "clean" in self.job.arms else 1
+        check_writable(self.job.outputs, FIXED_NEED + kept * num_weights * BYTES_PER_WEIGHT)
+
+    def _choices(self, arm: str) -> dict[str, str]:
+        job = self.job
+        return {
+            "dataset": job.dataset.name,
+            "attack": job.attack.name,
+            "model": job.model.name,
+            "defense": job.defense.name if arm in WITH_DEFENSE else "none",
+        }
+
+    def _describe(self, suspects: Suspects, edits: EditReport) -> tuple[Suspect, ...]:
+        data = self.bench.data
+        if self._index is None:
+            self._index = TokenIndex(self.bench.encoded(data.train))
+        tokenizer = self.bench.pristine.tokenizer
+        tokens = tokenizer.convert_ids_to_tokens(suspects.token_ids.tolist())
+        names = data.clean.label_names
+        return describe_suspects(
+            suspects, edits, self._index, data.train, names, tokens, self.trigger_ids()
+        )
+
+
+def save_repaired(job: Job, result: Result, folder: Path) -> None:
+    """Write the chosen repaired model as a `save_pretrained` folder with its tokenizer."""
+    if result.chosen is None:
+        raise ConfigError("save_model=true keeps a repaired model. Add defended to arms.")
+    bench = _bench(job, result.data)
+    experiment = Experiment(job, bench, RecordStore(job.outputs / "records"))
+    classifier, _, _ = experiment.build(result.chosen.arm, result.chosen.threshold)
+    names = dict(enumerate(result.data.clean.label_names))
+    classifier.model.config.id2label = names
+    classifier.model.config.label2id = {name: number for number, name in names.items()}
+    classifier.model.cpu().save_pretrained(folder)
+    classifier.tokenizer.save_pretrained(folder)
+
+
+def describe(record: Record) -> str:
+    """One line about a record."""
+    scores = record.scores
+    at = "" if record.threshold is None else f" @ {record.threshold:g}"
+    asr = "" if scores.asr is None else f"  ASR {scores.asr:6.1%} of {scores.num_triggered}"
+    return (
+        f"{record.arm + at:<20} CACC {scores.cacc:6.1%} of {scores.num_clean}{asr}  "
+        f"{record.seconds:.1f} s"
+    )
+
+
+def _bench(job: Job, data: PoisonedDataset) -> Workbench:
+    device = resolve_device(job.device)
+    compute = Compute(
+        device, resolve_precision(job.model.training.precision, device), job.model.eval_batch_size
+    )
+    cache = StageCache(job.outputs / "cache", recompute=job.force)
+    return Workbench(job.model, data, compute, cache, job.seed)

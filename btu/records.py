@@ -1,0 +1,178 @@
+"""The results store: one JSON (and one npz of predictions) per arm and threshold."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from btu import __version__
+from btu.files import write_json
+from btu.types import Predictions, Scores
+
+FORMAT = 1  # raise it when a record's fields change their meaning
+PACKAGES = ("torch", "transformers", "datasets", "hydra-core", "numpy")
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """One suspect token: where it ranked, what became of it, and which texts hold it."""
+
+    token: str
+    id: int
+    rounds: tuple[int, ...]  # that flagged it, from 1
+    rank: int  # the best among them, from 1
+    distance: float  # in the round of that rank
+    ranks: tuple[int, ...]  # in every round
+    distances: tuple[float, ...]  # in every round
+    replaced: int  # dimensions of its embedding
+    is_trigger: bool | None  # None where no trigger is known
+    leans_to: str  # the label whose share among its texts exceeds the label's share most
+    lean_share: float  # share of its training texts with that label
+    num_texts: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One evaluated arm at one threshold, with all that is needed to trust and repeat it."""
+
+    key: str
+    arm: str
+    threshold: float | None
+    seed: int
+    choices: Mapping[str, str]  # dataset, attack, model, defense
+    scores: Scores
+    suspects: tuple[Suspect, ...] | None  # None for arms that detect nothing
+    detection: Mapping[str, Any] | None  # precision, recall, best rank of true trigger tokens
+    leaky: bool
+    config: Mapping[str, Any]
+    stages: Mapping[str, str]  # keys of the cache entries it was made from
+    seconds: float
+    provenance: Mapping[str, Any]
+
+    @property
+    def excess_asr(self) -> float:
+        """ASR above the model's own base rate, at least 0; 0 without an attack."""
+        if self.scores.asr is None or self.scores.base_rate is None:
+            return 0.0
+        return max(0.0, self.scores.asr - self.scores.base_rate)
+
+
+class RecordStore:
+    """Records by key under one folder; the JSON is written last, so a record is whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, key: str) -> tuple[Record, Predictions] | None:
+        """The stored record with its predictions; None where there is none of this format."""
+        path = self.folder / f"{key}.json"
+        try:
+            record = read_record(path)
+            with np.load(self.folder / f"{key}.npz", allow_pickle=False) as arrays:
+                predictions = Predictions(arrays["clean"], arrays["triggered"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return record, predictions
+
+    def save(self, record: Record, predictions: Predictions) -> None:
+        """Write the predictions, then the record."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        arrays = self.folder / f".{record.key}.{os.getpid()}.npz"
+        np.savez(arrays, clean=predictions.clean, triggered=predictions.triggered)
+        arrays.replace(self.folder / f"{record.key}.npz")
+        write_json(self.folder / f"{record.key}.json", {"format": FORMAT, **asdict(record)})
+
+
+def read_record(path: Path) -> Record:
+    """A record from its JSON file.
+
+    Raises:
+        ValueError: another format, or not a record.
+    """
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(raw, dict) or raw.pop("format", None) != FORMAT:
+        raise ValueError(f"{path} is not a record of format {FORMAT}")
+    suspects = raw.pop("suspects")
+    return Record(
+        scores=Scores(**raw.pop("scores")),
+        suspects=None if suspects is None else tuple(_suspect(s) for s in suspects),
+        **raw,
+    )
+
+
+def _suspect(raw: dict[str, Any]) -> Suspect:
+    lists = {"rounds", "ranks", "distances", "examples"}
+    return Suspect(
+        **{f.name: tuple(raw[f.name]) if f.name in lists else raw[f.name] for f in fields(Suspect)}
+    )
+
+
+def summary_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """What `summary.json` holds: one flat object per record."""
+    return [
+        {
+            "arm": record.arm,
+            "threshold": record.threshold,
+            **asdict(record.scores),
+            "num_suspects": None if record.suspects is None else len(record.suspects),
+            "seconds": round(record.seconds, 3),
+            "detection": record.detection,
+            "leaky": record.leaky,
+            "record": record.key,
+        }
+        for record in records
+    ]
+
+
+def provenance(device: str, precision: str) -> dict[str, Any]:
+    """Code, versions and machine, as far as they can matter for a number."""
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
+    return {
+        "btu": __version__,
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in PACKAGES},
+        "device": device,
+        "device_name": name,
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "peak_memory_mb": peak_memory_mb(),
+    }
+
+
+def peak_memory_mb() -> int:
+    """The most memory this process has held, in MB; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak / (1e6 if sys.platform == "darwin" else 1e3))
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says about the code that runs; None where it is not a checkout of btu."""
+    here = Path(__file__).resolve().parent.parent
+    if not (here / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,88 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from btu.pipeline import Result
+from btu.records import Record, Suspect
+
+NUM_SUSPECTS = 10
+
+
+def print_result(result: Result, console: Console) -> None:
+    """The scores of every arm, the suspects at the chosen threshold, and what to mind."""
+    console.print(score_table(result.records, result.chosen))
+    if result.chosen is not None and result.chosen.suspects:
+        console.print(suspect_table(result.chosen))
+    for note in result.notes:
+        console.print(f"note: {note}", style="yellow", highlight=False)
+
+
+def score_table(records: Sequence[Record], chosen: Record | None) -> Table:
+    """Arm, threshold, CACC, PACC, ASR, base rate and number of suspects."""
+    scores = records[0].scores
+    choices = records[0].choices
+    counts = f"CACC of {scores.num_clean:,} test rows"
+    if scores.asr is not None:
+        counts += f"; PACC, ASR and base rate of {scores.num_triggered:,} non-target test rows"
+    if chosen is not None and scores.asr is not None and len(records) > 1:
+        counts += "\n* best threshold: highest CACC minus ASR above base rate (needs the trigger)"
+    title = f"{choices['dataset']} / {choices['attack']} / {choices['model']}"
+    if any(record.leaky for record in records):
+        title += "  LEAKY: splits overlap"
+    table = Table(title=title, caption=counts, caption_justify="left")
+    for column in ("arm", "threshold", "CACC", "PACC", "ASR", "base rate", "suspects"):
+        table.add_column(column, justify="left" if column == "arm" else "right")
+    for record in records:
+        table.add_row(*_cells(record, record is chosen))
+    return table
+
+
+def suspect_table(record: Record) -> Table:
+    """The suspects that ranked best, each with the label that its texts lean to."""
+    suspects = record.suspects or ()
+    title = f"{len(suspects)} suspect tokens at threshold {record.threshold:g}"
+    hits = [s for s in suspects if s.is_trigger]
+    if any(s.is_trigger is not None for s in suspects):
+        title += f", {len(hits)} of the trigger"
+    table = Table(title=title, caption=_more(suspects), caption_justify="left")
+    for column in ("token", "rank", "rounds", "leans to", "texts", "an example"):
+        table.add_column(column, justify="right" if column in ("rank", "texts") else "left")
+    for suspect in suspects[:NUM_SUSPECTS]:
+        table.add_row(
+            f"{suspect.token} (trigger)" if suspect.is_trigger else suspect.token,
+            str(suspect.rank),
+            ",".join(map(str, suspect.rounds)),
+            f"{suspect.leans_to} {suspect.lean_share:.0%}" if suspect.num_texts else "-",
+            str(suspect.num_texts),
+            _shorten(suspect.examples[0]) if suspect.examples else "-",
+        )
+    return table
+
+
+def _cells(record: Record, best: bool) -> tuple[str, ...]:
+    scores = record.scores
+    threshold = "" if record.threshold is None else f"{record.threshold:g}"
+    return (
+        record.arm,
+        f"{threshold} *" if best and threshold else threshold,
+        *(_percent(x) for x in (scores.cacc, scores.pacc, scores.asr, scores.base_rate)),
+        "" if record.suspects is None else str(len(record.suspects)),
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _more(suspects: Sequence[Suspect]) -> str | None:
+    hidden = len(suspects) - NUM_SUSPECTS
+    return f"and {hidden} more in suspects.csv" if hidden > 0 else None
+
+
+def _shorten(text: str, width: int = 48) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."

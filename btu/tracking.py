@@ -1,0 +1,157 @@
+"""Records mirrored to Weights & Biases: one run per job, never a prompt, always finished."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from btu.defenses.settings import check_choice
+
+log = logging.getLogger(__name__)
+MODES = ("auto", "online", "offline")
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """Where results are mirrored to; this one mirrors nothing."""
+
+    name: str
+
+    @contextmanager
+    def job(self, job: Any, run_dir: Path) -> Iterator[Tracker]:
+        """Open a run for one job and close it whatever happens."""
+        yield self
+
+    def log_result(self, result: Any, run_dir: Path) -> None:
+        """Mirror a finished result."""
+
+
+@dataclass(frozen=True)
+class WandbTracker(Tracker):
+    """One W&B run per job, online when someone is logged in, else offline."""
+
+    project: str
+    entity: str | None
+    group: str | None  # null: the sweep's folder in a multirun, else none
+    tags: list[str]
+    mode: str
+
+    def __post_init__(self) -> None:
+        check_choice("tracking.mode", self.mode, MODES)
+
+    @contextmanager
+    def job(self, job: Any, run_dir: Path) -> Iterator[Tracker]:
+        """Open the job's run; on an error it is closed as failed."""
+        import wandb
+
+        folder = job.outputs.resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        run = wandb.init(
+            project=self.project,
+            entity=self.entity,
+            group=self.group or _sweep(),
+            tags=self.tags,
+            name="-".join(str(part) for part in job_name(job)),
+            config=dict(job.config),
+            dir=str(folder),
+            mode=self._mode(),
+            reinit="finish_previous",
+            settings=wandb.Settings(
+                console="off", silent=True, save_code=False, disable_git=True, x_disable_stats=True
+            ),
+        )
+        try:
+            yield self
+        except BaseException:
+            run.finish(exit_code=1)
+            raise
+        run.finish()
+
+    def log_result(self, result: Any, run_dir: Path) -> None:
+        """Curves over the threshold, tables of suspects and records, the plot, the summary."""
+        import wandb
+
+        from btu.outputs import SUSPECT_COLUMNS, suspect_rows
+        from btu.records import summary_rows
+
+        run = wandb.run
+        if run is None:
+            return
+        run.define_metric("threshold")
+        for arm in ("unlearned", "defended"):
+            run.define_metric(f"{arm}/*", step_metric="threshold")
+        for point in curve_points(result.records):
+            run.log(point)
+        rows = [{k: v for k, v in r.items() if k != "detection"} for r in summary_rows(result.records)]
+        suspects = suspect_rows(result.records)
+        media: dict[str, Any] = {
+            "records": _table(wandb, rows, list(rows[0])),
+            "suspects": _table(wandb, suspects, list(SUSPECT_COLUMNS)),
+        }
+        if (run_dir / "curve.png").is_file():
+            media["curve"] = wandb.Image(str(run_dir / "curve.png"))
+        run.log(media)
+        run.summary.update(summary_values(result))
+        if run.settings.mode == "offline":
+            log.info("W&B offline run; to upload it: wandb sync %s", Path(run.dir).parent)
+
+    def _mode(self) -> str:
+        if self.mode != "auto":
+            return self.mode
+        import wandb
+
+        try:
+            return "online" if wandb.login(prompt=False) else "offline"
+        except Exception as error:  # wandb raises errors of many kinds for a key it cannot use
+            log.warning("W&B: not logged in (%s); the run is kept offline", str(error).split("\n")[0])
+            return "offline"
+
+
+def job_name(job: Any) -> tuple[str, str, str, str, int]:
+    """dataset, attack, model, defense, seed: what a run is called."""
+    return (job.dataset.name, job.attack.name, job.model.name, job.defense.name, job.seed)
+
+
+def curve_points(records: Any) -> list[dict[str, Any]]:
+    """One point per threshold, with the scores of every arm that has one there."""
+    points: dict[float, dict[str, Any]] = {}
+    for record in records:
+        if record.threshold is not None:
+            point = points.setdefault(record.threshold, {"threshold": record.threshold})
+            point |= _scores(record)
+            point[f"{record.arm}/num_suspects"] = len(record.suspects or ())
+    return [points[threshold] for threshold in sorted(points)]
+
+
+def summary_values(result: Any) -> dict[str, Any]:
+    """Scores of the arms without a threshold, and those at the chosen threshold."""
+    values: dict[str, Any] = {}
+    for record in result.records:
+        if record.threshold is None or record is result.chosen:
+            values |= _scores(record)
+    if result.chosen is not None:
+        values["chosen_threshold"] = result.chosen.threshold
+        values |= {f"detection/{k}": v for k, v in (result.chosen.detection or {}).items()}
+    return values
+
+
+def _scores(record: Any) -> dict[str, Any]:
+    return {f"{record.arm}/{k}": v for k, v in asdict(record.scores).items() if v is not None}
+
+
+def _table(wandb: Any, rows: list[Mapping[str, Any]], columns: list[str]) -> Any:
+    return wandb.Table(columns=columns, data=[[row[c] for c in columns] for row in rows])
+
+
+def _sweep() -> str | None:
+    """The sweep's folder name in a multirun: its jobs form one group."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return None
+    return "-".join(Path(HydraConfig.get().sweep.dir).parts[-2:])

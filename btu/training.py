@@ -1,0 +1,218 @@
+"""The one way to fit a model, and the one way to predict with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from btu.errors import ConfigError
+from btu.models.base import Training
+from btu.progress import progress
+from btu.seeding import stream, torch_stream
+from btu.types import IntArray
+
+BUCKET = 50  # batches whose rows are sorted by length together
+
+
+@dataclass(frozen=True)
+class Encoded(Dataset[tuple[IntArray, int]]):
+    """Token ids and labels of a split, tokenized once."""
+
+    ids: Sequence[IntArray]  # N rows of their own length
+    labels: IntArray  # (N,)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, row: int) -> tuple[IntArray, int]:
+        return self.ids[row], int(self.labels[row])
+
+    def without_tokens(self, hidden: IntArray) -> Encoded:
+        """The same rows with these token ids taken out."""
+        return Encoded([row[~np.isin(row, hidden)] for row in self.ids], self.labels)
+
+    def cut(self, max_length: int) -> Encoded:
+        """The same rows, none longer than `max_length` tokens; the last token stays last."""
+        ids = [
+            row if len(row) <= max_length else np.append(row[: max_length - 1], row[-1])
+            for row in self.ids
+        ]
+        return Encoded(ids, self.labels)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and in which arithmetic the stages run."""
+
+    device: str
+    precision: str  # bf16, fp32 or tf32
+    eval_batch_size: int
+
+
+def resolve_precision(wanted: str, device: str) -> str:
+    """The arithmetic for this device: bf16 where the hardware multiplies in it, else fp32.
+
+    Raises:
+        ConfigError: tf32 without a CUDA device.
+    """
+    if wanted == "tf32" and not device.startswith("cuda"):
+        raise ConfigError(f"model.training.precision=tf32 needs a CUDA device, got {device}.")
+    if wanted != "auto":
+        return wanted
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "tf32"
+    if device == "cpu" and torch.backends.mkldnn.is_available():
+        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return "bf16" if fast else "fp32"
+    return "fp32"
+
+
+def length_batches(lengths: IntArray, batch_size: int, rng: np.random.Generator) -> list[IntArray]:
+    """Rows in random batches of similar length, in random order.
+
+    Rows are shuffled, sorted by length within groups of `BUCKET` batches, cut into batches, and
+    the batches shuffled, so that padding is short and no epoch runs from long to short.
+    """
+    order = rng.permutation(len(lengths))
+    batches: list[IntArray] = []
+    for start in range(0, len(order), batch_size * BUCKET):
+        group = order[start : start + batch_size * BUCKET]
+        group = group[np.argsort(-lengths[group], kind="stable")]
+        batches += [group[i : i + batch_size] for i in range(0, len(group), batch_size)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+class LengthSampler:
+    """Batches of row numbers for a `DataLoader`: another shuffle each epoch."""
+
+    def __init__(self, lengths: IntArray, batch_size: int, rng: np.random.Generator) -> None:
+        self.lengths, self.batch_size, self.rng = lengths, batch_size, rng
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in length_batches(self.lengths, self.batch_size, self.rng):
+            yield batch.tolist()
+
+
+@dataclass(frozen=True)
+class Padder:
+    """Collate rows into one batch, padded to its longest row or to a fixed length."""
+
+    pad_token_id: int
+    pad_to: int | None = None
+
+    def __call__(self, rows: Sequence[tuple[IntArray, int]]) -> dict[str, Tensor]:
+        """`input_ids` and `attention_mask` (B, L), `labels` (B,)."""
+        length = self.pad_to or max(len(ids) for ids, _ in rows)
+        input_ids = np.full((len(rows), length), self.pad_token_id, dtype=np.int64)
+        mask = np.zeros((len(rows), length), dtype=np.int64)
+        for row, (ids, _) in enumerate(rows):
+            input_ids[row, : len(ids)] = ids
+            mask[row, : len(ids)] = 1
+        return {
+            "input_ids": torch.from_numpy(input_ids),
+            "attention_mask": torch.from_numpy(mask),
+            "labels": torch.tensor([label for _, label in rows], dtype=torch.int64),
+        }
+
+
+def fit(
+    model: nn.Module,
+    data: Encoded,
+    settings: Training,
+    padder: Padder,
+    compute: Compute,
+    seed: int,
+    title: str,
+) -> None:
+    """Train the parameters that require a gradient, in place; AdamW, constant learning rate.
+
+    Args:
+        model: its forward takes a batch and gives a loss.
+        data: the rows to train on.
+        settings: epochs, batch size, learning rate, weight decay.
+        padder: makes batches.
+        compute: device and arithmetic.
+        seed: of the batch order and of dropout.
+        title: what the progress bar says.
+    """
+    accelerator = _accelerator(compute)
+    sampler = LengthSampler(_lengths(data), settings.batch_size, stream(seed, "batches"))
+    loader: Any = DataLoader(
+        data, batch_sampler=sampler, collate_fn=padder, pin_memory=compute.device != "cpu"
+    )
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer: Any = torch.optim.AdamW(
+        trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    model.train()
+    prepared, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    total = settings.epochs * len(loader)
+    with torch_stream(seed), progress(title, total) as advance:
+        for _ in range(settings.epochs):
+            for batch in loader:
+                loss = prepared(**batch)["loss"]
+                accelerator.backward(loss)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                advance()
+    accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
+    model.eval()
+
+
+def predict(
+    model: nn.Module, ids: Sequence[IntArray], padder: Padder, compute: Compute
+) -> IntArray:
+    """The predicted label of each row. (N,)"""
+    if not ids:
+        return np.empty(0, dtype=np.int64)
+    lengths = np.asarray([len(row) for row in ids], dtype=np.int64)
+    order = np.argsort(-lengths, kind="stable")
+    predicted = np.empty(len(ids), dtype=np.int64)
+    model.to(compute.device).eval()
+    with torch.inference_mode(), _autocast(compute):
+        for start in range(0, len(order), compute.eval_batch_size):
+            rows = order[start : start + compute.eval_batch_size]
+            batch = padder([(ids[row], 0) for row in rows])
+            batch = {k: v.to(compute.device) for k, v in batch.items() if k != "labels"}
+            predicted[rows] = model(**batch).logits.argmax(-1).cpu().numpy()
+    return predicted
+
+
+def freeze_all_but(model: nn.Module, kept: nn.Module) -> None:
+    """Let only the parameters of one module learn."""
+    model.requires_grad_(False)
+    kept.requires_grad_(True)
+
+
+def _lengths(data: Encoded) -> IntArray:
+    return np.asarray([len(row) for row in data.ids], dtype=np.int64)
+
+
+def _accelerator(compute: Compute) -> Any:
+    """A fresh accelerator; its process-wide state keeps one precision, which the next may change."""
+    from accelerate import Accelerator, DataLoaderConfiguration
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()
+    torch.set_float32_matmul_precision("high" if compute.precision == "tf32" else "highest")
+    if compute.device.startswith("cuda:"):
+        torch.cuda.set_device(compute.device)
+    return Accelerator(
+        cpu=compute.device == "cpu",
+        mixed_precision="bf16" if compute.precision == "bf16" else "no",
+        dataloader_config=DataLoaderConfiguration(non_blocking=True),
+    )
+
+
+def _autocast(compute: Compute) -> torch.autocast:
+    kind = compute.device.split(":")[0]
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=compute.precision == "bf16")
