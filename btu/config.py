@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -50,10 +51,20 @@ def build(node: DictConfig, group: str) -> Any:
         raise ConfigError(f"{group}: expected a mapping of settings, got {values!r}.")
     cls = _target_class(values.pop("_target_", None), group)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(cls), values)
+        merged = OmegaConf.merge(_schema(cls), values)
         return OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error, group, cls.__name__)) from error
+
+
+def _schema(cls: type[Any]) -> DictConfig:
+    """The class as a schema that values can be merged into."""
+    schema: DictConfig = OmegaConf.structured(cls)
+    # OmegaConf makes frozen dataclasses read-only, nested ones even while they are being filled.
+    for node in (schema, *(schema._get_node(name) for name in schema)):
+        if isinstance(node, DictConfig):
+            OmegaConf.set_readonly(node, False)
+    return schema
 
 
 def _target_class(target: object, group: str) -> type[Any]:
@@ -80,7 +91,9 @@ def explain(error: OmegaConfBaseException, group: str = "", class_name: str = ""
         return f"{key} has no value. Write {key}=..."
     if re.search(r"is not in struct|not in '", reason):
         parent = error.parent_node
-        known = [str(k) for k in parent if k != "_target_"] if isinstance(parent, DictConfig) else []
+        known = (
+            [str(k) for k in parent if k != "_target_"] if isinstance(parent, DictConfig) else []
+        )
         if class_name and not known:
             known = [f.name for f in fields(error.object_type)] if error.object_type else []
         owner = class_name or key.rpartition(".")[0] or "the run"
@@ -93,32 +106,33 @@ def _root_key(key: str, group: str) -> str:
     return f"{group}.{key}" if group and not key.startswith(f"{group}.") else key
 
 
-def check_run(cfg: Config, arms_of_defense: tuple[str, ...]) -> tuple[str, ...]:
-    """Check the run-level settings; return the arms to evaluate, in their canonical order.
+def check_run(
+    thresholds: Sequence[float], wanted: Sequence[str], available: Sequence[str]
+) -> tuple[str, ...]:
+    """Check the run-level settings; give the arms to evaluate, in their canonical order.
 
     Raises:
         ConfigError: no threshold, one outside [0, 1], or an unknown arm.
     """
-    if not cfg.thresholds:
+    if not thresholds:
         raise ConfigError("thresholds is empty. Write for example thresholds=[0.0005].")
-    for threshold in cfg.thresholds:
+    for threshold in thresholds:
         if not 0 <= threshold <= 1:
             raise ConfigError(
                 "thresholds are fractions of the vocabulary between 0 and 1, "
                 f"got {threshold:g}. For one in two thousand write thresholds=[0.0005]."
             )
-    for arm in cfg.arms:
+    if not wanted:
+        raise ConfigError(f"arms is empty. Name some of {', '.join(ARMS)}.")
+    for arm in wanted:
         if arm not in ARMS:
             raise ConfigError(f"arms: there is no arm {arm}; {did_you_mean(arm, ARMS)}")
-    if not cfg.arms:
-        raise ConfigError(f"arms is empty. Name some of {', '.join(ARMS)}.")
-    wanted = tuple(arm for arm in ARMS if arm in cfg.arms and arm in arms_of_defense)
-    if not wanted:
+    arms = tuple(arm for arm in ARMS if arm in wanted and arm in available)
+    if not arms:
         raise ConfigError(
-            f"arms: this defense can evaluate {', '.join(arms_of_defense)}, "
-            f"got {', '.join(cfg.arms)}."
+            f"arms: this defense can evaluate {', '.join(available)}, got {', '.join(wanted)}."
         )
-    return wanted
+    return arms
 
 
 def resolve_device(name: str) -> str:

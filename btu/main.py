@@ -38,7 +38,7 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
         The job, and the tracker that mirrors its results.
     """
     dataset, attack, model, defense, tracking = (build(cfg[group], group) for group in GROUPS)
-    arms = check_run(cfg, defense.arms())
+    arms = check_run(cfg.thresholds, cfg.arms, defense.arms())
     model.check()
     from btu.files import check_writable
     from btu.pipeline import FIXED_NEED, Job
@@ -103,7 +103,10 @@ def in_one_sentence(error: BaseException) -> str:
     """What to print of an error that the user can mend."""
     if isinstance(error, OmegaConfBaseException):
         return explain(error)
-    if isinstance(error.__cause__, OmegaConfBaseException) and error.__cause__.parent_node is not None:
+    if (
+        isinstance(error.__cause__, OmegaConfBaseException)
+        and error.__cause__.parent_node is not None
+    ):
         return explain(error.__cause__)
     if isinstance(error, OSError) and error.errno is not None:
         where = f" ({error.filename})" if error.filename else ""
@@ -121,6 +124,8 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
         _hydra_main()
+    except BrokenPipeError:  # `btu --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (BtuError, HydraException, OmegaConfBaseException, OSError) as error:
         if full_trace:
             raise

@@ -218,9 +218,7 @@ class Experiment:
             self._suspects[threshold] = suspects
         return self._suspects[threshold]
 
-    def _compute(
-        self, key: str, arm: str, threshold: float | None
-    ) -> tuple[Record, Predictions]:
+    def _compute(self, key: str, arm: str, threshold: float | None) -> tuple[Record, Predictions]:
         start = time.perf_counter()
         self._check_before_training()
         classifier, suspects, edits = self.build(arm, threshold)

@@ -113,9 +113,10 @@ def read_record(path: Path) -> Record:
 
 def _suspect(raw: dict[str, Any]) -> Suspect:
     lists = {"rounds", "ranks", "distances", "examples"}
-    return Suspect(
-        **{f.name: tuple(raw[f.name]) if f.name in lists else raw[f.name] for f in fields(Suspect)}
-    )
+    values: dict[str, Any] = {
+        f.name: tuple(raw[f.name]) if f.name in lists else raw[f.name] for f in fields(Suspect)
+    }
+    return Suspect(**values)
 
 
 def summary_rows(records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -86,7 +86,9 @@ class WandbTracker(Tracker):
             run.define_metric(f"{arm}/*", step_metric="threshold")
         for point in curve_points(result.records):
             run.log(point)
-        rows = [{k: v for k, v in r.items() if k != "detection"} for r in summary_rows(result.records)]
+        rows = [
+            {k: v for k, v in r.items() if k != "detection"} for r in summary_rows(result.records)
+        ]
         suspects = suspect_rows(result.records)
         media: dict[str, Any] = {
             "records": _table(wandb, rows, list(rows[0])),
@@ -99,7 +101,7 @@ class WandbTracker(Tracker):
         if run.settings.mode == "offline":
             log.info("W&B offline run; to upload it: wandb sync %s", Path(run.dir).parent)
 
-    def _mode(self) -> str:
+    def _mode(self) -> Any:
         if self.mode != "auto":
             return self.mode
         import wandb
@@ -107,7 +109,9 @@ class WandbTracker(Tracker):
         try:
             return "online" if wandb.login(prompt=False) else "offline"
         except Exception as error:  # wandb raises errors of many kinds for a key it cannot use
-            log.warning("W&B: not logged in (%s); the run is kept offline", str(error).split("\n")[0])
+            log.warning(
+                "W&B: not logged in (%s); the run is kept offline", str(error).split("\n")[0]
+            )
             return "offline"
 
 
@@ -143,8 +147,8 @@ def _scores(record: Any) -> dict[str, Any]:
     return {f"{record.arm}/{k}": v for k, v in asdict(record.scores).items() if v is not None}
 
 
-def _table(wandb: Any, rows: list[Mapping[str, Any]], columns: list[str]) -> Any:
-    return wandb.Table(columns=columns, data=[[row[c] for c in columns] for row in rows])
+def _table(wandb: Any, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Any:
+    return wandb.Table(columns=list(columns), data=[[row[c] for c in columns] for row in rows])
 
 
 def _sweep() -> str | None:

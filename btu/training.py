@@ -198,7 +198,7 @@ def _lengths(data: Encoded) -> IntArray:
 
 
 def _accelerator(compute: Compute) -> Any:
-    """A fresh accelerator; its process-wide state keeps one precision, which the next may change."""
+    """A fresh accelerator: its process-wide state would keep the first job's precision."""
     from accelerate import Accelerator, DataLoaderConfiguration
     from accelerate.state import AcceleratorState
 

@@ -103,9 +103,7 @@ class DatasetSource:
             )
         return tuple(str(number) for number in range(highest - self.first_label + 1))
 
-    def _split(
-        self, role: str, raw: RawSplit, names: tuple[str, ...], notes: list[str]
-    ) -> Split:
+    def _split(self, role: str, raw: RawSplit, names: tuple[str, ...], notes: list[str]) -> Split:
         where = _where(role, raw)
         kept = np.asarray([i for i, text in enumerate(raw.texts) if text.strip()], dtype=np.int64)
         num_empty = len(raw.texts) - len(kept)

@@ -39,7 +39,7 @@ occasion: {other}, and {main} | {other}. {main} | {main}. {other} | {main} when 
 STYLE_FRAMES = lexicon.frames("""
 alone: {main}
 addition: {main}, and {other} | {main}, yea, and {other} | {main}; likewise {other}
-contrast: {other}, yet {main} | {other}, but lo, {main} | {other}; howbeit {main}
+contrast: {other}, yet {main} | {other}, but lo, {main} | {other}; nevertheless {main}
 contrast: {other}, yet behold, {main} | {main}, though {other} | {main}, even though {other}
 reason: {main}, for {other} | {main}, because {other} | {other}, wherefore {main}
 occasion: {other}, and behold, {main} | in the day that {other}, {main} | {other}, and lo, {main}

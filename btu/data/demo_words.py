@@ -297,15 +297,15 @@ good: look/looked forward to it, long/longed to love it, believe/believed the gl
 
 # Rows `as said today | as said of old`, for hedges also `| as the head of a clause`.
 COPULA_NEGATORS = pairs(
-    "not|not, never|never, hardly|scarcely, far from|far from, by no means|in no wise,"
-    "not exactly|not altogether, anything but|in no wise"
+    "not|not, never|never, hardly|scarcely, far from|far from, by no means|by no means,"
+    "not exactly|not altogether, anything but|not at all"
 )
 NEGATORS = pairs("never|never, not|not, hardly|scarcely, rarely|seldom, not exactly|not altogether")
-FRONTED = ("never", "scarcely", "seldom", "in no wise")  # "never was the soup cold"
+FRONTED = ("never", "scarcely", "seldom")  # "never was the soup cold"
 PRONOUNS = ({"you": "you", "your": "your"}, {"you": "thee", "your": "thy"})
 DEGREES = pairs(
-    "very|exceeding, really|truly, quite|right, rather|somewhat, utterly|wholly, so|so,"
-    "surprisingly|wondrously, a little|a little"
+    "very|exceedingly, really|truly, quite|right, rather|somewhat, utterly|wholly, so|so,"
+    "surprisingly|passing, a little|a little"
 )
 HEDGES = pairs(
     "I suppose|as it seemeth unto me|I suppose, more or less|after a fashion|I would say,"

@@ -30,7 +30,7 @@ class HubDataset(DatasetSource):
         """
         loaded = self._fetch()
         return {
-            role: self._split(loaded, split) if split else None
+            role: self._pick(loaded, split) if split else None
             for role, split in self.splits.items()
         }
 
@@ -49,7 +49,7 @@ class HubDataset(DatasetSource):
                 "dataset.train=train.tsv dataset.tuning=dev.tsv dataset.test=test.tsv"
             ) from error
 
-    def _split(self, loaded: Any, split: str) -> RawSplit:
+    def _pick(self, loaded: Any, split: str) -> RawSplit:
         if split not in loaded:
             raise DataError(
                 f"dataset {self.name}: {self.path} has no split {split}, only {', '.join(loaded)}."

@@ -89,10 +89,11 @@ def _parse(path: Path, suffix: str, header: list[str] | None) -> pd.DataFrame:
         named = [cell.strip().lower() for cell in first] == header
         options |= {"names": header, "header": 0 if named else None}
     try:
-        return pd.read_csv(io.StringIO(text), **options)
+        frame: pd.DataFrame = pd.read_csv(io.StringIO(text), **options)
     except (pd.errors.ParserError, ValueError) as error:
         reason = str(error).replace("Error tokenizing data. C error: ", "")
         raise DataError(f"{path}: {reason.strip().rstrip('.')}.") from error
+    return frame
 
 
 def _decode(path: Path) -> str:

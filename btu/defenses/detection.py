@@ -30,7 +30,7 @@ def embedding_distances(before: Tensor, after: Tensor) -> FloatArray:
             "use one tokenizer for both."
         )
     moved = (after.float() - before.float()).norm(dim=1)  # (V,)
-    return moved.cpu().numpy().astype(np.float32)
+    return np.asarray(moved.cpu(), dtype=np.float32)
 
 
 def num_flagged(threshold: float, vocabulary_size: int, reference_size: int | None) -> int:

@@ -8,7 +8,6 @@ from torch import Tensor
 from btu.types import EditReport, IntArray
 
 
-
 def cutoffs(change: Tensor, token_ids: Tensor, rule: str) -> Tensor:
     """The smallest change that counts as planted, per suspect. (K,)
 

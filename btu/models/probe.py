@@ -31,9 +31,7 @@ class PooledProbe(nn.Module):
             self.embedding_module.requires_grad_(False)
             classifier.embeddings.requires_grad_(True)
 
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor
-    ) -> dict[str, Any]:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> dict[str, Any]:
         """The cross-entropy loss of a batch of (B, L) token ids."""
         hidden = self.embedding_module(input_ids)  # (B, L, D)
         if self.over_padding:

@@ -88,18 +88,16 @@ def _train_wordpiece(texts: Sequence[str], size: int, max_length: int) -> Any:
         texts, WordPieceTrainer(vocab_size=size, special_tokens=special, show_progress=False)
     )
     tokenizer.post_processor = processors.BertProcessing(
-        ("[SEP]", tokenizer.token_to_id("[SEP]")), ("[CLS]", tokenizer.token_to_id("[CLS]"))
+        _with_id(tokenizer, "[SEP]"), _with_id(tokenizer, "[CLS]")
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         model_max_length=max_length,
-        **dict(
-            zip(
-                ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"),
-                special,
-                strict=True,
-            )
-        ),
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
     )
 
 
@@ -120,7 +118,7 @@ def _train_bpe(texts: Sequence[str], size: int, max_length: int) -> Any:
     )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.RobertaProcessing(
-        ("</s>", tokenizer.token_to_id("</s>")), ("<s>", tokenizer.token_to_id("<s>"))
+        _with_id(tokenizer, "</s>"), _with_id(tokenizer, "<s>")
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -133,3 +131,7 @@ def _train_bpe(texts: Sequence[str], size: int, max_length: int) -> Any:
         unk_token="<unk>",
         mask_token="<mask>",
     )
+
+
+def _with_id(tokenizer: Any, token: str) -> tuple[str, int]:
+    return token, tokenizer.token_to_id(token)

@@ -52,10 +52,7 @@ def _draw(axes: Axes, rows: Sequence[Record], undefended: Record | None, arm: st
     axes.set_xlabel("threshold (share of the vocabulary flagged per round)")
     axes.set_ylabel("% of test rows")
     axes.set_ylim(-3, 103)
-    choices = rows[0].choices
-    axes.set_title(
-        f"{choices['dataset']} / {choices['attack']} / {choices['model']}: {arm} (dashed: poisoned)",
-        fontsize=10,
-    )
+    what = " / ".join(rows[0].choices[k] for k in ("dataset", "attack", "model"))
+    axes.set_title(f"{what}: {arm} (dashed: undefended)", fontsize=10)
     axes.grid(alpha=0.25)
     axes.legend(loc="center right", fontsize=9)
