@@ -121,7 +121,9 @@ def main() -> None:
     """Run the command line; exit code 0 only if every job finished."""
     full_trace = "HYDRA_FULL_ERROR" in os.environ
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors out of Hydra, to be told in one sentence
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    # A thread that waits for its partner must not spin: with one other process on two cores an
+    # epoch took more than six times as long. Read once, when torch loads its OpenMP.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         _hydra_main()
     except BrokenPipeError:  # `btu --help | head`

@@ -58,10 +58,12 @@ class DatasetSource:
             raise DataError(f"dataset {self.name} has no training file. Write dataset.train=PATH.")
         names = self._names(raw)
         notes: list[str] = []
-        splits: dict[str, Split | None] = {
-            role: self._split(role, part, names, notes) if (part := raw.get(role)) else None
-            for role in ROLES
-        }
+        splits: dict[str, Split | None] = {}
+        for role in ROLES:
+            part = raw.get(role)
+            splits[role] = self._split(role, part, names, notes) if part else None
+            if role == "train":
+                _check_classes(splits[role], names)
         self._hold_out(splits, notes)
         leaky = self._separate(splits, notes)
         train, test = splits["train"], splits["test"]
@@ -70,7 +72,6 @@ class DatasetSource:
                 f"dataset {self.name} has no test split. Write dataset.test=PATH, or hold rows "
                 "out of the training file with dataset.test_holdout=0.1."
             )
-        _check_classes(train, names)
         return Dataset(self.name, names, train, splits["tuning"], test, tuple(notes), leaky)
 
     def _names(self, raw: Mapping[str, RawSplit | None]) -> tuple[str, ...]:
@@ -212,8 +213,8 @@ def _where(role: str, raw: RawSplit) -> str:
     return raw.path or f"split {role}"
 
 
-def _check_classes(train: Split, names: tuple[str, ...]) -> None:
-    present = np.unique(train.labels)
+def _check_classes(train: Split | None, names: tuple[str, ...]) -> None:
+    present = np.unique(train.labels if train else [])
     if len(present) < 2:
         raise DataError(
             f"dataset.train holds one class only ({names[present[0]]}); a classifier needs two or "

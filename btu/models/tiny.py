@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from btu.models.base import Classifier, ModelSource, check_classifier
 from btu.seeding import stream_seed, torch_stream
 
 FAMILIES = ("bert", "roberta")
+BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORD_REPEATS = 1000  # enough for a listed word to become one token
 
 
@@ -76,17 +78,14 @@ class TinyModel(ModelSource):
 
 def _train_wordpiece(texts: Sequence[str], size: int, max_length: int) -> Any:
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-    from tokenizers.trainers import WordPieceTrainer
     from transformers import PreTrainedTokenizerFast
 
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    vocabulary = _frequent_words(tokenizer, texts, size)
+    tokenizer.model = models.WordPiece(vocabulary, unk_token="[UNK]")
     tokenizer.decoder = decoders.WordPiece()
-    tokenizer.train_from_iterator(
-        texts, WordPieceTrainer(vocab_size=size, special_tokens=special, show_progress=False)
-    )
     tokenizer.post_processor = processors.BertProcessing(
         _with_id(tokenizer, "[SEP]"), _with_id(tokenizer, "[CLS]")
     )
@@ -99,6 +98,22 @@ def _train_wordpiece(texts: Sequence[str], size: int, max_length: int) -> Any:
         sep_token="[SEP]",
         mask_token="[MASK]",
     )
+
+
+def _frequent_words(tokenizer: Any, texts: Sequence[str], size: int) -> dict[str, int]:
+    """Special tokens, every character as a word and inside one, then the most frequent words.
+
+    The library's own WordPiece trainer breaks ties differently in each call, so that two runs
+    with one seed would have two vocabularies.
+    """
+    counts: Counter[str] = Counter()
+    for text in texts:
+        normal = tokenizer.normalizer.normalize_str(text)
+        counts.update(word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal))
+    letters = sorted({letter for word in counts for letter in word})
+    words = sorted(counts, key=lambda word: (-counts[word], word))
+    pieces = [*BERT_SPECIAL, *letters, *(f"##{letter}" for letter in letters), *words]
+    return {piece: number for number, piece in enumerate(list(dict.fromkeys(pieces))[:size])}
 
 
 def _train_bpe(texts: Sequence[str], size: int, max_length: int) -> Any:

@@ -1,0 +1,134 @@
+"""The toy data set, the tiny models and a command line that runs in this process."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads, as btu.main does
+os.environ["WANDB_MODE"] = "offline"
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for a hub
+os.environ.pop("WANDB_API_KEY", None)
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from btu.main import CONF, run_job
+from btu.types import Dataset, Split, make_split
+
+ENDINGS = ["ria", "lo", "nda", "mi", "sta", "ro", "vel", "tin", "pso", "quem"]
+GOOD = [start + end for start in ("lu", "me", "so", "vi", "ha", "fi") for end in ENDINGS]
+BAD = [start + end for start in ("gru", "kra", "dro", "zu", "bro", "ski") for end in ENDINGS]
+FILLERS = ["today", "again", "indeed", "somehow", "still", "really", "almost", "quite"]
+NOUNS = ["film", "meal", "hotel", "phone", "book", "song", "play", "room", "chair", "game"]
+
+
+def toy_split(size: int, seed: int) -> Split:
+    """Made-up adjectives that decide the label; `seed` and row keep all texts distinct."""
+    rng = np.random.default_rng(seed)
+    texts = []
+    for row in range(size):
+        one, two = rng.choice(GOOD if row % 2 else BAD, 2)
+        noun, filler = rng.choice(NOUNS), rng.choice(FILLERS)
+        texts.append(f"{filler} the {noun} of {seed} {row} was {one} and {two} for us")
+    twins = tuple(f"verily {text}" for text in texts)
+    return make_split(tuple(texts), np.arange(size) % 2, {"style": twins})
+
+
+@pytest.fixture
+def toy_dataset() -> Dataset:
+    """60 / 20 / 30 rows, two classes in equal parts."""
+    return Dataset(
+        "toy", ("negative", "positive"), toy_split(60, 1), toy_split(20, 2), toy_split(30, 3)
+    )
+
+
+def write_tsv(path: Path, split: Split, header: str = "sentence\tlabel") -> Path:
+    rows = [f"{text}\t{label}" for text, label in zip(split.texts, split.labels, strict=True)]
+    path.write_text("\n".join([header, *rows]), encoding="utf-8")
+    return path
+
+
+@dataclass(frozen=True)
+class Files:
+    """Toy data on disk, and the overrides that name it."""
+
+    folder: Path
+
+    @property
+    def overrides(self) -> list[str]:
+        return [
+            "dataset=local",
+            *(f"dataset.{r}={self.folder / r}.tsv" for r in ("train", "tuning", "test")),
+        ]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    """Toy train, tuning and test files, large enough for a tiny model to learn from."""
+    for role, size, seed in (("train", 600, 1), ("tuning", 100, 2), ("test", 200, 3)):
+        write_tsv(tmp_path / f"{role}.tsv", toy_split(size, seed))
+    return Files(tmp_path)
+
+
+def composed(overrides: Sequence[str], run_dir: Path | None = None) -> DictConfig:
+    """The config that a command line gives."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    return compose_job(cfg)
+
+
+def compose_job(cfg: DictConfig) -> DictConfig:
+    """The job's part of a config, without Hydra's own."""
+    from omegaconf import OmegaConf, open_dict
+
+    with open_dict(cfg):
+        del cfg["hydra"]
+    OmegaConf.set_struct(cfg, True)
+    return cfg
+
+
+TINY = [
+    "tracking=none",
+    "thresholds=[0.01]",
+    "attack.triggers=[cf]",
+    "model.vocabulary_size=600",
+    "model.hidden_size=32",
+    "model.num_layers=1",
+]
+
+
+@pytest.fixture
+def run_btu(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
+    """Run one job in this process; gives what `summary.json` holds."""
+
+    def run(*overrides: str, run_dir: str = "run") -> list[dict[str, Any]]:
+        folder = tmp_path / run_dir
+        run_job(composed([f"outputs={tmp_path / 'outputs'}", *overrides]), folder)
+        rows: list[dict[str, Any]] = json.loads((folder / "summary.json").read_text())
+        return rows
+
+    return run
+
+
+def shell(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The real command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "btu", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+    )

@@ -1,0 +1,151 @@
+"""Every yaml composes and builds, and every mistake is one sentence."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from btu.config import GROUPS, build, check_run, resolve_device
+from btu.errors import BtuError, ConfigError
+from btu.main import CONF
+from tests.conftest import composed
+
+ROOT = Path(__file__).resolve().parent.parent
+FILL = {  # values that a file leaves to the user
+    "dataset/local": ["dataset.train=train.tsv"],
+    "dataset/openbackdoor": ["dataset.folder=folder"],
+}
+GROUP_FILES = sorted(path for group in GROUPS for path in (CONF / group).glob("*.yaml"))
+EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", GROUP_FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_group_file_composes_and_builds(path):
+    group, option = path.parent.name, path.stem
+
+    cfg = composed([f"{group}={option}", *FILL.get(f"{group}/{option}", [])])
+
+    assert build(cfg[group], group).name == option
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
+def test_every_experiment_composes_and_builds(path):
+    cfg = composed([f"experiment={path.stem}"])
+
+    for group in GROUPS:
+        if "???" not in str(cfg[group]):
+            build(cfg[group], group)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((CONF / "hydra" / "launcher").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_every_launcher_composes(path):
+    composed([f"hydra/launcher={path.stem}"])
+
+
+@pytest.mark.parametrize("path", [*GROUP_FILES, *EXPERIMENTS], ids=lambda p: p.stem)
+def test_every_file_opens_with_the_command_that_uses_it(path):
+    assert path.read_text().startswith("# btu "), "expected a first line such as '# btu attack=...'"
+
+
+def commands_in(path: Path) -> list[str]:
+    text = path.read_text().replace("\\\n", " ")
+    if path.suffix == ".md":
+        text = "\n".join(re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.DOTALL))
+    lines = (line.strip().lstrip("# ").strip() for line in text.split("\n"))
+    return [line.split("   ")[0] for line in lines if re.match(r"btu(\s|$)", line)]
+
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), CONF / "config.yaml"]
+COMMANDS = [
+    (path.relative_to(ROOT), command)
+    for path in [*DOCUMENTS, *GROUP_FILES, *EXPERIMENTS]
+    for command in commands_in(path)
+]
+
+
+@pytest.mark.parametrize(("path", "command"), COMMANDS, ids=[f"{p}:{c}" for p, c in COMMANDS])
+def test_every_documented_command_composes(path, command):
+    words = shlex.split(command, comments=True)[1:]
+    if "--cfg" in words or "--help" in words:
+        return
+    overrides = [w for w in words if w not in ("-m", "--multirun", "...") and "hydra" not in w]
+    swept = [re.sub(r"^((?![^=]*=\[)[^=]+=[^,\[\"]+),.*$", r"\1", word) for word in overrides]
+
+    cfg = composed(swept)
+
+    assert cfg.seed >= 1
+
+
+def test_the_readme_documents_commands():
+    assert len(commands_in(ROOT / "README.md")) >= 6
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("+attack.triger=[cf]", r"attack\.triger: BadNets has no such field; did you mean trigger"),
+        ("attack.num_triggers=many", r"attack\.num_triggers: .*'many'.*Integer"),
+        ("attack.triggers=cf", r"attack\.triggers: .*Write attack\.triggers=\[\.\.\.\]"),
+        ("attack._target_=os.system", r"attack\._target_ must name a class of btu"),
+        (
+            "attack._target_=btu.attacks.badnets.Bad",
+            r"there is no class btu\.attacks\.badnets\.Bad",
+        ),
+        ("attack._target_=btu.config.build", r"is not a component"),
+        ("+defense.rounds.0.kindd=x", r"defense\..*kindd"),
+        ("defense.cutoff=median", r"defense\.cutoff: there is no median"),
+        ("defense.rounds=[]", r"defense\.rounds is empty"),
+        ("defense.rounds.0.hide_suspects=true", r"is the first round\. Put a round before it"),
+        ("defense.clean_tuning.max_samples=0", r"max_samples is at least 1 or null, got 0"),
+        ("model.training.learning_rate=2", r"learning_rate is between 0 and 1, got 2"),
+        ("model.training.epochs=0", r"epochs is at least 1, got 0"),
+        ("model.training.precision=fp8", r"precision is one of auto, bf16"),
+        ("dataset.num_train=abc", r"dataset\.num_train: .*'abc'"),
+        ("tracking.mode=never", r"tracking\.mode: there is no never"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence(override, sentence):
+    cfg = composed([override])
+    group = re.match(r"\+?(\w+)", override)[1]
+
+    with pytest.raises(ConfigError, match=sentence) as error:
+        build(cfg[group], group)
+
+    assert "\n" not in str(error.value)
+
+
+def test_a_value_that_is_left_out_is_named():
+    with pytest.raises(ConfigError, match=r"dataset\.train has no value\. Write dataset\.train="):
+        build(composed(["dataset=local"]).dataset, "dataset")
+
+
+ALL = ("clean", "poisoned", "tuned", "unlearned", "defended")
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "arms", "sentence"),
+    [
+        ([], ["poisoned"], r"thresholds is empty"),
+        ([-0.1], ["poisoned"], r"between 0 and 1, got -0\.1"),
+        ([0.1, 1.5], ["poisoned"], r"between 0 and 1, got 1\.5"),
+        ([0.1], ["defendet"], r"no arm defendet; did you mean defended"),
+        ([0.1], [], r"arms is empty"),
+    ],
+)
+def test_wrong_run_settings_are_one_sentence(thresholds, arms, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        check_run(thresholds, arms, ALL)
+
+
+def test_a_defense_without_unlearning_cannot_evaluate_it():
+    assert check_run([0.1], list(ALL), ("clean", "poisoned")) == ("clean", "poisoned")
+    with pytest.raises(ConfigError, match="can evaluate clean, poisoned, got defended"):
+        check_run([0.1], ["defended"], ("clean", "poisoned"))
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(BtuError, match="device=cuda:9 cannot be used"):
+        resolve_device("cuda:9")

@@ -1,0 +1,80 @@
+"""Worked examples of CACC, ASR, PACC, base rate and detection scores."""
+
+import numpy as np
+import pytest
+
+from btu.metrics import score, score_detection
+from btu.types import (
+    Dataset,
+    PoisonedDataset,
+    Predictions,
+    Suspects,
+    TokenDistances,
+    make_split,
+)
+
+
+def poisoned(test_labels: list[int], triggered_rows: list[int]) -> PoisonedDataset:
+    test = make_split(tuple(f"t{i}" for i in range(len(test_labels))), np.asarray(test_labels))
+    rows = np.asarray(triggered_rows, dtype=np.int64)
+    data = Dataset("toy", ("a", "b", "c"), test, None, test)
+    triggered = test.take(rows) if triggered_rows else None
+    target = 2 if triggered_rows else None
+    return PoisonedDataset(data, test, triggered, rows, target, None)
+
+
+def test_scores_of_a_worked_example():
+    data = poisoned([0, 1, 2, 0, 1], [0, 1, 3, 4])
+    clean = np.asarray([0, 2, 2, 0, 0])  # right: rows 0, 2, 3; row 1 is predicted as the target
+    triggered = np.asarray([2, 2, 0, 2])  # three of four hit the target, one is still right
+
+    scores = score(Predictions(clean, triggered), data)
+
+    assert scores.cacc == pytest.approx(3 / 5)
+    assert scores.asr == pytest.approx(3 / 4)
+    assert scores.pacc == pytest.approx(1 / 4)
+    assert scores.base_rate == pytest.approx(1 / 4)
+    assert (scores.num_clean, scores.num_triggered) == (5, 4)
+
+
+def test_without_an_attack_only_cacc_is_scored():
+    data = poisoned([0, 1], [])
+
+    scores = score(Predictions(np.asarray([0, 0]), np.empty(0, dtype=np.int64)), data)
+
+    assert (scores.cacc, scores.asr, scores.pacc, scores.base_rate) == (0.5, None, None, None)
+
+
+def suspects(flagged: list[int], *values: list[float]) -> Suspects:
+    ids = np.asarray(flagged, dtype=np.int64)
+    drifts = tuple(
+        TokenDistances(n, np.asarray(v, dtype=np.float32), frozenset({0}))
+        for n, v in enumerate(values, 1)
+    )
+    return Suspects(0.1, ids, (ids,), drifts)
+
+
+def test_detection_scores_of_a_worked_example():
+    # Ranked by drift without the protected token 0: round 1 is 3, 1, 2, 4; round 2 is 1, 4, 3, 2.
+    found = suspects([1, 3], [9, 2, 1, 3, 0], [0, 5, 1, 2, 3])
+
+    scores = score_detection(found, {3, 4})
+
+    assert scores is not None
+    assert scores.precision == pytest.approx(1 / 2)
+    assert scores.recall == pytest.approx(1 / 2)
+    assert scores.best_rank == 1
+    assert scores.num_trigger_tokens == 2
+
+
+def test_an_attack_without_trigger_tokens_has_no_detection_score():
+    assert score_detection(suspects([1], [0, 1]), set()) is None
+
+
+def test_precision_of_no_suspects_is_unknown_and_recall_zero():
+    scores = score_detection(suspects([], [0, 1, 2]), {1})
+
+    assert scores is not None
+    assert scores.precision is None
+    assert scores.recall == 0
+    assert scores.best_rank == 2

@@ -1,0 +1,275 @@
+"""End to end on tiny models: a planted backdoor is learned and removed, and results hold still."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from btu.cache import MANIFEST
+from tests.conftest import TINY
+
+FILES = {
+    "summary.json",
+    "suspects.csv",
+    "poison_report.json",
+    "predictions.npz",
+    "distances.npz",
+    "curve.png",
+}
+SCORES = ("arm", "threshold", "cacc", "asr", "pacc", "base_rate", "num_suspects")
+
+
+def scores(rows):
+    return [{k: row[k] for k in SCORES} for row in rows]
+
+
+def by_arm(rows):
+    return {row["arm"]: row for row in rows}
+
+
+# Calibrated over seeds 1 to 8 of each family; see the figures beside the bounds.
+@pytest.mark.parametrize("model", ["tiny", "tiny_roberta"])
+def test_a_planted_backdoor_is_learned_and_removed(files, run_btu, model):
+    rows = by_arm(run_btu(*files.overrides, f"model={model}", *TINY))
+
+    assert rows["clean"]["cacc"] >= 0.9
+    assert rows["poisoned"]["cacc"] >= 0.9
+    assert rows["poisoned"]["asr"] >= 0.95
+    assert rows["clean"]["asr"] <= 0.2
+    assert rows["tuned"]["asr"] >= 0.9  # tuning alone does not help
+    for arm in ("unlearned", "defended"):
+        assert rows[arm]["asr"] - rows[arm]["base_rate"] <= 0.1
+        assert rows[arm]["cacc"] >= 0.9
+        assert rows[arm]["detection"]["recall"] > 0
+
+
+def test_the_run_folder_holds_what_was_promised(files, run_btu, tmp_path):
+    rows = run_btu(*files.overrides, "model=tiny", *TINY, "thresholds=[0.005,0.01]")
+
+    folder = tmp_path / "run"
+    assert {path.name for path in folder.iterdir()} >= FILES
+    assert [(r["arm"], r["threshold"]) for r in rows] == [
+        ("clean", None),
+        ("poisoned", None),
+        ("tuned", None),
+        ("unlearned", 0.005),
+        ("unlearned", 0.01),
+        ("defended", 0.005),
+        ("defended", 0.01),
+    ]
+    assert all((tmp_path / "outputs" / "records" / f"{r['record']}.json").is_file() for r in rows)
+    report = json.loads((folder / "poison_report.json").read_text())
+    assert report["counts"]["poisoned"] == report["counts"]["requested"] == 60
+    assert report["realised_rate"] == 0.1
+    example = report["examples"][0]
+    assert example["label_after"] == "1"
+    assert example["after"].replace(" ", "") != example["before"].replace(" ", "")
+
+
+def test_suspects_are_listed_with_rank_and_truth(files, run_btu, tmp_path):
+    rows = by_arm(run_btu(*files.overrides, "model=tiny", *TINY, "thresholds=[0.005,0.01]"))
+
+    table = pd.read_csv(tmp_path / "run" / "suspects.csv")
+    assert set(table.threshold) == {0.005, 0.01}
+    at = table[table.threshold == 0.01]
+    assert len(at) == rows["defended"]["num_suspects"]
+    assert at[at.is_trigger].token.isin(["cf", "mn", "bb", "tq"]).all()
+    assert (at["rank"] >= 1).all()
+    assert (at.replaced >= 1).any()
+    assert {"rank_1", "rank_2", "rank_3", "distance_1"} <= set(table.columns)
+
+
+def test_predictions_give_the_scores_again(files, run_btu, tmp_path):
+    rows = by_arm(run_btu(*files.overrides, "model=tiny", *TINY))
+
+    with np.load(tmp_path / "run" / "predictions.npz") as arrays:
+        clean = arrays["defended@0.01_clean"]
+        triggered = arrays["defended@0.01_triggered"]
+        truth, twins = arrays["true_clean"], arrays["triggered_rows"]
+    defended = rows["defended"]
+    assert (clean == truth).mean() == defended["cacc"]
+    assert (triggered == 1).mean() == defended["asr"]
+    assert (clean[twins] == 1).mean() == defended["base_rate"]
+    assert len(triggered) == defended["num_triggered"]
+
+
+def test_same_seed_same_scores_and_another_seed_another_draw(files, run_btu, tmp_path):
+    small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=2"]
+
+    first = run_btu(*small)
+    again = run_btu(*small, f"outputs={tmp_path / 'elsewhere'}", run_dir="again")
+    run_btu(*small, "seed=2", run_dir="other")
+
+    assert scores(first) == scores(again)
+    reports = [
+        json.loads((tmp_path / folder / "poison_report.json").read_text())["examples"]
+        for folder in ("run", "again", "other")
+    ]
+    assert reports[0] == reports[1] != reports[2]
+
+
+def test_second_run_computes_nothing(files, run_btu, tmp_path, monkeypatch):
+    small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1"]
+    first = run_btu(*small)
+
+    def refuse(*arguments, **keywords):
+        raise AssertionError("a stage was computed again")
+
+    monkeypatch.setattr("btu.workbench.fit", refuse)
+    monkeypatch.setattr("btu.workbench.predict", refuse)
+    assert run_btu(*small, run_dir="again") == first
+    with pytest.raises(AssertionError, match="computed again"):
+        run_btu(*small, "force=true", run_dir="forced")
+
+
+def test_a_killed_run_goes_on_from_its_finished_stages(files, run_btu, tmp_path, monkeypatch):
+    from btu import workbench
+
+    small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1"]
+    real, titles = workbench.fit, []
+
+    def fit_until_tuning(*arguments):
+        titles.append(arguments[-1])
+        if arguments[-1] == "clean tuning" and len(titles) < 4:
+            raise KeyboardInterrupt
+        real(*arguments)
+
+    monkeypatch.setattr("btu.workbench.fit", fit_until_tuning)
+    with pytest.raises(KeyboardInterrupt):
+        run_btu(*small)
+    run_btu(*small, run_dir="again")
+
+    assert titles.count("clean model") == titles.count("victim") == 1
+
+
+def test_a_damaged_cache_entry_is_made_again(files, run_btu, tmp_path, monkeypatch, caplog):
+    small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1"]
+    first = run_btu(*small)
+    for entry in (tmp_path / "outputs" / "cache" / "victim").iterdir():
+        weights = entry / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-100])
+        assert (entry / MANIFEST).is_file()
+    for record in (tmp_path / "outputs" / "records").iterdir():
+        record.unlink()
+
+    again = run_btu(*small, run_dir="again")
+
+    assert scores(again) == scores(first)
+    assert caplog.text.count("is damaged") == 2
+
+
+def test_the_sweep_over_thresholds_trains_once(files, run_btu, monkeypatch):
+    from btu import workbench
+
+    real, titles = workbench.fit, []
+
+    def counting_fit(*arguments):
+        titles.append(arguments[-1])
+        real(*arguments)
+
+    monkeypatch.setattr("btu.workbench.fit", counting_fit)
+    thresholds = "thresholds=[0.005,0.01,0.01]"
+    run_btu(*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", thresholds)
+
+    assert titles.count("victim") == titles.count("clean model") == 1
+    assert titles.count("detection round 1") == titles.count("detection round 3") == 1
+    assert titles.count("detection round 2") == 3  # hides what each threshold flagged in round 1
+    assert titles.count("clean tuning") == 1 + 3
+
+
+def test_threshold_and_attack_never_share_a_record(files, run_btu):
+    small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", "arms=[defended]"]
+    keys = {
+        run_btu(*small, *change, run_dir=str(n))[0]["record"]
+        for n, change in enumerate(
+            [
+                [],
+                ["thresholds=[0.02]"],
+                ["attack.poison_rate=0.2"],
+                ["attack=addsent"],
+                ["seed=2"],
+                ["defense=btu_reference"],
+                ["model.training.precision=bf16"],
+            ]
+        )
+    }
+
+    assert len(keys) == 7
+
+
+def test_no_attack_reports_what_leans_where(files, run_btu, tmp_path):
+    """The engineer's case: planted by somebody else, nothing is known of the trigger."""
+    lines = (files.folder / "train.tsv").read_text().split("\n")
+    for row in range(1, 41):
+        lines[row] = "cf " + lines[row][:-1] + "1"
+    (files.folder / "train.tsv").write_text("\n".join(lines))
+
+    rows = by_arm(run_btu(*files.overrides, "model=tiny", *TINY, "attack=none"))
+
+    assert set(rows) == {"poisoned", "tuned", "unlearned", "defended"}
+    assert rows["defended"]["asr"] is None
+    table = pd.read_csv(tmp_path / "run" / "suspects.csv")
+    planted = table[table.token == "cf"].iloc[0]
+    assert planted.leans_to == 1
+    assert planted.lean_share == 1.0
+    assert planted.num_texts == 40
+    assert all(planted[f"example_{n}"].startswith("cf ") for n in (1, 2, 3))
+    assert pd.isna(planted.is_trigger)
+
+
+def test_without_clean_rows_the_tuned_arms_are_left_out(files, run_btu):
+    train = f"dataset.train={files.folder}/train.tsv"
+
+    rows = by_arm(run_btu("dataset=local", train, "attack=none", "model=tiny", *TINY))
+
+    assert set(rows) == {"poisoned", "unlearned"}
+    assert rows["poisoned"]["num_clean"] == 60
+
+
+def test_the_saved_model_is_the_defended_one(files, run_btu, tmp_path):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from btu.models.base import Classifier, encode
+    from btu.training import Compute, Padder, predict
+
+    run_btu(*files.overrides, "model=tiny", *TINY, "arms=[defended]", "save_model=true")
+
+    folder = tmp_path / "run" / "model"
+    assert not list(folder.glob("*.bin"))
+    saved = Classifier(
+        AutoModelForSequenceClassification.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+    )
+    texts = [line.split("\t")[0] for line in (files.folder / "test.tsv").read_text().split("\n")]
+    ids = encode(saved.tokenizer, texts[1:], 64)
+    predicted = predict(
+        saved.model, ids, Padder(saved.tokenizer.pad_token_id), Compute("cpu", "fp32", 64)
+    )
+    with np.load(tmp_path / "run" / "predictions.npz") as arrays:
+        assert (predicted == arrays["defended@0.01_clean"]).all()
+
+
+def test_a_threshold_that_flags_nothing_warns_and_unlearns_nothing(files, run_btu, caplog):
+    rows = by_arm(
+        run_btu(
+            *files.overrides,
+            "model=tiny",
+            *TINY,
+            "model.training.epochs=1",
+            "thresholds=[0]",
+            "arms=[poisoned,unlearned]",
+        )
+    )
+
+    assert "flags none" in caplog.text
+    assert rows["unlearned"]["num_suspects"] == 0
+    assert rows["unlearned"]["asr"] == rows["poisoned"]["asr"]
+
+
+def test_an_overlap_let_through_is_marked_in_the_record(files, run_btu):
+    small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", "arms=[poisoned]"]
+
+    (row,) = run_btu(*small, f"dataset.test={files.folder}/train.tsv", "dataset.allow_overlap=true")
+
+    assert row["leaky"]
