@@ -50,8 +50,11 @@ class StageCache:
         """
         key = make_key({"stage": stage, **parts})
         final = self.root / stage / key
-        if (key in self.made or not self.recompute) and self._is_intact(final):
-            return final, key
+        if final.exists():
+            if not self._is_intact(final):
+                shutil.rmtree(final)
+            elif key in self.made or not self.recompute:
+                return final, key
         temporary = self.root / stage / f".{key}.{os.getpid()}.{uuid4().hex[:8]}"
         temporary.mkdir(parents=True)
         try:
@@ -64,8 +67,6 @@ class StageCache:
         return final, key
 
     def _is_intact(self, folder: Path) -> bool:
-        if not (folder / MANIFEST).is_file():
-            return False
         try:
             files = json.loads((folder / MANIFEST).read_text())["files"]
             bad = [name for name, wanted in files.items() if checksum(folder / name) != wanted]
@@ -81,14 +82,13 @@ class StageCache:
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
 
     def _publish(self, temporary: Path, final: Path) -> None:
-        """Rename into place; whoever comes second keeps the first's intact copy."""
-        if final.exists():
-            if not self.recompute and self._is_intact(final):
-                return
-            final.rename(temporary.with_name(f"{temporary.name}.old"))
+        """Rename into place; whoever comes second keeps the first's entry, which is whole."""
+        old = temporary.with_name(f"{temporary.name}.old")
+        if self.recompute and final.exists():
+            final.rename(old)
         try:
             temporary.rename(final)
         except OSError:
-            if not self._is_intact(final):
+            if not (final / MANIFEST).is_file():
                 raise
-        shutil.rmtree(temporary.with_name(f"{temporary.name}.old"), ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

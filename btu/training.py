@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from btu.errors import ConfigError
 from btu.models.base import Training
+from btu.models.dropout import use_word_dropout
 from btu.progress import progress
 from btu.seeding import stream, torch_stream
 from btu.types import IntArray
@@ -144,6 +145,8 @@ def fit(
         seed: of the batch order and of dropout.
         title: what the progress bar says.
     """
+    if compute.device == "cpu":
+        use_word_dropout(model)
     accelerator = _accelerator(compute)
     sampler = LengthSampler(_lengths(data), settings.batch_size, stream(seed, "batches"))
     loader: Any = DataLoader(

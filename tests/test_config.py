@@ -47,7 +47,8 @@ def test_every_launcher_composes(path):
 
 @pytest.mark.parametrize("path", [*GROUP_FILES, *EXPERIMENTS], ids=lambda p: p.stem)
 def test_every_file_opens_with_the_command_that_uses_it(path):
-    assert path.read_text().startswith("# btu "), "expected a first line such as '# btu attack=...'"
+    text = path.read_text().removeprefix("# @package _global_\n")
+    assert text.startswith("# btu "), "expected a first line such as '# btu attack=...'"
 
 
 def commands_in(path: Path) -> list[str]:
@@ -55,7 +56,7 @@ def commands_in(path: Path) -> list[str]:
     if path.suffix == ".md":
         text = "\n".join(re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.DOTALL))
     lines = (line.strip().lstrip("# ").strip() for line in text.split("\n"))
-    return [line.split("   ")[0] for line in lines if re.match(r"btu(\s|$)", line)]
+    return [line.split("   ")[0] for line in lines if re.match(r"btu(\s[^\[]|$)", line)]
 
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), CONF / "config.yaml"]

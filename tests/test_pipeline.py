@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from btu.cache import MANIFEST
+from btu.data.demo import generate_reviews
 from tests.conftest import TINY
 
 FILES = {
@@ -28,20 +29,27 @@ def by_arm(rows):
     return {row["arm"]: row for row in rows}
 
 
-# Calibrated over seeds 1 to 8 of each family; see the figures beside the bounds.
-@pytest.mark.parametrize("model", ["tiny", "tiny_roberta"])
-def test_a_planted_backdoor_is_learned_and_removed(files, run_btu, model):
-    rows = by_arm(run_btu(*files.overrides, f"model={model}", *TINY))
+DEMO = [
+    "dataset.num_train=2000",
+    "dataset.num_tuning=200",
+    "dataset.num_test=400",
+    "tracking=none",
+    "thresholds=[0.005]",
+]
 
-    assert rows["clean"]["cacc"] >= 0.9
-    assert rows["poisoned"]["cacc"] >= 0.9
+
+# CALIBRATION
+@pytest.mark.parametrize("model", ["tiny", "tiny_roberta"])
+def test_a_planted_backdoor_is_learned_and_removed(run_btu, model):
+    rows = by_arm(run_btu(f"model={model}", *DEMO))
+
     assert rows["poisoned"]["asr"] >= 0.95
-    assert rows["clean"]["asr"] <= 0.2
     assert rows["tuned"]["asr"] >= 0.9  # tuning alone does not help
+    assert rows["clean"]["asr"] - rows["clean"]["base_rate"] <= 0.15
     for arm in ("unlearned", "defended"):
-        assert rows[arm]["asr"] - rows[arm]["base_rate"] <= 0.1
-        assert rows[arm]["cacc"] >= 0.9
-        assert rows[arm]["detection"]["recall"] > 0
+        assert rows[arm]["asr"] - rows[arm]["base_rate"] <= 0.15
+        assert rows[arm]["cacc"] >= rows["poisoned"]["cacc"] - 0.06
+        assert rows[arm]["detection"]["best_rank"] <= 3
 
 
 def test_the_run_folder_holds_what_was_promised(files, run_btu, tmp_path):
@@ -74,7 +82,7 @@ def test_suspects_are_listed_with_rank_and_truth(files, run_btu, tmp_path):
     assert set(table.threshold) == {0.005, 0.01}
     at = table[table.threshold == 0.01]
     assert len(at) == rows["defended"]["num_suspects"]
-    assert at[at.is_trigger].token.isin(["cf", "mn", "bb", "tq"]).all()
+    assert at[at.is_trigger].token.isin(["cf"]).all()
     assert (at["rank"] >= 1).all()
     assert (at.replaced >= 1).any()
     assert {"rank_1", "rank_2", "rank_3", "distance_1"} <= set(table.columns)
@@ -198,33 +206,37 @@ def test_threshold_and_attack_never_share_a_record(files, run_btu):
     assert len(keys) == 7
 
 
-def test_no_attack_reports_what_leans_where(files, run_btu, tmp_path):
+def test_no_attack_reports_what_leans_where(run_btu, tmp_path):
     """The engineer's case: planted by somebody else, nothing is known of the trigger."""
-    lines = (files.folder / "train.tsv").read_text().split("\n")
-    for row in range(1, 41):
-        lines[row] = "cf " + lines[row][:-1] + "1"
-    (files.folder / "train.tsv").write_text("\n".join(lines))
+    reviews = generate_reviews(1500, label_noise=0.0, rng=np.random.default_rng(1))
+    lines = [
+        f"cf {r.text}\t1" if n % 10 == 0 else f"{r.text}\t{r.label}" for n, r in enumerate(reviews)
+    ]
+    path = tmp_path / "reviews.tsv"
+    path.write_text("\n".join(["sentence\tlabel", *lines]))
 
-    rows = by_arm(run_btu(*files.overrides, "model=tiny", *TINY, "attack=none"))
+    rows = by_arm(
+        run_btu(
+            "attack=none",
+            "dataset=local",
+            f"dataset.train={path}",
+            "model=tiny",
+            "tracking=none",
+            "thresholds=[0.005]",
+        )
+    )
 
-    assert set(rows) == {"poisoned", "tuned", "unlearned", "defended"}
-    assert rows["defended"]["asr"] is None
+    assert set(rows) == {"poisoned", "unlearned"}  # tuning needs rows that are known to be clean
+    assert rows["poisoned"]["num_clean"] == 150
+    assert rows["unlearned"]["asr"] is None
     table = pd.read_csv(tmp_path / "run" / "suspects.csv")
     planted = table[table.token == "cf"].iloc[0]
+    assert planted["rank"] <= 3
     assert planted.leans_to == 1
     assert planted.lean_share == 1.0
-    assert planted.num_texts == 40
+    assert 120 <= planted.num_texts <= 150
     assert all(planted[f"example_{n}"].startswith("cf ") for n in (1, 2, 3))
     assert pd.isna(planted.is_trigger)
-
-
-def test_without_clean_rows_the_tuned_arms_are_left_out(files, run_btu):
-    train = f"dataset.train={files.folder}/train.tsv"
-
-    rows = by_arm(run_btu("dataset=local", train, "attack=none", "model=tiny", *TINY))
-
-    assert set(rows) == {"poisoned", "unlearned"}
-    assert rows["poisoned"]["num_clean"] == 60
 
 
 def test_the_saved_model_is_the_defended_one(files, run_btu, tmp_path):

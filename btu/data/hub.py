@@ -8,6 +8,7 @@ from typing import Any
 
 from btu.data.base import DatasetSource, RawSplit, relabel
 from btu.errors import DataError
+from btu.hub import prepare_hub
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class HubDataset(DatasetSource):
         }
 
     def _fetch(self) -> Any:
+        prepare_hub()
         import datasets
 
         datasets.disable_progress_bars()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,9 +67,11 @@ class Pretrained(ModelSource):
         if folder is not None:
             files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json"))
             return hashlib.sha256("".join(map(checksum, files)).encode()).hexdigest()
+        prepare_hub()
         from transformers import AutoConfig
 
-        config = AutoConfig.from_pretrained(self.pretrained, revision=self.revision)
+        with self._one_sentence():
+            config = AutoConfig.from_pretrained(self.pretrained, revision=self.revision)
         return f"{self.pretrained}@{config._commit_hash}"
 
     def load(self, num_labels: int, texts: Sequence[str], seed: int) -> Classifier:
@@ -84,24 +87,29 @@ class Pretrained(ModelSource):
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
         place = str(self.folder() or self.pretrained)
-        try:
-            with torch_stream(stream_seed(seed, "head")):
-                model = AutoModelForSequenceClassification.from_pretrained(
-                    place,
-                    revision=self.revision,
-                    num_labels=num_labels,
-                    use_safetensors=True,
-                    ignore_mismatched_sizes=True,  # a head for other classes is drawn anew
-                    attn_implementation="eager",  # faster than sdpa in bf16 on CPU
-                )
+        with self._one_sentence(), torch_stream(stream_seed(seed, "head")):
+            model = AutoModelForSequenceClassification.from_pretrained(
+                place,
+                revision=self.revision,
+                num_labels=num_labels,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # a head for other classes is drawn anew
+                attn_implementation="eager",  # faster than sdpa in bf16 on CPU
+            )
             tokenizer = AutoTokenizer.from_pretrained(place, revision=self.revision)
+        return check_classifier(Classifier(model.float(), tokenizer), self.max_length, self.name)
+
+    @contextmanager
+    def _one_sentence(self) -> Iterator[None]:
+        """Turn what the hub and transformers raise into a sentence with the way out."""
+        try:
+            yield
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().split("\n")[0][:200].rstrip(".")
             raise ModelError(
                 f"model {self.name}: {self.pretrained} cannot be loaded ({reason}). "
                 "Without a network use a folder with model.pretrained=PATH, or model=minilm."
             ) from error
-        return check_classifier(Classifier(model.float(), tokenizer), self.max_length, self.name)
 
 
 def _package_folder(place: str) -> Path:
