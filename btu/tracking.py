@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -104,6 +105,8 @@ class WandbTracker(Tracker):
     def _mode(self) -> Any:
         if self.mode != "auto":
             return self.mode
+        if "WANDB_MODE" in os.environ:
+            return None  # W&B's own variable decides
         import wandb
 
         try:

@@ -103,7 +103,7 @@ def test_predictions_give_the_scores_again(files, run_btu, tmp_path):
 
 
 def test_same_seed_same_scores_and_another_seed_another_draw(files, run_btu, tmp_path):
-    small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=2"]
+    small = [*files.overrides, "model=tiny", *TINY]
 
     first = run_btu(*small)
     again = run_btu(*small, f"outputs={tmp_path / 'elsewhere'}", run_dir="again")
@@ -177,7 +177,7 @@ def test_the_sweep_over_thresholds_trains_once(files, run_btu, monkeypatch):
         real(*arguments)
 
     monkeypatch.setattr("btu.workbench.fit", counting_fit)
-    thresholds = "thresholds=[0.005,0.01,0.01]"
+    thresholds = "thresholds=[0.005,0.01,0.02]"
     run_btu(*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", thresholds)
 
     assert titles.count("victim") == titles.count("clean model") == 1
@@ -195,7 +195,7 @@ def test_threshold_and_attack_never_share_a_record(files, run_btu):
                 [],
                 ["thresholds=[0.02]"],
                 ["attack.poison_rate=0.2"],
-                ["attack=addsent"],
+                ["attack.target_label=0"],
                 ["seed=2"],
                 ["defense=btu_reference"],
                 ["model.training.precision=bf16"],
