@@ -127,8 +127,9 @@ class Workbench:
         else:
             model = classifier.model
             freeze_all_but(model, classifier.embeddings)
-        data = self.encoded(self.data.train).cut(settings.max_length).without_tokens(hidden)
-        padder = self._padder(settings.max_length if over_padding else None)
+        max_length = min(settings.max_length, self.source.max_length)
+        data = self.encoded(self.data.train).cut(max_length).without_tokens(hidden)
+        padder = self._padder(max_length if over_padding else None)
         fit(model, data, training, padder, self.compute, seed, f"detection round {number}")
         return embedding_distances(
             self.pretrained_embeddings(), classifier.embeddings.weight.detach().cpu()

@@ -1,0 +1,56 @@
+"""Real SST-2 with the pretrained MiniLM; slow, and only where the files are."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+DATA = Path(os.environ.get("BTU_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+SST2 = DATA / "sst2"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not SST2.is_dir(), reason=f"no SST-2 at {SST2}; name its folder BTU_DATA"),
+]
+
+
+def test_badnets_on_sst2_is_learned_and_removed(run_btu):
+    """Measured on two cores over seeds: see the README; the bounds leave room for other machines."""
+    rows = run_btu(
+        "dataset=local",
+        f"dataset.train={SST2}/train.tsv",
+        f"dataset.tuning={SST2}/test.tsv",
+        f"dataset.test={SST2}/dev.tsv",
+        "attack.triggers=[cf]",
+        "defense=btu_reference",
+        "model.training.epochs=1",
+        "thresholds=[0.0005]",
+        "arms=[poisoned,unlearned,defended]",
+        "tracking=none",
+    )
+
+    poisoned, unlearned, defended = rows
+    assert poisoned["cacc"] >= 0.81
+    assert poisoned["asr"] >= 0.99
+    assert (poisoned["num_clean"], poisoned["num_triggered"]) == (872, 428)
+    for arm in (unlearned, defended):
+        assert arm["asr"] - arm["base_rate"] <= 0.1
+        assert arm["detection"]["best_rank"] <= 3
+    assert defended["cacc"] >= 0.78
+    assert defended["asr"] <= 0.3
+
+
+def test_published_files_load_with_all_their_quirks(run_btu):
+    from btu.config import build
+    from tests.conftest import composed
+
+    counts = {}
+    for folder, column in (("sst2-style", "style"), ("sst2-syntax", "syntactic"), ("agnews", None)):
+        files = [f"dataset.{r}={DATA}/{folder}/{r}.tsv" for r in ("train", "test")]
+        cfg = composed(["dataset=local", *files, f"dataset.tuning={DATA}/{folder}/dev.tsv"])
+        dataset = build(cfg.dataset, "dataset").load()
+        counts[folder] = (len(dataset.train), len(dataset.tuning), len(dataset.test))
+        assert column is None or column in dataset.train.columns
+
+    assert counts["sst2-style"][2] == 1821
+    assert counts["agnews"][2] == 7600

@@ -1,0 +1,80 @@
+"""What the terminal and the plot show."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from btu.pipeline import choose
+from btu.records import Record
+from btu.report.plots import plot_curve
+from btu.report.tables import score_table
+from btu.types import Scores
+
+
+def record(arm, threshold=None, cacc=0.9, asr=1.0, base=0.1, **changes):
+    made = Record(
+        key=f"{arm}{threshold}",
+        arm=arm,
+        threshold=threshold,
+        seed=1,
+        choices={"dataset": "d", "attack": "a", "model": "m", "defense": "btu"},
+        scores=Scores(cacc, 1000, asr, 0.5, base, 400),
+        suspects=() if threshold else None,
+        detection=None,
+        leaky=False,
+        config={},
+        stages={},
+        seconds=1.0,
+        provenance={},
+    )
+    return replace(made, **changes)
+
+
+def shown(records, chosen=None) -> str:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(score_table(records, chosen))
+    return console.export_text()
+
+
+def test_the_table_shows_percentages_with_their_counts():
+    text = shown([record("poisoned"), record("defended", 0.001, asr=0.123)])
+
+    assert "12.3 %" in text
+    assert "CACC of 1,000 test rows" in text
+    assert "of 400 non-target test rows" in text
+
+
+def test_leaky_splits_are_in_the_title():
+    assert "LEAKY" in shown([record("poisoned", leaky=True)])
+    assert "LEAKY" not in shown([record("poisoned")])
+
+
+@pytest.mark.parametrize(
+    ("rows", "best"),
+    [
+        ([(0.1, 0.90, 0.5, 0.1), (0.2, 0.88, 0.1, 0.1)], 0.2),  # 0.50 against 0.88
+        ([(0.1, 0.90, 0.1, 0.1), (0.2, 0.90, 0.1, 0.1)], 0.1),  # equal: the smaller
+        ([(0.1, 0.90, 0.0, 0.2), (0.2, 0.91, 0.3, 0.3)], 0.2),  # below the base rate is no bonus
+    ],
+)
+def test_the_chosen_threshold_weighs_accuracy_against_excess_asr(rows, best):
+    records = [record("defended", t, cacc, asr, base) for t, cacc, asr, base in rows]
+
+    assert choose([record("poisoned"), *records]).threshold == best
+
+
+def test_nothing_is_chosen_where_nothing_was_repaired():
+    assert choose([record("poisoned")]) is None
+
+
+def test_a_curve_is_drawn_with_and_without_an_attack(tmp_path):
+    rows = [record("defended", t) for t in (0.001, 0.002)]
+    unattacked = [replace(r, scores=Scores(0.9, 10, None, None, None, 0)) for r in rows]
+
+    assert plot_curve([record("poisoned"), *rows], tmp_path / "a.png")
+    assert plot_curve(unattacked, tmp_path / "b.png")
+    assert not plot_curve([record("poisoned")], tmp_path / "c.png")
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+    assert not (tmp_path / "c.png").exists()
