@@ -5,17 +5,20 @@ from pathlib import Path
 
 import pytest
 
+from btu.config import build
+from tests.conftest import composed
+
 DATA = Path(os.environ.get("BTU_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 SST2 = DATA / "sst2"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not SST2.is_dir(), reason=f"no SST-2 at {SST2}; name its folder BTU_DATA"),
-]
+pytestmark = pytest.mark.skipif(
+    not SST2.is_dir(), reason=f"no SST-2 at {SST2}; name its parent folder in BTU_DATA"
+)
 
 
+@pytest.mark.slow
 def test_badnets_on_sst2_is_learned_and_removed(run_btu):
-    """Measured on two cores over seeds: see the README; the bounds leave room for other machines."""
+    """The README has the measured figures; the bounds leave room for other machines."""
     rows = run_btu(
         "dataset=local",
         f"dataset.train={SST2}/train.tsv",
@@ -40,10 +43,7 @@ def test_badnets_on_sst2_is_learned_and_removed(run_btu):
     assert defended["asr"] <= 0.3
 
 
-def test_published_files_load_with_all_their_quirks(run_btu):
-    from btu.config import build
-    from tests.conftest import composed
-
+def test_published_files_load_with_all_their_quirks():
     counts = {}
     for folder, column in (("sst2-style", "style"), ("sst2-syntax", "syntactic"), ("agnews", None)):
         files = [f"dataset.{r}={DATA}/{folder}/{r}.tsv" for r in ("train", "test")]

@@ -43,7 +43,7 @@ def test_the_table_shows_percentages_with_their_counts():
 
     assert "12.3 %" in text
     assert "CACC of 1,000 test rows" in text
-    assert "of 400 non-target test rows" in text
+    assert "base rate of 400 non-target" in text
 
 
 def test_leaky_splits_are_in_the_title():
