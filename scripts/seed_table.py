@@ -1,4 +1,4 @@
-"""Print records as a Markdown table: one row per attack, defense, arm and threshold, mean over seeds.
+"""Print records as a Markdown table, mean over seeds with the lowest and the highest.
 
 python scripts/seed_table.py outputs/records
 """
@@ -41,7 +41,7 @@ def table(records: list[Record]) -> str:
         name = " / ".join(r.choices[k] for k in ("dataset", "attack", "model"))
         groups[name, ARMS.index(r.arm), r.threshold or 0.0, r.choices["defense"]].append(r)
     lines = [
-        "| data / attack / model | arm | threshold | seeds | CACC % | PACC % | ASR % | base rate % |",
+        "| data / attack / model | arm | threshold | seeds | CACC | PACC | ASR | base rate |",
         "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     for (name, arm, threshold, _), rows in sorted(groups.items()):
