@@ -114,7 +114,7 @@ def in_one_sentence(error: BaseException) -> str:
         if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENOTDIR):
             advice = " Make room or write outputs=PATH for a folder that can be written."
         return f"{os.strerror(error.errno)}{where}.{advice}"
-    return " ".join(str(error).split("\n"))
+    return " ".join(str(error).split("Config search path:")[0].split())
 
 
 def main() -> None:

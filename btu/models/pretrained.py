@@ -41,7 +41,8 @@ class Pretrained(ModelSource):
                 "save_pretrained wrote, or a hub name such as bert-base-uncased."
             )
         if not any((folder / name).is_file() for name in WEIGHTS):
-            others = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_file())) or "nothing"
+            names = sorted(p.name for p in folder.iterdir() if p.is_file())
+            others = ", ".join(names[:8]) or "nothing"
             raise ModelError(
                 f"model.pretrained: {folder} holds no model.safetensors (found: {others}), and "
                 "other weight formats can run code when they are read. Save it again with "
