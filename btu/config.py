@@ -34,6 +34,7 @@ class Config:
     thresholds: list[float] = field(default_factory=list)
     arms: list[str] = field(default_factory=list)
     device: str = "auto"
+    processes: int = 1
     outputs: str = "outputs"
     force: bool = False
     save_model: bool = False

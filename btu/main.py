@@ -57,6 +57,7 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
         thresholds=tuple(dict.fromkeys(cfg.thresholds)),
         arms=arms,
         device=cfg.device,
+        processes=cfg.processes,
         outputs=Path(cfg.outputs),
         force=cfg.force,
         save_model=cfg.save_model,

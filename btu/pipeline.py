@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from btu.attacks.base import Attack
 from btu.cache import StageCache, make_key
@@ -21,15 +24,19 @@ from btu.files import check_writable
 from btu.metrics import score, score_detection
 from btu.models.base import Classifier, ModelSource
 from btu.records import FORMAT, Record, RecordStore, Suspect, provenance
+from btu.side_by_side import can_have_helpers, share
 from btu.training import Compute, resolve_precision
 from btu.types import EditReport, PoisonedDataset, Predictions, Suspects
-from btu.workbench import VERSION, Workbench, fingerprint
+from btu.workbench import VERSION, Stage, Workbench, fingerprint
 
 WITH_SUSPECTS = ("unlearned", "defended")
 WITH_TUNING = ("tuned", "defended")
 WITH_DEFENSE = ("tuned", *WITH_SUSPECTS)
 FIXED_NEED = 50_000_000  # bytes for records, logs, plots and W&B files
 BYTES_PER_WEIGHT = 4
+DETECTION = "detection"  # of all thresholds: they share rounds
+
+Point = tuple[str, float | None]  # an arm and its threshold, if one enters it
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +53,7 @@ class Job:
     thresholds: tuple[float, ...]
     arms: tuple[str, ...]
     device: str
+    processes: int  # that train side by side on CPU
     outputs: Path
     force: bool
     save_model: bool
@@ -74,10 +82,13 @@ def prepare(job: Job) -> PoisonedDataset:
 def run(job: Job, data: PoisonedDataset) -> Result:
     """Run one experiment; what is already recorded is read, not computed."""
     arms, notes = possible_arms(job, data)
-    experiment = Experiment(job, _bench(job, data), RecordStore(job.outputs / "records"))
-    for arm in arms:
-        for threshold in job.thresholds if arm in WITH_SUSPECTS else (None,):
-            experiment.evaluate(arm, threshold)
+    experiment = Experiment(job, data)
+    points = [
+        (arm, threshold)
+        for arm in arms
+        for threshold in (job.thresholds if arm in WITH_SUSPECTS else (None,))
+    ]
+    experiment.evaluate(points)
     chosen = choose(experiment.records)
     return Result(
         data=data,
@@ -125,25 +136,34 @@ def choose(records: list[Record]) -> Record | None:
 class Experiment:
     """Evaluates arms one by one and keeps their records."""
 
-    def __init__(self, job: Job, bench: Workbench, store: RecordStore) -> None:
-        self.job, self.bench, self.store = job, bench, store
+    def __init__(self, job: Job, data: PoisonedDataset) -> None:
+        self.job = job
+        self.bench = _bench(job, data)
+        self.store = RecordStore(job.outputs / "records")
         self.records: list[Record] = []
         self.predictions: dict[str, Predictions] = {}
         self._suspects: dict[float, Suspects] = {}
         self._index: TokenIndex | None = None
         self._trigger_ids: frozenset[int] | None = None
 
-    def evaluate(self, arm: str, threshold: float | None) -> None:
-        """Add the record of one arm at one threshold, from the store or computed."""
-        key = self.key(arm, threshold)
-        stored = None if self.job.force else self.store.load(key)
-        if stored is None:
-            stored = self._compute(key, arm, threshold)
-            self.store.save(*stored)
-        record, predictions = stored
-        self.records.append(record)
-        self.predictions[key] = predictions
-        log.info(describe(record))
+    def evaluate(self, points: Sequence[Point]) -> None:
+        """Add the records of arms at thresholds, from the store or computed."""
+        keys = {point: self.key(*point) for point in points}
+        found = {} if self.job.force else {p: self.store.load(key) for p, key in keys.items()}
+        missing = [point for point in points if found.get(point) is None]
+        for point, key in keys.items():
+            stored = found.get(point)
+            if stored is None:
+                start = time.perf_counter()
+                if point == missing[0]:
+                    self._check_before_training()
+                    self._train_side_by_side(missing)
+                stored = self._compute(key, *point, start)
+                self.store.save(*stored)
+            record, predictions = stored
+            self.records.append(record)
+            self.predictions[key] = predictions
+            log.info(describe(record))
 
     def key(self, arm: str, threshold: float | None) -> str:
         """The record's key: everything that its numbers depend on."""
@@ -204,6 +224,30 @@ class Experiment:
             self._trigger_ids = self.bench.trigger_ids(self.job.attack.trigger_phrases())
         return self._trigger_ids
 
+    def train(self, stage: str) -> None:
+        """Train what a stage's cache entry holds, if it is not there."""
+        if stage == DETECTION:
+            for threshold in self.job.thresholds:
+                self._detect(threshold)
+        else:
+            data = self.bench.data
+            self.bench.victim(data.clean.train if stage == "clean" else data.train)
+
+    def _train_side_by_side(self, missing: Sequence[Point]) -> None:
+        """Share out the trainings that these points rest on and that need no other's result."""
+        arms = {arm for arm, _ in missing}
+        stages = [
+            *(["poisoned"] if arms - {"clean"} else []),
+            *(["clean"] if "clean" in arms else []),
+            *([DETECTION] if arms & set(WITH_SUSPECTS) else []),
+        ]
+        processes = min(self.bench.compute.processes, len(stages))
+        if processes == 1 or not can_have_helpers():
+            return
+        helper = partial(_helper, self.job, self.bench.data)
+        for stage in share(stages, self.train, helper, processes):
+            self.bench.note(stage)
+
     def _detect(self, threshold: float) -> Suspects | None:
         if threshold not in self._suspects:
             suspects = self.job.defense.detect(self.bench, threshold)
@@ -218,9 +262,9 @@ class Experiment:
             self._suspects[threshold] = suspects
         return self._suspects[threshold]
 
-    def _compute(self, key: str, arm: str, threshold: float | None) -> tuple[Record, Predictions]:
-        start = time.perf_counter()
-        self._check_before_training()
+    def _compute(
+        self, key: str, arm: str, threshold: float | None, start: float
+    ) -> tuple[Record, Predictions]:
         classifier, suspects, edits = self.build(arm, threshold)
         predictions = self.bench.predict(classifier)
         detection = score_detection(suspects, self.trigger_ids() or ()) if suspects else None
@@ -273,8 +317,7 @@ def save_repaired(job: Job, result: Result, folder: Path) -> None:
     """Write the chosen repaired model as a `save_pretrained` folder with its tokenizer."""
     if result.chosen is None:
         raise ConfigError("save_model=true keeps a repaired model. Add defended to arms.")
-    bench = _bench(job, result.data)
-    experiment = Experiment(job, bench, RecordStore(job.outputs / "records"))
+    experiment = Experiment(replace(job, force=False), result.data)
     classifier, _, _ = experiment.build(result.chosen.arm, result.chosen.threshold)
     names = dict(enumerate(result.data.clean.label_names))
     classifier.model.config.id2label = names
@@ -294,10 +337,28 @@ def describe(record: Record) -> str:
     )
 
 
+def _helper(job: Job, data: PoisonedDataset) -> Callable[[str], list[Stage]]:
+    """What a helper process does: train a stage, and tell which cache entries it made."""
+    experiment = Experiment(job, data)
+
+    def train(stage: str) -> list[Stage]:
+        num_before = len(experiment.bench.finished)
+        experiment.train(stage)
+        return experiment.bench.finished[num_before:]
+
+    return train
+
+
 def _bench(job: Job, data: PoisonedDataset) -> Workbench:
     device = resolve_device(job.device)
+    num_threads = torch.get_num_threads()
+    processes = min(job.processes, num_threads) if device == "cpu" else 1
     compute = Compute(
-        device, resolve_precision(job.model.training.precision, device), job.model.eval_batch_size
+        device=device,
+        precision=resolve_precision(job.model.training.precision, device),
+        eval_batch_size=job.model.eval_batch_size,
+        processes=processes,
+        training_threads=num_threads // processes,
     )
     cache = StageCache(job.outputs / "cache", recompute=job.force)
     return Workbench(job.model, data, compute, cache, job.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,19 @@ class Compute:
     device: str
     precision: str  # bf16, fp32 or tf32
     eval_batch_size: int
+    processes: int  # that train side by side
+    training_threads: int  # of each on CPU
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch compute with this many CPU threads inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def resolve_precision(wanted: str, device: str) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,20 @@ from btu.defenses.settings import Round, TuningSettings
 from btu.models.base import Classifier, ModelSource, Training, encode, trigger_token_ids
 from btu.models.probe import PooledProbe
 from btu.seeding import stream, stream_seed, torch_stream
-from btu.training import Compute, Encoded, Padder, fit, freeze_all_but, predict
+from btu.training import Compute, Encoded, Padder, fit, freeze_all_but, predict, threads
 from btu.types import IntArray, PoisonedDataset, Predictions, Split, TokenDistances
 
 VERSION = 1  # of every stage: raise it when what a stage computes changes
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A finished stage."""
+
+    title: str
+    key: str
+    seconds: float | None  # None: found in the cache
 
 
 class Workbench:
@@ -49,7 +58,8 @@ class Workbench:
     ) -> None:
         self.source, self.data, self.compute = source, data, compute
         self.cache, self.seed = cache, seed
-        self.stages: dict[str, str] = {}  # stage -> key of the entry in use
+        self.stages: dict[str, str] = {}  # title -> key of the entry in use
+        self.finished: list[Stage] = []  # in order
         self._encoded: dict[int, Encoded] = {}
 
     @cached_property
@@ -200,13 +210,25 @@ class Workbench:
     ) -> Path:
         start = time.perf_counter()
         num_made = len(self.cache.made)
-        folder, key = self.cache.folder(stage, parts, work)
-        if self.stages.get(title) != key:
-            seconds = time.perf_counter() - start
-            how = f"{seconds:.1f} s" if len(self.cache.made) > num_made else "from the cache"
-            log.info("%-16s %s  key %s", title, how, key)
-        self.stages[title] = key
+
+        def compute(folder: Path) -> None:
+            with threads(self.compute.training_threads):
+                work(folder)
+
+        folder, key = self.cache.folder(stage, parts, compute)
+        made = len(self.cache.made) > num_made
+        self.note(Stage(title, key, time.perf_counter() - start if made else None))
         return folder
+
+    def note(self, stage: Stage) -> None:
+        """Take down a stage that is finished, here or in a helper process."""
+        if stage.seconds is not None:
+            self.cache.made.add(stage.key)
+        if self.stages.get(stage.title) != stage.key:
+            how = "from the cache" if stage.seconds is None else f"{stage.seconds:.1f} s"
+            log.info("%-16s %s  key %s", stage.title, how, stage.key)
+            self.stages[stage.title] = stage.key
+            self.finished.append(stage)
 
 
 def fingerprint(split: Split | None) -> str:

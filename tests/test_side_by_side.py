@@ -1,0 +1,170 @@
+"""Trainings in helper processes: each done once, with the same numbers, and no orphan."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from btu.side_by_side import share
+from tests.conftest import TINY
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def make_teller() -> Callable[[str], list[str]]:
+    return lambda task: [f"{task} by {os.getpid()}"]
+
+
+def make_failure() -> Callable[[str], list[str]]:
+    def fail(task: str) -> list[str]:
+        raise RuntimeError(task)
+
+    return fail
+
+
+def test_every_task_is_done_once_here_or_in_a_helper():
+    tasks, here = [f"task{number}" for number in range(6)], []
+
+    def slowly(task: str) -> None:
+        here.append(task)
+        time.sleep(3)  # longer than a helper needs to start
+
+    there = [made.split(" by ") for made in share(tasks, slowly, make_teller, 2)]
+
+    assert sorted([*here, *(task for task, _ in there)]) == tasks
+    assert there
+    assert str(os.getpid()) not in {process for _, process in there}
+
+
+def test_nobody_waits_for_a_helper_that_came_too_late():
+    here: list[str] = []
+    start = time.perf_counter()
+
+    assert share(["one", "two"], here.append, make_teller, 2) == []
+
+    assert here == ["one", "two"]
+    assert time.perf_counter() - start < 2
+
+
+def test_a_helper_that_fails_is_a_warning(caplog):
+    here: list[str] = []
+
+    def slowly(task: str) -> None:
+        here.append(task)
+        time.sleep(3)
+
+    with caplog.at_level(logging.WARNING):
+        assert share(["one", "two", "three"], slowly, make_failure, 2) == []
+
+    assert "one" in here
+    assert len(here) < 3
+    assert "ended early (exit code 1)" in caplog.text
+
+
+def test_an_error_here_ends_the_helpers():
+    def fail(task: str) -> None:
+        raise ValueError(task)
+
+    with pytest.raises(ValueError, match="one"):
+        share(["one", "two"], fail, make_teller, 3)
+    assert not children(os.getpid())
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads Linux's process list")
+def test_a_helper_ends_with_a_parent_that_was_killed(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import time\n"
+        "from btu.side_by_side import share\n"
+        "def forever(task): time.sleep(60)\n"
+        "def make(): return forever\n"
+        "if __name__ == '__main__': share(['one', 'two'], forever, make, 2)\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(script)])
+    helpers = until(lambda: children(parent.pid), 10)
+    time.sleep(1)  # let it begin its task
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+
+    assert helpers
+    assert until(lambda: not any(map(alive, helpers)), 10)
+
+
+def test_a_helper_leaves_what_one_process_leaves(
+    files, run_btu, tmp_path, monkeypatch, two_threads
+):
+    """Both train with one thread, so that not one bit may differ."""
+    from btu import pipeline, workbench
+
+    small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", "force=true"]
+    cache = tmp_path / "outputs" / "cache"
+    fit, share, here = workbench.fit, pipeline.share, []
+
+    def fit_here(*arguments):
+        here.append(arguments[-1])
+        fit(*arguments)
+
+    def work_once(work, task):
+        work(task)
+        until(lambda: len(entries(cache)) == 5, 60)  # two models and three rounds
+
+    def share_slowly(tasks, work, *rest):
+        return share(tasks, partial(work_once, work), *rest)
+
+    monkeypatch.setattr("btu.workbench.fit", fit_here)
+    monkeypatch.setattr("btu.pipeline.share", share_slowly)
+    run_btu(*small, "processes=2")
+    together = entries(cache)
+    assert set(here) == {"victim", "clean tuning"}
+
+    torch.set_num_threads(1)
+    run_btu(*small, run_dir="alone")
+
+    assert {"clean model", "detection round 1"} < set(here)
+    assert entries(cache) == together
+
+
+def entries(cache: Path) -> dict[str, bytes]:
+    names = ("*.safetensors", "*.npz")
+    return {str(p.relative_to(cache)): p.read_bytes() for n in names for p in cache.rglob(n)}
+
+
+def children(process: int) -> list[int]:
+    """Helpers of a process; multiprocessing's resource tracker is not one."""
+    listed = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [
+        int(pid)
+        for pid in listed
+        if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes() and alive(int(pid))
+    ]
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")")[-1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def until(condition: Callable[[], object], seconds: float) -> object:
+    """The first truthy value of a condition, or its last value when the time is over."""
+    end = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return value
