@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -57,7 +58,8 @@ def share(
             helper = context.Process(
                 target=_help, args=(make_helper, tuple(tasks), turn, sender), daemon=True
             )
-            helper.start()
+            with _deaf_to_interrupts():
+                helper.start()
             sender.close()  # the helper's copy is the last one: its end is the end of the pipe
             helpers.append((helper, receiver))
         num_done = 0
@@ -77,6 +79,19 @@ def share(
             helper.terminate()
             helper.join()
     return made
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """What is started inside never hears Ctrl-C, which reaches every process of a terminal."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _turns(tasks: Sequence[str], turn: Any) -> Iterator[str]:
@@ -105,7 +120,6 @@ def _help(
     sender: Connection,
 ) -> None:
     """A helper's life: it ends with its tasks, or with the process that started it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both; the parent decides
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leaves no half entry behind
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.disable(logging.CRITICAL)  # the parent says everything once

@@ -18,6 +18,8 @@ import torch
 from btu.side_by_side import share
 from tests.conftest import TINY
 
+LINUX = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads Linux's processes")
+
 
 @pytest.fixture
 def two_threads() -> Iterator[None]:
@@ -77,6 +79,7 @@ def test_a_helper_that_fails_is_a_warning(caplog):
     assert "ended early (exit code 1)" in caplog.text
 
 
+@LINUX
 def test_an_error_here_ends_the_helpers():
     def fail(task: str) -> None:
         raise ValueError(task)
@@ -86,24 +89,33 @@ def test_an_error_here_ends_the_helpers():
     assert not children(os.getpid())
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads Linux's process list")
-def test_a_helper_ends_with_a_parent_that_was_killed(tmp_path):
+@LINUX
+@pytest.mark.parametrize("delay", [0, 1], ids=["starting", "at work"])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_a_helper_ends_quietly_with_its_parent(tmp_path, sent, delay):
     script = tmp_path / "parent.py"
     script.write_text(
         "import time\n"
         "from btu.side_by_side import share\n"
         "def forever(task): time.sleep(60)\n"
         "def make(): return forever\n"
-        "if __name__ == '__main__': share(['one', 'two'], forever, make, 2)\n"
+        "if __name__ == '__main__':\n"
+        "    try: share(['one', 'two'], forever, make, 2)\n"
+        "    except KeyboardInterrupt: pass\n"
     )
-    parent = subprocess.Popen([sys.executable, str(script)])
+    command = [sys.executable, str(script)]
+    parent = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
     helpers = until(lambda: children(parent.pid), 10)
-    time.sleep(1)  # let it begin its task
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    time.sleep(delay)
+    if sent == signal.SIGINT:
+        os.killpg(parent.pid, sent)  # as a terminal does
+    else:
+        parent.send_signal(sent)
+    _, said = parent.communicate(timeout=20)
 
     assert helpers
     assert until(lambda: not any(map(alive, helpers)), 10)
+    assert "Traceback" not in said
 
 
 def test_a_helper_leaves_what_one_process_leaves(
