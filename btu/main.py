@@ -38,7 +38,7 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
         The job, and the tracker that mirrors its results.
     """
     dataset, attack, model, defense, tracking = (build(cfg[group], group) for group in GROUPS)
-    arms = check_run(cfg.thresholds, cfg.arms, defense.arms())
+    arms = check_run(cfg.thresholds, cfg.arms, defense.arms(), cfg.processes)
     model.check()
     from btu.files import check_writable
     from btu.pipeline import FIXED_NEED, Job
