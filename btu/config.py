@@ -98,9 +98,23 @@ def explain(error: OmegaConfBaseException, group: str = "", class_name: str = ""
         if class_name and not known:
             known = [f.name for f in fields(error.object_type)] if error.object_type else []
         owner = class_name or key.rpartition(".")[0] or "the run"
+        deeper = _deeper_keys(parent, str(error.key)) if owner == "the run" else []
+        if deeper:
+            return f"{key}: {owner} has no such field; did you mean {' or '.join(deeper)}?"
         return f"{key}: {owner} has no such field; {did_you_mean(str(error.key), known)}"
-    hint = f" Write {key}=[...], with brackets." if "is not a ListConfig" in reason else ""
-    return f"{key}: {reason.rstrip('.')}.{hint}"
+    if "is not a ListConfig" in reason:
+        return f"{key}: expected a list. Write {key}=[...], with brackets."
+    return f"{key}: {reason.rstrip('.')}."
+
+
+def _deeper_keys(node: Any, name: str, at: str = "") -> list[str]:
+    """Where in a config a key of this name stands: `epochs` is `model.training.epochs`."""
+    if not isinstance(node, DictConfig):
+        return []
+    paths = {str(key): f"{at}{key!s}" for key in node}
+    here = [paths[name]] if at and name in paths else []
+    children = ((node._get_node(key), f"{path}.") for key, path in paths.items())
+    return here + [found for child, path in children for found in _deeper_keys(child, name, path)]
 
 
 def _root_key(key: str, group: str) -> str:

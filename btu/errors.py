@@ -22,8 +22,8 @@ class ModelError(BtuError):
     """A checkpoint or tokenizer cannot be used."""
 
 
-def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+def did_you_mean(wrong: str, known: Iterable[str], listing: str = "it knows") -> str:
     """The nearest known name as a question, or the list of all known names."""
     names = sorted(known)
     near = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else f"it knows: {', '.join(names)}."
+    return f"did you mean {near[0]}?" if near else f"{listing}: {', '.join(names)}."

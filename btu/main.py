@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,7 @@ def run_job(cfg: DictConfig, run_dir: Path) -> None:
         result = run(job, data)
         write_outputs(job, result, run_dir)
         if job.save_model:
-            save_repaired(job, result, run_dir / "model")
+            log.info(save_repaired(job, result, run_dir / "model"))
         tracking.log_result(result, run_dir)
     print_result(result, Console())
     print(f"results: {run_dir}")
@@ -94,6 +95,8 @@ def _hydra_main(cfg: DictConfig) -> None:
         run_job(cfg, run_dir)
     except (BtuError, OSError) as error:
         sentence = in_one_sentence(error)
+        with suppress(OSError), (run_dir / "btu.log").open("a", encoding="utf-8") as file:
+            file.write(f"error: {sentence}\n")
         if HydraConfig.get().launcher._target_ != BASIC_LAUNCHER:
             raise RuntimeError(sentence) from error  # the launcher must see that its job failed
         print(f"error: {sentence}", file=sys.stderr)
@@ -104,11 +107,10 @@ def in_one_sentence(error: BaseException) -> str:
     """What to print of an error that the user can mend."""
     if isinstance(error, OmegaConfBaseException):
         return explain(error)
-    if (
-        isinstance(error.__cause__, OmegaConfBaseException)
-        and error.__cause__.parent_node is not None
-    ):
-        return explain(error.__cause__)
+    cause = error.__cause__
+    told = isinstance(error, BtuError)
+    if not told and isinstance(cause, OmegaConfBaseException) and cause.parent_node is not None:
+        return explain(cause)
     if isinstance(error, OSError) and error.errno is not None:
         where = f" ({error.filename})" if error.filename else ""
         advice = ""

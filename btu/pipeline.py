@@ -34,6 +34,7 @@ WITH_TUNING = ("tuned", "defended")
 WITH_DEFENSE = ("tuned", *WITH_SUSPECTS)
 FIXED_NEED = 50_000_000  # bytes for records, logs, plots and W&B files
 BYTES_PER_WEIGHT = 4
+CACC_MARGIN = 0.02
 DETECTION = "detection"  # of all thresholds: they share rounds
 
 Point = tuple[str, float | None]  # an arm and its threshold, if one enters it
@@ -82,6 +83,9 @@ def prepare(job: Job) -> PoisonedDataset:
 def run(job: Job, data: PoisonedDataset) -> Result:
     """Run one experiment; what is already recorded is read, not computed."""
     arms, notes = possible_arms(job, data)
+    num_poisoned, num_train = int(data.train.poisoned.sum()), len(data.train)
+    planted = f", {num_poisoned:,} of them poisoned" if data.target_label is not None else ""
+    log.info(f"{job.dataset.name}: {num_train:,} training rows{planted}")
     experiment = Experiment(job, data)
     points = [
         (arm, threshold)
@@ -122,14 +126,19 @@ def possible_arms(job: Job, data: PoisonedDataset) -> tuple[tuple[str, ...], tup
 
 
 def choose(records: list[Record]) -> Record | None:
-    """The repaired record with the best CACC minus excess ASR; the smaller threshold of equals.
+    """The repaired record at the threshold that is marked as chosen.
 
-    It is chosen with knowledge of the trigger: the best that a defender could have picked.
+    With an attack: the best CACC minus excess ASR, the smaller threshold of equals. That takes
+    knowledge of the trigger: it is the best that a defender could have picked. Without one: the
+    most repair that costs little, the largest threshold within `CACC_MARGIN` of the best CACC.
     """
     for arm in ("defended", "unlearned"):
         rows = [r for r in records if r.arm == arm]
-        if rows:
+        if rows and rows[0].scores.asr is not None:
             return max(rows, key=lambda r: (r.scores.cacc - r.excess_asr, -(r.threshold or 0)))
+        if rows:
+            enough = max(r.scores.cacc for r in rows) - CACC_MARGIN
+            return max((r for r in rows if r.scores.cacc >= enough), key=lambda r: r.threshold or 0)
     return None
 
 
@@ -143,6 +152,7 @@ class Experiment:
         self.records: list[Record] = []
         self.predictions: dict[str, Predictions] = {}
         self._suspects: dict[float, Suspects] = {}
+        self._rounds: dict[float, dict[str, str]] = {}  # threshold -> its stages
         self._index: TokenIndex | None = None
         self._trigger_ids: frozenset[int] | None = None
 
@@ -163,7 +173,7 @@ class Experiment:
             record, predictions = stored
             self.records.append(record)
             self.predictions[key] = predictions
-            log.info(describe(record))
+            log.info(describe(record, "recorded before" if found.get(point) else ""))
 
     def key(self, arm: str, threshold: float | None) -> str:
         """The record's key: everything that its numbers depend on."""
@@ -250,9 +260,11 @@ class Experiment:
 
     def _detect(self, threshold: float) -> Suspects | None:
         if threshold not in self._suspects:
-            suspects = self.job.defense.detect(self.bench, threshold)
+            with self.bench.stages_in_use() as rounds:
+                suspects = self.job.defense.detect(self.bench, threshold)
             if suspects is None:
                 return None
+            self._rounds[threshold] = rounds
             if not len(suspects.token_ids):
                 log.warning(
                     "threshold %g of %d tokens flags none: nothing will be unlearned",
@@ -265,7 +277,10 @@ class Experiment:
     def _compute(
         self, key: str, arm: str, threshold: float | None, start: float
     ) -> tuple[Record, Predictions]:
-        classifier, suspects, edits = self.build(arm, threshold)
+        with self.bench.stages_in_use() as stages:
+            classifier, suspects, edits = self.build(arm, threshold)
+        if suspects is not None:
+            stages |= self._rounds[suspects.threshold]
         predictions = self.bench.predict(classifier)
         detection = score_detection(suspects, self.trigger_ids() or ()) if suspects else None
         record = Record(
@@ -279,7 +294,7 @@ class Experiment:
             detection=asdict(detection) if detection else None,
             leaky=self.bench.data.clean.leaky,
             config=self.job.config,
-            stages=dict(self.bench.stages),
+            stages=stages,
             seconds=time.perf_counter() - start,
             provenance=provenance(self.bench.compute.device, self.bench.compute.precision),
         )
@@ -313,8 +328,12 @@ class Experiment:
         )
 
 
-def save_repaired(job: Job, result: Result, folder: Path) -> None:
-    """Write the chosen repaired model as a `save_pretrained` folder with its tokenizer."""
+def save_repaired(job: Job, result: Result, folder: Path) -> str:
+    """Write the chosen repaired model as a `save_pretrained` folder with its tokenizer.
+
+    Returns:
+        One line that names it.
+    """
     if result.chosen is None:
         raise ConfigError("save_model=true keeps a repaired model. Add defended to arms.")
     experiment = Experiment(replace(job, force=False), result.data)
@@ -324,16 +343,17 @@ def save_repaired(job: Job, result: Result, folder: Path) -> None:
     classifier.model.config.label2id = {name: number for number, name in names.items()}
     classifier.model.cpu().save_pretrained(folder)
     classifier.tokenizer.save_pretrained(folder)
+    return f"saved {result.chosen.arm} @ {result.chosen.threshold:g} as {folder}"
 
 
-def describe(record: Record) -> str:
+def describe(record: Record, instead_of_seconds: str = "") -> str:
     """One line about a record."""
     scores = record.scores
     at = "" if record.threshold is None else f" @ {record.threshold:g}"
     asr = "" if scores.asr is None else f"  ASR {scores.asr:6.1%} of {scores.num_triggered}"
     return (
         f"{record.arm + at:<20} CACC {scores.cacc:6.1%} of {scores.num_clean}{asr}  "
-        f"{record.seconds:.1f} s"
+        f"{instead_of_seconds or f'{record.seconds:.1f} s'}"
     )
 
 

@@ -68,7 +68,7 @@ def share(
             num_done += 1
         if num_done == len(tasks):
             return []  # before any helper was ready
-        log.info("waiting for the trainings beside this one")
+        log.info("waiting for the helper process")
         for helper, receiver in helpers:
             made += _received(receiver)
             helper.join()

@@ -6,7 +6,8 @@ import copy
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -58,8 +59,8 @@ class Workbench:
     ) -> None:
         self.source, self.data, self.compute = source, data, compute
         self.cache, self.seed = cache, seed
-        self.stages: dict[str, str] = {}  # title -> key of the entry in use
-        self.finished: list[Stage] = []  # in order
+        self.finished: list[Stage] = []  # in order, each entry once
+        self._in_use: dict[str, str] = {}  # title -> key
         self._encoded: dict[int, Encoded] = {}
 
     @cached_property
@@ -113,7 +114,10 @@ class Workbench:
             values = self._drift(number, settings, training, hidden)
             np.savez(folder / "distances.npz", values=values)
 
-        folder = self._stage("detection", f"round {number}", parts, work)
+        title = f"round {number}"
+        if len(hidden):
+            title += f" without {len(hidden)} tokens"
+        folder = self._stage("detection", title, parts, work)
         with np.load(folder / "distances.npz", allow_pickle=False) as stored:
             values = stored["values"]
         return TokenDistances(number, values, self.pristine.protected_ids())
@@ -216,6 +220,7 @@ class Workbench:
                 work(folder)
 
         folder, key = self.cache.folder(stage, parts, compute)
+        self._in_use[title] = key
         made = len(self.cache.made) > num_made
         self.note(Stage(title, key, time.perf_counter() - start if made else None))
         return folder
@@ -224,11 +229,19 @@ class Workbench:
         """Take down a stage that is finished, here or in a helper process."""
         if stage.seconds is not None:
             self.cache.made.add(stage.key)
-        if self.stages.get(stage.title) != stage.key:
+        if stage.key not in {known.key for known in self.finished}:
             how = "from the cache" if stage.seconds is None else f"{stage.seconds:.1f} s"
-            log.info("%-16s %s  key %s", stage.title, how, stage.key)
-            self.stages[stage.title] = stage.key
+            log.info("%-26s %s  key %s", stage.title, how, stage.key)
             self.finished.append(stage)
+
+    @contextmanager
+    def stages_in_use(self) -> Iterator[dict[str, str]]:
+        """Collect the stages that are used inside the block: title -> key of the cache entry."""
+        outer, self._in_use = self._in_use, {}
+        try:
+            yield self._in_use
+        finally:
+            self._in_use = outer
 
 
 def fingerprint(split: Split | None) -> str:

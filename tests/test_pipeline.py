@@ -189,6 +189,26 @@ def test_the_sweep_over_thresholds_trains_once(files, run_btu, monkeypatch):
     assert titles.count("clean tuning") == 1 + 3
 
 
+def test_a_record_names_the_cache_entries_it_was_made_from(files, run_btu, tmp_path):
+    small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1"]
+    rows = run_btu(*small, "thresholds=[0.005,0.02]")
+
+    records = tmp_path / "outputs" / "records"
+    stages = {
+        (row["arm"], row["threshold"]): json.loads((records / f"{row['record']}.json").read_text())[
+            "stages"
+        ]
+        for row in rows
+    }
+
+    assert set(stages["clean", None]) == {"clean model"}
+    assert set(stages["tuned", None]) == {"victim"}
+    few, many = stages["defended", 0.005], stages["defended", 0.02]
+    assert few == stages["unlearned", 0.005]
+    assert few["round 1"] == many["round 1"]
+    assert few["round 2 without 3 tokens"] != many["round 2 without 12 tokens"]
+
+
 def test_threshold_and_attack_never_share_a_record(files, run_btu):
     small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", "arms=[defended]"]
     keys = {

@@ -32,6 +32,11 @@ def record(arm, threshold=None, cacc=0.9, asr=1.0, base=0.1, **changes):
     return replace(made, **changes)
 
 
+def blind_scores(cacc):
+    """Scores where no trigger is known."""
+    return Scores(cacc, 10, None, None, None, 0)
+
+
 def shown(records, chosen=None) -> str:
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(score_table(records, chosen))
@@ -65,13 +70,31 @@ def test_the_chosen_threshold_weighs_accuracy_against_excess_asr(rows, best):
     assert choose([record("poisoned"), *records]).threshold == best
 
 
+@pytest.mark.parametrize(
+    ("caccs", "best"),
+    [
+        ({0.1: 0.90, 0.2: 0.89, 0.3: 0.88}, 0.3),  # all within two points: the most repair
+        ({0.1: 0.90, 0.2: 0.885, 0.3: 0.77}, 0.2),
+        ({0.1: 0.80, 0.2: 0.77, 0.3: 0.90}, 0.3),
+    ],
+)
+def test_without_an_attack_the_most_repair_that_costs_little_is_chosen(caccs, best):
+    rows = [record("defended", t, scores=blind_scores(cacc)) for t, cacc in caccs.items()]
+
+    assert choose([record("poisoned", scores=blind_scores(0.9)), *rows]).threshold == best
+    text = shown(rows, choose(rows))
+    assert f"{best} *" in text
+    assert "nothing here tells whether one is left" in " ".join(text.split())
+    assert "ASR" not in text
+
+
 def test_nothing_is_chosen_where_nothing_was_repaired():
     assert choose([record("poisoned")]) is None
 
 
 def test_a_curve_is_drawn_with_and_without_an_attack(tmp_path):
     rows = [record("defended", t) for t in (0.001, 0.002)]
-    unattacked = [replace(r, scores=Scores(0.9, 10, None, None, None, 0)) for r in rows]
+    unattacked = [replace(r, scores=blind_scores(0.9)) for r in rows]
 
     assert plot_curve([record("poisoned"), *rows], tmp_path / "a.png")
     assert plot_curve(unattacked, tmp_path / "b.png")

@@ -79,7 +79,7 @@ class DatasetSource:
             return tuple(self.label_names)
         train = raw["train"]
         assert train is not None
-        values = sorted({label.strip() for label in train.labels})
+        values = sorted({label.strip() for label in train.labels} - {""})
         numbers = [_as_number(value) for value in values]
         if not any(number is not None for number in numbers):
             if len(values) > MAX_LABEL_NAMES:
@@ -138,7 +138,10 @@ class DatasetSource:
             cut = round(share * len(train))
             splits[role] = train.take(np.sort(order[:cut]))
             splits["train"] = train.take(np.sort(order[cut:]))
-            notes.append(f"{role}: {cut} of {len(train)} training rows held out")
+            notes.append(
+                f"{role}: {cut} of {len(train)} training rows held out, with whatever was planted "
+                "in them"
+            )
 
     def _separate(self, splits: dict[str, Split | None], notes: list[str]) -> bool:
         """Remove the few texts that two splits share; say whether many were let through."""
@@ -176,6 +179,10 @@ def parse_labels(
     labels = np.empty(len(raw), dtype=np.int64)
     for row, text in enumerate(raw):
         value = text.strip()
+        if not value:
+            raise DataError(
+                f"{where}, row {source[row] + 1} has no label. Give it one or remove the row."
+            )
         number = _as_number(value)
         if number is not None and (named_by_numbers or value not in by_name):
             labels[row] = number - first_label

@@ -28,7 +28,7 @@ def read_table(path: Path, header: list[str] | None = None) -> pd.DataFrame:
         DataError: no such file, an unknown ending, bytes that are not UTF-8, or a broken row.
     """
     if not path.is_file():
-        raise DataError(f"there is no file {path} ({_nearby(path)}).")
+        raise DataError(_no_file(path))
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise DataError(f"{path}: expected a file that ends in {', '.join(FORMATS)}.")
@@ -62,15 +62,20 @@ def find_column(
             return by_lower[name]
     raise DataError(
         f"{path}: cannot tell which of the columns {', '.join(map(repr, columns))} is meant. "
-        f"Write dataset.{setting}=NAME."
+        f"Write dataset.{setting}=NAME; the first line of a file must name its columns."
     )
 
 
-def _nearby(path: Path) -> str:
+def _no_file(path: Path) -> str:
+    """One sentence about a path that is no file, with what may have been meant."""
+    if path.is_dir():
+        return f"{path} is a folder; expected a file that ends in {', '.join(FORMATS)}."
     if not path.parent.is_dir():
-        return f"nor a folder {path.parent}"
-    names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
-    return did_you_mean(path.name, names) if names else f"the folder {path.parent} is empty"
+        return f"there is no file {path}, nor a folder {path.parent}."
+    names = [entry.name for entry in path.parent.iterdir() if entry.suffix.lower() in FORMATS]
+    if not names:
+        return f"there is no file {path}; its folder holds none that ends in {', '.join(FORMATS)}."
+    return f"there is no file {path}; {did_you_mean(path.name, names, 'its folder holds')}"
 
 
 def _parse(path: Path, suffix: str, header: list[str] | None) -> pd.DataFrame:

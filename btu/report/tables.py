@@ -11,6 +11,11 @@ from btu.pipeline import Result
 from btu.records import Record, Suspect
 
 NUM_SUSPECTS = 10
+ABOUT_CHOSEN = "best threshold: highest CACC minus ASR above base rate (needs the trigger)"
+ABOUT_CHOSEN_BLINDLY = (
+    "largest threshold within 2 points of the best CACC; no trigger is known, so nothing here "
+    "tells whether one is left"
+)
 
 
 def print_result(result: Result, console: Console) -> None:
@@ -29,13 +34,14 @@ def score_table(records: Sequence[Record], chosen: Record | None) -> Table:
     counts = f"CACC of {scores.num_clean:,} test rows"
     if scores.asr is not None:
         counts += f"; PACC, ASR and base rate of {scores.num_triggered:,} non-target test rows"
-    if chosen is not None and scores.asr is not None and len(records) > 1:
-        counts += "\n* best threshold: highest CACC minus ASR above base rate (needs the trigger)"
+    if chosen is not None and chosen.threshold is not None and len(records) > 1:
+        counts += f"\n* {ABOUT_CHOSEN if scores.asr is not None else ABOUT_CHOSEN_BLINDLY}"
     title = f"{choices['dataset']} / {choices['attack']} / {choices['model']}"
     if any(record.leaky for record in records):
         title += "  LEAKY: splits overlap"
     table = Table(title=title, caption=counts, caption_justify="left")
-    for column in ("arm", "threshold", "CACC", "PACC", "ASR", "base rate", "suspects"):
+    attacked = ("PACC", "ASR", "base rate") if scores.asr is not None else ()
+    for column in ("arm", "threshold", "CACC", *attacked, "suspects"):
         table.add_column(column, justify="left" if column == "arm" else "right")
     for record in records:
         table.add_row(*_cells(record, record is chosen))
@@ -50,14 +56,14 @@ def suspect_table(record: Record) -> Table:
     if any(s.is_trigger is not None for s in suspects):
         title += f", {len(hits)} of the trigger"
     table = Table(title=title, caption=_more(suspects), caption_justify="left")
-    for column in ("token", "rank", "rounds", "leans to", "texts", "an example"):
-        table.add_column(column, justify="right" if column in ("rank", "texts") else "left")
+    for column in ("token", "best rank", "in rounds", "leans to", "texts", "an example"):
+        table.add_column(column, justify="right" if column in ("best rank", "texts") else "left")
     for suspect in suspects[:NUM_SUSPECTS]:
         table.add_row(
             f"{suspect.token} (trigger)" if suspect.is_trigger else suspect.token,
             str(suspect.rank),
             ",".join(map(str, suspect.rounds)),
-            f"{suspect.leans_to} {suspect.lean_share:.0%}" if suspect.num_texts else "-",
+            f"{suspect.leans_to} ({suspect.lean_share:.0%})" if suspect.num_texts else "-",
             str(suspect.num_texts),
             _shorten(suspect.examples[0]) if suspect.examples else "-",
         )
@@ -70,18 +76,20 @@ def _cells(record: Record, best: bool) -> tuple[str, ...]:
     return (
         record.arm,
         f"{threshold} *" if best and threshold else threshold,
-        *(_percent(x) for x in (scores.cacc, scores.pacc, scores.asr, scores.base_rate)),
+        f"{100 * scores.cacc:.1f} %",
+        *(
+            f"{100 * share:.1f} %"
+            for share in (scores.pacc, scores.asr, scores.base_rate)
+            if share is not None
+        ),
         "" if record.suspects is None else str(len(record.suspects)),
     )
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def _more(suspects: Sequence[Suspect]) -> str | None:
+def _more(suspects: Sequence[Suspect]) -> str:
     hidden = len(suspects) - NUM_SUSPECTS
-    return f"and {hidden} more in suspects.csv" if hidden > 0 else None
+    more = f"and {hidden} more in suspects.csv\n" if hidden > 0 else ""
+    return f"{more}leans to: the label that its texts have more often than all texts do"
 
 
 def _shorten(text: str, width: int = 48) -> str:

@@ -163,7 +163,23 @@ def test_a_missing_test_file_is_held_out_and_a_missing_tuning_file_is_not(source
 FAULTS = {
     "missing file": (
         lambda p: {"train": str(p / "trian.tsv")},
-        r"there is no file .*trian\.tsv \(did you mean train\.tsv\?\)",
+        r"there is no file .*trian\.tsv; did you mean train\.tsv\?",
+    ),
+    "a folder": (
+        lambda p: {"train": str(p)},
+        r" is a folder; expected a file that ends in \.tsv",
+    ),
+    "missing folder": (
+        lambda p: {"train": str(p / "gone" / "train.tsv")},
+        r"there is no file .*train\.tsv, nor a folder .*gone\.",
+    ),
+    "a name without a label": (
+        lambda p: {"train": tsv(p / "x.tsv", [("x", "good"), ("y", "bad"), ("z", " ")])},
+        r"x\.tsv, row 3 has no label\. Give it one or remove the row\.",
+    ),
+    "a number without a label": (
+        lambda p: {"test": tsv(p / "x.tsv", [*rows("x", 5), ("bad", "")])},
+        r"x\.tsv, row 6 has no label",
     ),
     "missing column": (
         lambda p: {"text_column": "sentance"},
@@ -171,7 +187,7 @@ FAULTS = {
     ),
     "no guess": (
         lambda p: {"train": tsv(p / "x.tsv", rows("x", 4), "foo\tlabel")},
-        r"cannot tell which of the columns 'foo', 'label'.*dataset\.text_column=NAME",
+        r"which of the columns 'foo', 'label'.*dataset\.text_column=NAME; the first line",
     ),
     "unknown ending": (
         lambda p: {"train": tsv(p / "x.doc", rows("x", 4))},
