@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from btu.arms import WITH_DEFENSE, WITH_SUSPECTS, WITH_TUNING, choose, possible_arms
 from btu.attacks.base import Attack
 from btu.cache import StageCache, make_key
 from btu.config import resolve_device
@@ -29,12 +30,8 @@ from btu.training import Compute, resolve_precision
 from btu.types import EditReport, PoisonedDataset, Predictions, Suspects
 from btu.workbench import VERSION, Stage, Workbench, fingerprint
 
-WITH_SUSPECTS = ("unlearned", "defended")
-WITH_TUNING = ("tuned", "defended")
-WITH_DEFENSE = ("tuned", *WITH_SUSPECTS)
 FIXED_NEED = 50_000_000  # bytes for records, logs, plots and W&B files
 BYTES_PER_WEIGHT = 4
-CACC_MARGIN = 0.02
 DETECTION = "detection"  # of all thresholds: they share rounds
 
 Point = tuple[str, float | None]  # an arm and its threshold, if one enters it
@@ -76,13 +73,13 @@ class Result:
 def prepare(job: Job) -> PoisonedDataset:
     """Load the data set and plant the attack; everything that is wrong with either raises here."""
     data = poison(job.dataset.load(), job.attack, job.seed)
-    possible_arms(job, data)
+    possible_arms(job.arms, data)
     return data
 
 
 def run(job: Job, data: PoisonedDataset) -> Result:
     """Run one experiment; what is already recorded is read, not computed."""
-    arms, notes = possible_arms(job, data)
+    arms, notes = possible_arms(job.arms, data)
     num_poisoned, num_train = int(data.train.poisoned.sum()), len(data.train)
     planted = f", {num_poisoned:,} of them poisoned" if data.target_label is not None else ""
     log.info(f"{job.dataset.name}: {num_train:,} training rows{planted}")
@@ -102,44 +99,6 @@ def run(job: Job, data: PoisonedDataset) -> Result:
         notes=(*data.clean.notes, *notes),
         distances=experiment.distances(),
     )
-
-
-def possible_arms(job: Job, data: PoisonedDataset) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The wanted arms that the data allow, and a sentence for each that they do not.
-
-    Raises:
-        ConfigError: none is left.
-    """
-    arms, notes = list(job.arms), []
-    if data.target_label is None and "clean" in arms and len(arms) > 1:
-        arms.remove("clean")
-        notes.append("arm clean left out: without an attack it is the arm poisoned")
-    if data.clean.tuning is None and (missing := [arm for arm in arms if arm in WITH_TUNING]):
-        arms = [arm for arm in arms if arm not in WITH_TUNING]
-        notes.append(f"arms {', '.join(missing)} left out: they need dataset.tuning, clean rows")
-    if not arms:
-        raise ConfigError(
-            "arms: tuned and defended need clean labelled rows. Write dataset.tuning=PATH, or add "
-            "poisoned or unlearned to arms."
-        )
-    return tuple(arms), tuple(notes)
-
-
-def choose(records: list[Record]) -> Record | None:
-    """The repaired record at the threshold that is marked as chosen.
-
-    With an attack: the best CACC minus excess ASR, the smaller threshold of equals. That takes
-    knowledge of the trigger: it is the best that a defender could have picked. Without one: the
-    most repair that costs little, the largest threshold within `CACC_MARGIN` of the best CACC.
-    """
-    for arm in ("defended", "unlearned"):
-        rows = [r for r in records if r.arm == arm]
-        if rows and rows[0].scores.asr is not None:
-            return max(rows, key=lambda r: (r.scores.cacc - r.excess_asr, -(r.threshold or 0)))
-        if rows:
-            enough = max(r.scores.cacc for r in rows) - CACC_MARGIN
-            return max((r for r in rows if r.scores.cacc >= enough), key=lambda r: r.threshold or 0)
-    return None
 
 
 class Experiment:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from btu.pipeline import choose
+from btu.arms import choose
 from btu.records import Record
 from btu.report.plots import plot_curve
 from btu.report.tables import score_table
