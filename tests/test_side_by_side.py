@@ -126,10 +126,10 @@ def test_a_helper_leaves_what_one_process_leaves(
 
     small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", "force=true"]
     cache = tmp_path / "outputs" / "cache"
-    fit, share, here = workbench.fit, pipeline.share, []
+    fit, share, here = workbench.fit, pipeline.share, set()
 
     def fit_here(*arguments):
-        here.append(arguments[-1])
+        here.add((arguments[-1], torch.get_num_threads()))
         fit(*arguments)
 
     def work_once(work, task):
@@ -143,12 +143,12 @@ def test_a_helper_leaves_what_one_process_leaves(
     monkeypatch.setattr("btu.pipeline.share", share_slowly)
     run_btu(*small, "processes=2")
     together = entries(cache)
-    assert set(here) == {"victim", "clean tuning"}
+    assert here == {("victim", 1), ("clean tuning", 2)}
 
     torch.set_num_threads(1)
     run_btu(*small, run_dir="alone")
 
-    assert {"clean model", "detection round 1"} < set(here)
+    assert {("clean model", 1), ("detection round 1", 1)} < here
     assert entries(cache) == together
 
 
