@@ -181,12 +181,13 @@ def test_the_sweep_over_thresholds_trains_once(files, run_btu, monkeypatch):
 
     monkeypatch.setattr("btu.workbench.fit", counting_fit)
     thresholds = "thresholds=[0.005,0.01,0.02]"
-    run_btu(*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", thresholds)
+    anew = ["force=true", "save_model=true"]  # keeping a model is no reason to train it again
+    run_btu(*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", thresholds, *anew)
 
     assert titles.count("victim") == titles.count("clean model") == 1
     assert titles.count("detection round 1") == titles.count("detection round 3") == 1
     assert titles.count("detection round 2") == 3  # hides what each threshold flagged in round 1
-    assert titles.count("clean tuning") == 1 + 3
+    assert titles.count("clean tuning") == 1 + 3 + 1  # the last for the saved model
 
 
 def test_a_record_names_the_cache_entries_it_was_made_from(files, run_btu, tmp_path):
