@@ -29,63 +29,71 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def make_teller() -> Callable[[str], list[str]]:
-    return lambda task: [f"{task} by {os.getpid()}"]
+def make_teller(sign: Path) -> Callable[[str], list[str]]:
+    """A helper that leaves a sign that it is at work."""
+
+    def tell(task: str) -> list[str]:
+        sign.touch()
+        return [f"{task} by {os.getpid()}"]
+
+    return tell
 
 
-def make_failure() -> Callable[[str], list[str]]:
+def make_failure(sign: Path) -> Callable[[str], list[str]]:
     def fail(task: str) -> list[str]:
+        sign.touch()
         raise RuntimeError(task)
 
     return fail
 
 
-def test_every_task_is_done_once_here_or_in_a_helper():
-    tasks, here = [f"task{number}" for number in range(6)], []
+def test_every_task_is_done_once_here_or_in_a_helper(tmp_path):
+    tasks, here, sign = [f"task{number}" for number in range(6)], [], tmp_path / "sign"
 
-    def slowly(task: str) -> None:
+    def work(task: str) -> None:
         here.append(task)
-        time.sleep(3)  # longer than a helper needs to start
+        until(sign.exists, 60)
 
-    there = [made.split(" by ") for made in share(tasks, slowly, make_teller, 2)]
+    helper = partial(make_teller, sign)
+    there = [made.split(" by ") for made in share(tasks, work, helper, 2)]
 
     assert sorted([*here, *(task for task, _ in there)]) == tasks
     assert there
     assert str(os.getpid()) not in {process for _, process in there}
 
 
-def test_nobody_waits_for_a_helper_that_came_too_late():
+def test_nobody_waits_for_a_helper_that_came_too_late(tmp_path):
     here: list[str] = []
     start = time.perf_counter()
 
-    assert share(["one", "two"], here.append, make_teller, 2) == []
+    assert share(["one", "two"], here.append, partial(make_teller, tmp_path / "sign"), 2) == []
 
     assert here == ["one", "two"]
     assert time.perf_counter() - start < 2
+    assert not (tmp_path / "sign").exists()
 
 
-def test_a_helper_that_fails_is_a_warning(caplog):
-    here: list[str] = []
+def test_a_helper_that_fails_is_a_warning(caplog, tmp_path):
+    here, sign = [], tmp_path / "sign"
 
-    def slowly(task: str) -> None:
+    def work(task: str) -> None:
         here.append(task)
-        time.sleep(3)
+        until(sign.exists, 60)
 
     with caplog.at_level(logging.WARNING):
-        assert share(["one", "two", "three"], slowly, make_failure, 2) == []
+        assert share(["one", "two", "three"], work, partial(make_failure, sign), 2) == []
 
-    assert "one" in here
-    assert len(here) < 3
+    assert here == ["one", "three"]
     assert "ended early (exit code 1)" in caplog.text
 
 
 @LINUX
-def test_an_error_here_ends_the_helpers():
+def test_an_error_here_ends_the_helpers(tmp_path):
     def fail(task: str) -> None:
         raise ValueError(task)
 
     with pytest.raises(ValueError, match="one"):
-        share(["one", "two"], fail, make_teller, 3)
+        share(["one", "two"], fail, partial(make_teller, tmp_path / "sign"), 3)
     assert not children(os.getpid())
 
 
