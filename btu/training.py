@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from btu.progress import progress
 from btu.seeding import stream, torch_stream
 from btu.types import IntArray
 
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 BUCKET = 50  # batches whose rows are sorted by length together
 
 
@@ -68,6 +71,18 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def keep_freed_memory() -> None:
+    """Let this process reuse large blocks; glibc gives those over 32 MB back at every free.
+
+    An embedding gradient and the activations of the pooled rounds are larger than that, and their
+    pages were zeroed anew in each step. Other C libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)  # never
 
 
 def resolve_precision(wanted: str, device: str) -> str:
@@ -161,6 +176,7 @@ def fit(
     """
     if compute.device == "cpu":
         use_word_dropout(model)
+        keep_freed_memory()
     accelerator = _accelerator(compute)
     sampler = LengthSampler(_lengths(data), settings.batch_size, stream(seed, "batches"))
     loader: Any = DataLoader(
