@@ -34,7 +34,6 @@ class Config:
     thresholds: list[float] = field(default_factory=list)
     arms: list[str] = field(default_factory=list)
     device: str = "auto"
-    processes: int = 1
     outputs: str = "outputs"
     force: bool = False
     save_model: bool = False
@@ -122,15 +121,13 @@ def _root_key(key: str, group: str) -> str:
 
 
 def check_run(
-    thresholds: Sequence[float], wanted: Sequence[str], available: Sequence[str], processes: int
+    thresholds: Sequence[float], wanted: Sequence[str], available: Sequence[str]
 ) -> tuple[str, ...]:
     """Check the run-level settings; give the arms to evaluate, in their canonical order.
 
     Raises:
-        ConfigError: no threshold, one outside [0, 1], an unknown arm, or no process.
+        ConfigError: no threshold, one outside [0, 1], or an unknown arm.
     """
-    if processes < 1:
-        raise ConfigError(f"processes is at least 1, got {processes}. Write processes=1.")
     if not thresholds:
         raise ConfigError("thresholds is empty. Write for example thresholds=[0.0005].")
     for threshold in thresholds:

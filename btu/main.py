@@ -39,7 +39,7 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
         The job, and the tracker that mirrors its results.
     """
     dataset, attack, model, defense, tracking = (build(cfg[group], group) for group in GROUPS)
-    arms = check_run(cfg.thresholds, cfg.arms, defense.arms(), cfg.processes)
+    arms = check_run(cfg.thresholds, cfg.arms, defense.arms())
     model.check()
     from btu.files import check_writable
     from btu.pipeline import FIXED_NEED, Job
@@ -58,7 +58,6 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
         thresholds=tuple(dict.fromkeys(cfg.thresholds)),
         arms=arms,
         device=cfg.device,
-        processes=cfg.processes,
         outputs=Path(cfg.outputs),
         force=cfg.force,
         save_model=cfg.save_model,

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from btu.arms import WITH_DEFENSE, WITH_SUSPECTS, WITH_TUNING, choose, possible_arms
 from btu.attacks.base import Attack
@@ -25,16 +22,12 @@ from btu.files import check_writable
 from btu.metrics import score, score_detection
 from btu.models.base import Classifier, ModelSource
 from btu.records import FORMAT, Record, RecordStore, Suspect, provenance
-from btu.side_by_side import can_have_helpers, share
 from btu.training import Compute, resolve_precision
 from btu.types import EditReport, PoisonedDataset, Predictions, Suspects
-from btu.workbench import VERSION, Stage, Workbench, fingerprint
+from btu.workbench import VERSION, Workbench, fingerprint
 
 FIXED_NEED = 50_000_000  # bytes for records, logs, plots and W&B files
 BYTES_PER_WEIGHT = 4
-DETECTION = "detection"  # of all thresholds: they share rounds
-
-Point = tuple[str, float | None]  # an arm and its threshold, if one enters it
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +44,6 @@ class Job:
     thresholds: tuple[float, ...]
     arms: tuple[str, ...]
     device: str
-    processes: int  # that train side by side on CPU
     outputs: Path
     force: bool
     save_model: bool
@@ -84,12 +76,9 @@ def run(job: Job, data: PoisonedDataset) -> Result:
     planted = f", {num_poisoned:,} of them poisoned" if data.target_label is not None else ""
     log.info(f"{job.dataset.name}: {num_train:,} training rows{planted}")
     experiment = Experiment(job, data)
-    points = [
-        (arm, threshold)
-        for arm in arms
-        for threshold in (job.thresholds if arm in WITH_SUSPECTS else (None,))
-    ]
-    experiment.evaluate(points)
+    for arm in arms:
+        for threshold in job.thresholds if arm in WITH_SUSPECTS else (None,):
+            experiment.evaluate(arm, threshold)
     chosen = choose(experiment.records)
     return Result(
         data=data,
@@ -115,24 +104,18 @@ class Experiment:
         self._index: TokenIndex | None = None
         self._trigger_ids: frozenset[int] | None = None
 
-    def evaluate(self, points: Sequence[Point]) -> None:
-        """Add the records of arms at thresholds, from the store or computed."""
-        keys = {point: self.key(*point) for point in points}
-        found = {} if self.job.force else {p: self.store.load(key) for p, key in keys.items()}
-        missing = [point for point in points if found.get(point) is None]
-        for point, key in keys.items():
-            stored = found.get(point)
-            if stored is None:
-                start = time.perf_counter()
-                if point == missing[0]:
-                    self._check_before_training()
-                    self._train_side_by_side(missing)
-                stored = self._compute(key, *point, start)
-                self.store.save(*stored)
-            record, predictions = stored
-            self.records.append(record)
-            self.predictions[key] = predictions
-            log.info(describe(record, "recorded before" if found.get(point) else ""))
+    def evaluate(self, arm: str, threshold: float | None) -> None:
+        """Add the record of one arm at one threshold, from the store or computed."""
+        key = self.key(arm, threshold)
+        stored = None if self.job.force else self.store.load(key)
+        note = "recorded before" if stored else ""
+        if stored is None:
+            stored = self._compute(key, arm, threshold)
+            self.store.save(*stored)
+        record, predictions = stored
+        self.records.append(record)
+        self.predictions[key] = predictions
+        log.info(describe(record, note))
 
     def key(self, arm: str, threshold: float | None) -> str:
         """The record's key: everything that its numbers depend on."""
@@ -193,30 +176,6 @@ class Experiment:
             self._trigger_ids = self.bench.trigger_ids(self.job.attack.trigger_phrases())
         return self._trigger_ids
 
-    def train(self, stage: str) -> None:
-        """Train what a stage's cache entry holds, if it is not there."""
-        if stage == DETECTION:
-            for threshold in self.job.thresholds:
-                self._detect(threshold)
-        else:
-            data = self.bench.data
-            self.bench.victim(data.clean.train if stage == "clean" else data.train)
-
-    def _train_side_by_side(self, missing: Sequence[Point]) -> None:
-        """Share out the trainings that these points rest on and that need no other's result."""
-        arms = {arm for arm, _ in missing}
-        stages = [
-            *(["poisoned"] if arms - {"clean"} else []),
-            *(["clean"] if "clean" in arms else []),
-            *([DETECTION] if arms & set(WITH_SUSPECTS) else []),
-        ]
-        processes = min(self.bench.compute.processes, len(stages))
-        if processes == 1 or not can_have_helpers():
-            return
-        helper = partial(_helper, self.job, self.bench.data)
-        for stage in share(stages, self.train, helper, processes):
-            self.bench.note(stage)
-
     def _detect(self, threshold: float) -> Suspects | None:
         if threshold not in self._suspects:
             with self.bench.stages_in_use() as rounds:
@@ -233,9 +192,9 @@ class Experiment:
             self._suspects[threshold] = suspects
         return self._suspects[threshold]
 
-    def _compute(
-        self, key: str, arm: str, threshold: float | None, start: float
-    ) -> tuple[Record, Predictions]:
+    def _compute(self, key: str, arm: str, threshold: float | None) -> tuple[Record, Predictions]:
+        start = time.perf_counter()
+        self._check_before_training()
         with self.bench.stages_in_use() as stages:
             classifier, suspects, edits = self.build(arm, threshold)
         if suspects is not None:
@@ -316,28 +275,12 @@ def describe(record: Record, instead_of_seconds: str = "") -> str:
     )
 
 
-def _helper(job: Job, data: PoisonedDataset) -> Callable[[str], list[Stage]]:
-    """What a helper process does: train a stage, and tell which cache entries it made."""
-    experiment = Experiment(job, data)
-
-    def train(stage: str) -> list[Stage]:
-        num_before = len(experiment.bench.finished)
-        experiment.train(stage)
-        return experiment.bench.finished[num_before:]
-
-    return train
-
-
 def _bench(job: Job, data: PoisonedDataset) -> Workbench:
     device = resolve_device(job.device)
-    num_threads = torch.get_num_threads()
-    processes = min(job.processes, num_threads) if device == "cpu" else 1
     compute = Compute(
         device=device,
         precision=resolve_precision(job.model.training.precision, device),
         eval_batch_size=job.model.eval_batch_size,
-        processes=processes,
-        training_threads=num_threads // processes,
     )
     cache = StageCache(job.outputs / "cache", recompute=job.force)
     return Workbench(job.model, data, compute, cache, job.seed)

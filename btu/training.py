@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from btu.errors import ConfigError
+from btu.halves import HalvedModel, two_threads
 from btu.models.base import Training
-from btu.models.dropout import use_word_dropout
 from btu.progress import progress
 from btu.seeding import stream, torch_stream
 from btu.types import IntArray
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of malloc.h
 BUCKET = 50  # batches whose rows are sorted by length together
 
 
@@ -58,19 +58,6 @@ class Compute:
     device: str
     precision: str  # bf16, fp32 or tf32
     eval_batch_size: int
-    processes: int  # that train side by side
-    training_threads: int  # of each on CPU
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Let torch compute with this many CPU threads inside the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def keep_freed_memory() -> None:
@@ -83,6 +70,7 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, -1)  # never
+        mallopt(M_ARENA_MAX, 1)  # the arenas of other threads cannot hold such blocks
 
 
 def resolve_precision(wanted: str, device: str) -> str:
@@ -174,30 +162,24 @@ def fit(
         seed: of the batch order and of dropout.
         title: what the progress bar says.
     """
-    if compute.device == "cpu":
-        use_word_dropout(model)
-        keep_freed_memory()
-    accelerator = _accelerator(compute)
     sampler = LengthSampler(_lengths(data), settings.batch_size, stream(seed, "batches"))
-    loader: Any = DataLoader(
-        data, batch_sampler=sampler, collate_fn=padder, pin_memory=compute.device != "cpu"
-    )
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer: Any = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
+    passes = _in_halves if compute.device == "cpu" else _accelerated
     model.train()
-    prepared, optimizer, loader = accelerator.prepare(model, optimizer, loader)
-    total = settings.epochs * len(loader)
-    with torch_stream(seed), progress(title, total) as advance:
+    with (
+        torch_stream(seed),
+        passes(model, data, sampler, padder, compute, seed) as (batches, backward),
+        progress(title, settings.epochs * len(sampler)) as advance,
+    ):
         for _ in range(settings.epochs):
-            for batch in loader:
-                loss = prepared(**batch)["loss"]
-                accelerator.backward(loss)
+            for batch in batches:
+                backward(batch)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
                 advance()
-    accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
     model.eval()
 
 
@@ -209,14 +191,23 @@ def predict(
         return np.empty(0, dtype=np.int64)
     lengths = np.asarray([len(row) for row in ids], dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")
+    size = compute.eval_batch_size
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
     predicted = np.empty(len(ids), dtype=np.int64)
     model.to(compute.device).eval()
-    with torch.inference_mode(), _autocast(compute):
-        for start in range(0, len(order), compute.eval_batch_size):
-            rows = order[start : start + compute.eval_batch_size]
-            batch = padder([(ids[row], 0) for row in rows])
-            batch = {k: v.to(compute.device) for k, v in batch.items() if k != "labels"}
-            predicted[rows] = model(**batch).logits.argmax(-1).cpu().numpy()
+
+    def labels(rows: IntArray) -> IntArray:
+        batch = padder([(ids[row], 0) for row in rows])
+        batch = {k: v.to(compute.device) for k, v in batch.items() if k != "labels"}
+        with torch.inference_mode(), _autocast(compute):
+            found: IntArray = model(**batch).logits.argmax(-1).cpu().numpy()
+        return found
+
+    with ExitStack() as stack:
+        on_cpu = compute.device == "cpu"
+        each: Any = stack.enter_context(two_threads()).map if on_cpu else map
+        for rows, found in zip(batches, each(labels, batches), strict=True):
+            predicted[rows] = found
     return predicted
 
 
@@ -230,22 +221,67 @@ def _lengths(data: Encoded) -> IntArray:
     return np.asarray([len(row) for row in data.ids], dtype=np.int64)
 
 
-def _accelerator(compute: Compute) -> Any:
-    """A fresh accelerator: its process-wide state would keep the first job's precision."""
+Passes = tuple[Iterable[Any], Callable[[Any], None]]  # an epoch's batches, and what learns one
+
+
+@contextmanager
+def _in_halves(
+    model: nn.Module,
+    data: Encoded,
+    sampler: LengthSampler,
+    padder: Padder,
+    compute: Compute,
+    seed: int,
+) -> Iterator[Passes]:
+    """On CPU: each batch in two halves, side by side."""
+
+    def loss(part: nn.Module, rows: Sequence[int]) -> Tensor:
+        with _autocast(compute):
+            value: Tensor = part(**padder([data[row] for row in rows]))["loss"]
+        return value
+
+    keep_freed_memory()
+    with two_threads() as pool:
+        yield sampler, HalvedModel(model, loss, pool, seed).backward
+
+
+@contextmanager
+def _accelerated(
+    model: nn.Module,
+    data: Encoded,
+    sampler: LengthSampler,
+    padder: Padder,
+    compute: Compute,
+    seed: int,
+) -> Iterator[Passes]:
+    """On other devices: whole batches, as accelerate runs them."""
     from accelerate import Accelerator, DataLoaderConfiguration
     from accelerate.state import AcceleratorState
 
-    AcceleratorState._reset_state()
+    AcceleratorState._reset_state()  # it would keep the first job's precision
     torch.set_float32_matmul_precision("high" if compute.precision == "tf32" else "highest")
     if compute.device.startswith("cuda:"):
         torch.cuda.set_device(compute.device)
-    return Accelerator(
+    accelerator = Accelerator(
         cpu=compute.device == "cpu",
         mixed_precision="bf16" if compute.precision == "bf16" else "no",
         dataloader_config=DataLoaderConfiguration(non_blocking=True),
     )
+    plain: Any = DataLoader(
+        data, batch_sampler=sampler, collate_fn=padder, pin_memory=compute.device != "cpu"
+    )
+    prepared, loader = accelerator.prepare(model, plain)
+    try:
+        yield loader, lambda batch: accelerator.backward(prepared(**batch)["loss"])
+    finally:
+        accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
 
 
 def _autocast(compute: Compute) -> torch.autocast:
-    kind = compute.device.split(":")[0]
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=compute.precision == "bf16")
+    """The arithmetic of a forward pass; the two threads must not share its cache of weights."""
+    return torch.autocast(
+        compute.device.split(":")[0],
+        dtype=torch.bfloat16,
+        enabled=compute.precision == "bf16",
+        cache_enabled=compute.device != "cpu",
+    )

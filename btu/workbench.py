@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,20 +22,11 @@ from btu.defenses.settings import Round, TuningSettings
 from btu.models.base import Classifier, ModelSource, Training, encode, trigger_token_ids
 from btu.models.probe import PooledProbe
 from btu.seeding import stream, stream_seed, torch_stream
-from btu.training import Compute, Encoded, Padder, fit, freeze_all_but, predict, threads
+from btu.training import Compute, Encoded, Padder, fit, freeze_all_but, predict
 from btu.types import IntArray, PoisonedDataset, Predictions, Split, TokenDistances
 
-VERSION = 1  # of every stage: raise it when what a stage computes changes
+VERSION = 2  # of every stage: raise it when what a stage computes changes
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A finished stage."""
-
-    title: str
-    key: str
-    seconds: float | None  # None: found in the cache
 
 
 class Workbench:
@@ -59,7 +50,7 @@ class Workbench:
     ) -> None:
         self.source, self.data, self.compute = source, data, compute
         self.cache, self.seed = cache, seed
-        self.finished: list[Stage] = []  # in order, each entry once
+        self._seen: set[str] = set()  # keys that the log has named
         self._in_use: dict[str, str] = {}  # title -> key
         self._encoded: dict[int, Encoded] = {}
 
@@ -214,25 +205,14 @@ class Workbench:
     ) -> Path:
         start = time.perf_counter()
         num_made = len(self.cache.made)
-
-        def compute(folder: Path) -> None:
-            with threads(self.compute.training_threads):
-                work(folder)
-
-        folder, key = self.cache.folder(stage, parts, compute)
+        folder, key = self.cache.folder(stage, parts, work)
         self._in_use[title] = key
-        made = len(self.cache.made) > num_made
-        self.note(Stage(title, key, time.perf_counter() - start if made else None))
+        if key not in self._seen:
+            made = len(self.cache.made) > num_made
+            how = f"{time.perf_counter() - start:.1f} s" if made else "from the cache"
+            log.info("%-26s %s  key %s", title, how, key)
+            self._seen.add(key)
         return folder
-
-    def note(self, stage: Stage) -> None:
-        """Take down a stage that is finished, here or in a helper process."""
-        if stage.seconds is not None:
-            self.cache.made.add(stage.key)
-        if stage.key not in {known.key for known in self.finished}:
-            how = "from the cache" if stage.seconds is None else f"{stage.seconds:.1f} s"
-            log.info("%-26s %s  key %s", stage.title, how, stage.key)
-            self.finished.append(stage)
 
     @contextmanager
     def stages_in_use(self) -> Iterator[dict[str, str]]:

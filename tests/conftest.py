@@ -115,8 +115,7 @@ def run_btu(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
 
     def run(*overrides: str, run_dir: str = "run") -> list[dict[str, Any]]:
         folder = tmp_path / run_dir
-        own = [f"outputs={tmp_path / 'outputs'}", "processes=1"]
-        run_job(composed([*own, *overrides]), folder)
+        run_job(composed([f"outputs={tmp_path / 'outputs'}", *overrides]), folder)
         rows: list[dict[str, Any]] = json.loads((folder / "summary.json").read_text())
         return rows
 

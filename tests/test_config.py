@@ -138,18 +138,13 @@ ALL = ("clean", "poisoned", "tuned", "unlearned", "defended")
 )
 def test_wrong_run_settings_are_one_sentence(thresholds, arms, sentence):
     with pytest.raises(ConfigError, match=sentence):
-        check_run(thresholds, arms, ALL, 1)
+        check_run(thresholds, arms, ALL)
 
 
 def test_a_defense_without_unlearning_cannot_evaluate_it():
-    assert check_run([0.1], list(ALL), ("clean", "poisoned"), 1) == ("clean", "poisoned")
+    assert check_run([0.1], list(ALL), ("clean", "poisoned")) == ("clean", "poisoned")
     with pytest.raises(ConfigError, match="can evaluate clean, poisoned, got defended"):
-        check_run([0.1], ["defended"], ("clean", "poisoned"), 1)
-
-
-def test_no_process_at_all_is_refused():
-    with pytest.raises(ConfigError, match=r"processes is at least 1, got 0\. Write processes=1"):
-        check_run([0.1], ["poisoned"], ALL, 0)
+        check_run([0.1], ["defended"], ("clean", "poisoned"))
 
 
 def test_a_device_that_is_not_there_is_refused():

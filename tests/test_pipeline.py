@@ -280,7 +280,7 @@ def test_the_saved_model_is_the_defended_one(files, run_btu, tmp_path):
     texts = [line.split("\t")[0] for line in (files.folder / "test.tsv").read_text().split("\n")]
     ids = encode(saved.tokenizer, texts[1:], 64)
     predicted = predict(
-        saved.model, ids, Padder(saved.tokenizer.pad_token_id), Compute("cpu", "fp32", 64, 1, 1)
+        saved.model, ids, Padder(saved.tokenizer.pad_token_id), Compute("cpu", "fp32", 64)
     )
     with np.load(tmp_path / "run" / "predictions.npz") as arrays:
         assert (predicted == arrays["defended@0.01_clean"]).all()

@@ -3,15 +3,19 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from btu.models.dropout import WordDropout, use_word_dropout
-from btu.seeding import torch_stream
+from btu.models.dropout import WordDropout
+
+
+def noise(seed: int = 1) -> WordDropout:
+    return WordDropout(torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9])
 def test_the_dropped_share_is_p_and_the_mean_is_kept(p):
-    with torch_stream(1):
-        out = WordDropout(p).train()(torch.ones(1000, 1001))
+    with noise():
+        out = nn.Dropout(p).train()(torch.ones(1000, 1001))
 
     assert (out == 0).float().mean().item() == pytest.approx(p, abs=0.003)
     assert out.mean().item() == pytest.approx(1, abs=0.02)
@@ -21,7 +25,8 @@ def test_the_dropped_share_is_p_and_the_mean_is_kept(p):
 def test_the_gradient_passes_where_the_value_did():
     x = torch.ones(8, 9, requires_grad=True)
 
-    out = WordDropout(0.5).train()(x)
+    with noise():
+        out = F.dropout(x, 0.5)
     out.sum().backward()
 
     assert torch.equal(x.grad, out.detach())
@@ -30,24 +35,51 @@ def test_the_gradient_passes_where_the_value_did():
 def test_evaluation_changes_nothing():
     x = torch.randn(5, 3)
 
-    assert torch.equal(WordDropout(0.5).eval()(x), x)
+    with noise():
+        assert torch.equal(nn.Dropout(0.5).eval()(x), x)
 
 
-def test_the_same_stream_draws_the_same_mask():
-    layer, x = WordDropout(0.5).train(), torch.ones(7, 7)
+def test_the_noise_is_the_generators_alone():
+    layer, x = nn.Dropout(0.5).train(), torch.ones(7, 7)
     masks = []
     for seed in (1, 1, 2):
-        with torch_stream(seed):
+        torch.randn(3)  # the global generator does not enter
+        with noise(seed):
             masks.append(layer(x))
 
     assert torch.equal(masks[0], masks[1])
     assert not torch.equal(masks[0], masks[2])
 
 
-def test_every_dropout_of_a_model_is_replaced():
-    model = nn.Sequential(nn.Dropout(0.2), nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.3)))
+def test_the_context_can_be_entered_again_and_goes_on_drawing():
+    context, x = noise(), torch.ones(7, 7)
+    with context:
+        first = F.dropout(x)
+    with context:
+        second = F.dropout(x)
 
-    use_word_dropout(model)
+    assert not torch.equal(first, second)
 
-    assert [m.p for m in model.modules() if isinstance(m, WordDropout)] == [0.2, 0.3]
-    assert not any(isinstance(m, nn.Dropout) for m in model.modules())
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert"])
+def test_a_model_of_transformers_draws_nothing_from_torch(kind):
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    small = {"vocab_size": 50, "pad_token_id": 0, "attn_implementation": "eager"}
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    if kind == "distilbert":
+        sizes = {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 32}
+    config = AutoConfig.for_model(kind, **small, **sizes)
+    model = AutoModelForSequenceClassification.from_config(config).train()
+    before = torch.get_rng_state()
+
+    with noise():
+        one = model(torch.arange(1, 13).view(2, 6)).logits
+    with noise():
+        same = model(torch.arange(1, 13).view(2, 6)).logits
+    with noise(2):
+        other = model(torch.arange(1, 13).view(2, 6)).logits
+
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)

@@ -1,0 +1,138 @@
+"""A batch in two halves is a batch, and one thread or two give the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from btu import training
+from btu.halves import HalvedModel, two_threads
+from btu.models.base import Training
+from btu.training import Compute, Encoded, Padder, fit, predict
+
+CPU = Compute("cpu", "fp32", 16)
+TRAINING = Training(epochs=2, learning_rate=0.01, batch_size=8, weight_decay=0.1, precision="fp32")
+PADDER = Padder(pad_token_id=0)
+
+
+class Bag(nn.Module):
+    """A mean of word vectors, dropout and a linear head."""
+
+    def __init__(self, dropout: float = 0.2) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            self.words, self.head = nn.Embedding(40, 6), nn.Linear(6, 2)
+        self.dropout = nn.Dropout(dropout)
+        self.frozen = nn.Parameter(torch.ones(6), requires_grad=False)
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        mask = attention_mask.unsqueeze(-1).float()
+        pooled = (self.words(input_ids) * self.frozen * mask).sum(1) / mask.sum(1)
+        return {"loss": F.cross_entropy(self.head(self.dropout(pooled)), labels)}
+
+
+def some_data(size: int = 37) -> Encoded:
+    rng = np.random.default_rng(1)
+    ids = [rng.integers(1, 40, rng.integers(2, 9)) for _ in range(size)]
+    return Encoded(ids, np.arange(size) % 2)
+
+
+def mean_loss(data: Encoded) -> Callable[[nn.Module, Sequence[int]], torch.Tensor]:
+    return lambda model, rows: model(**PADDER([data[row] for row in rows]))["loss"]
+
+
+@pytest.fixture
+def set_threads() -> Iterator[object]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("rows", [[3], [3, 7], [0, 1, 2, 3, 4], list(range(32))])
+def test_the_gradient_of_the_halves_is_the_gradient_of_the_batch(rows):
+    data, whole, halved = some_data(), Bag(dropout=0), Bag(dropout=0)
+
+    mean_loss(data)(whole, rows).backward()
+    with two_threads() as pool:
+        HalvedModel(halved, mean_loss(data), pool, seed=1).backward(rows)
+
+    for one, other in zip(whole.parameters(), halved.parameters(), strict=True):
+        assert (one.grad is None) == (other.grad is None)
+        if one.grad is not None:
+            torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_training_in_halves_is_training(monkeypatch):
+    """Without dropout it ends where accelerate's whole batches end."""
+    ended = []
+    for passes in (training._in_halves, training._accelerated):
+        model = Bag(dropout=0)
+        monkeypatch.setattr(training, "_in_halves", passes)
+        fit(model, some_data(), TRAINING, PADDER, CPU, seed=3, title="bag")
+        ended.append(model)
+
+    for one, other, fresh in zip(*(m.parameters() for m in (*ended, Bag())), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+        assert torch.equal(one, fresh) != one.requires_grad
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_number_of_threads_changes_no_bit(count, set_threads):
+    ended = []
+    for number in (1, count):
+        set_threads(number)
+        model = Bag()
+        fit(model, some_data(), TRAINING, PADDER, CPU, seed=3, title="bag")
+        assert torch.get_num_threads() == number
+        ended.append(model)
+
+    for one, other in zip(*(model.parameters() for model in ended), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_another_seed_draws_other_dropout():
+    data, gradients = some_data(), []
+    for seed in (3, 4):
+        model = Bag()
+        with two_threads() as pool:
+            HalvedModel(model, mean_loss(data), pool, seed).backward(range(8))
+        gradients.append(model.head.weight.grad)
+
+    assert not torch.equal(*gradients)
+
+
+def test_an_error_in_a_half_is_raised_and_ends_the_threads(set_threads):
+    set_threads(2)
+
+    def loss(model, rows):
+        raise ValueError("no loss")
+
+    with pytest.raises(ValueError, match="no loss"), two_threads() as pool:
+        HalvedModel(Bag(), loss, pool, seed=1).backward([1, 2])
+
+    assert torch.get_num_threads() == 2
+    assert pool._shutdown
+
+
+def test_predictions_come_back_in_the_order_of_the_rows(set_threads):
+    class Length(nn.Module):
+        """Says how long a text is."""
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> object:
+            size = attention_mask.sum(1)
+            return type("Output", (), {"logits": F.one_hot(size, 20).float()})
+
+    set_threads(2)
+    data = some_data(101)
+
+    found = predict(Length(), data.ids, PADDER, CPU)
+
+    assert found.tolist() == [len(row) for row in data.ids]
