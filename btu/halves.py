@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from btu.models.dropout import WordDropout
-from btu.seeding import stream_seed
 
 HALVES = 2
 
@@ -59,8 +58,7 @@ class HalvedModel:
         self.models = (model, copy.deepcopy(model, dict(shared)))
         self.loss, self.pool = loss, pool
         self.noise = [
-            WordDropout(torch.Generator().manual_seed(stream_seed(seed, "half", str(half))))
-            for half in range(HALVES)
+            WordDropout(torch.Generator().manual_seed(seed + half)) for half in range(HALVES)
         ]
 
     def backward(self, rows: Sequence[int]) -> None:
