@@ -59,6 +59,11 @@ class Compute:
     precision: str  # bf16, fp32 or tf32
     eval_batch_size: int
 
+    @property
+    def in_halves(self) -> bool:
+        """Whether two threads share each batch."""
+        return self.device == "cpu"
+
 
 def keep_freed_memory() -> None:
     """Let this process reuse large blocks; glibc gives those over 32 MB back at every free.
@@ -167,11 +172,23 @@ def fit(
     optimizer = torch.optim.AdamW(
         trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    passes = _in_halves if compute.device == "cpu" else _accelerated
+
+    def loss(part: nn.Module, rows: Sequence[int]) -> Tensor:
+        with _autocast(compute):
+            value: Tensor = part(**padder([data[row] for row in rows]))["loss"]
+        return value
+
+    if compute.in_halves:
+        keep_freed_memory()
+        passes = _in_halves(model, sampler, loss, seed)
+    else:
+        pinned = compute.device.startswith("cuda")
+        loader = DataLoader(data, batch_sampler=sampler, collate_fn=padder, pin_memory=pinned)
+        passes = _accelerated(model, loader, compute)
     model.train()
     with (
         torch_stream(seed),
-        passes(model, data, sampler, padder, compute, seed) as (batches, backward),
+        passes as (batches, backward),
         progress(title, settings.epochs * len(sampler)) as advance,
     ):
         for _ in range(settings.epochs):
@@ -204,8 +221,7 @@ def predict(
         return found
 
     with ExitStack() as stack:
-        on_cpu = compute.device == "cpu"
-        each: Any = stack.enter_context(two_threads()).map if on_cpu else map
+        each: Any = stack.enter_context(two_threads()).map if compute.in_halves else map
         for rows, found in zip(batches, each(labels, batches), strict=True):
             predicted[rows] = found
     return predicted
@@ -227,33 +243,17 @@ Passes = tuple[Iterable[Any], Callable[[Any], None]]  # an epoch's batches, and 
 @contextmanager
 def _in_halves(
     model: nn.Module,
-    data: Encoded,
     sampler: LengthSampler,
-    padder: Padder,
-    compute: Compute,
+    loss: Callable[[nn.Module, Sequence[int]], Tensor],
     seed: int,
 ) -> Iterator[Passes]:
     """On CPU: each batch in two halves, side by side."""
-
-    def loss(part: nn.Module, rows: Sequence[int]) -> Tensor:
-        with _autocast(compute):
-            value: Tensor = part(**padder([data[row] for row in rows]))["loss"]
-        return value
-
-    keep_freed_memory()
     with two_threads() as pool:
         yield sampler, HalvedModel(model, loss, pool, seed).backward
 
 
 @contextmanager
-def _accelerated(
-    model: nn.Module,
-    data: Encoded,
-    sampler: LengthSampler,
-    padder: Padder,
-    compute: Compute,
-    seed: int,
-) -> Iterator[Passes]:
+def _accelerated(model: nn.Module, loader: Any, compute: Compute) -> Iterator[Passes]:
     """On other devices: whole batches, as accelerate runs them."""
     from accelerate import Accelerator, DataLoaderConfiguration
     from accelerate.state import AcceleratorState
@@ -267,12 +267,9 @@ def _accelerated(
         mixed_precision="bf16" if compute.precision == "bf16" else "no",
         dataloader_config=DataLoaderConfiguration(non_blocking=True),
     )
-    plain: Any = DataLoader(
-        data, batch_sampler=sampler, collate_fn=padder, pin_memory=compute.device != "cpu"
-    )
-    prepared, loader = accelerator.prepare(model, plain)
+    prepared, batches = accelerator.prepare(model, loader)
     try:
-        yield loader, lambda batch: accelerator.backward(prepared(**batch)["loss"])
+        yield batches, lambda batch: accelerator.backward(prepared(**batch)["loss"])
     finally:
         accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
 
@@ -283,5 +280,5 @@ def _autocast(compute: Compute) -> torch.autocast:
         compute.device.split(":")[0],
         dtype=torch.bfloat16,
         enabled=compute.precision == "bf16",
-        cache_enabled=compute.device != "cpu",
+        cache_enabled=not compute.in_halves,
     )

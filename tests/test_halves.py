@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from btu import training
 from btu.halves import HalvedModel, two_threads
 from btu.models.base import Training
 from btu.training import Compute, Encoded, Padder, fit, predict
@@ -73,9 +72,9 @@ def test_the_gradient_of_the_halves_is_the_gradient_of_the_batch(rows):
 def test_training_in_halves_is_training(monkeypatch):
     """Without dropout it ends where accelerate's whole batches end."""
     ended = []
-    for passes in (training._in_halves, training._accelerated):
+    for halved in (True, False):
         model = Bag(dropout=0)
-        monkeypatch.setattr(training, "_in_halves", passes)
+        monkeypatch.setattr(Compute, "in_halves", halved)
         fit(model, some_data(), TRAINING, PADDER, CPU, seed=3, title="bag")
         ended.append(model)
 
