@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.mark.slow
 def test_badnets_on_sst2_is_learned_and_removed(run_btu):
-    """The README has the measured figures; the bounds leave room for other machines."""
+    """docs/sst2.md has the measured figures; the bounds leave room for other machines."""
     rows = run_btu(
         "dataset=local",
         f"dataset.train={SST2}/train.tsv",
