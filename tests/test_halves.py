@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -106,6 +107,30 @@ def test_another_seed_draws_other_dropout():
         gradients.append(model.head.weight.grad)
 
     assert not torch.equal(*gradients)
+
+
+def test_each_half_has_noise_of_its_own_and_none_is_torchs():
+    masks = {}
+
+    def loss(model, rows):
+        masks[rows[0]] = F.dropout(torch.ones(50), 0.5)
+        return model.head.weight.sum()
+
+    before = torch.get_rng_state()
+    with two_threads() as pool:
+        HalvedModel(Bag(), loss, pool, seed=1).backward([0, 1])
+
+    assert not torch.equal(masks[0], masks[1])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_threads_that_start_later_have_all_of_torchs_threads(set_threads):
+    set_threads(2)
+    with two_threads() as pool:
+        assert pool.submit(torch.get_num_threads).result() == 1
+
+    with ThreadPoolExecutor(1) as later:
+        assert later.submit(torch.get_num_threads).result() == 2
 
 
 def test_an_error_in_a_half_is_raised_and_ends_the_threads(set_threads):
