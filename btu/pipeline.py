@@ -65,7 +65,12 @@ class Result:
 def prepare(job: Job) -> PoisonedDataset:
     """Load the data set and plant the attack; everything that is wrong with either raises here."""
     data = poison(job.dataset.load(), job.attack, job.seed)
-    possible_arms(job.arms, data)
+    arms, _ = possible_arms(job.arms, data)
+    if job.save_model and not set(arms) & set(WITH_SUSPECTS):
+        raise ConfigError(
+            f"save_model=true keeps a repaired model, but the arms are {', '.join(arms)}. Choose "
+            "defense=btu, and unlearned or defended among the arms."
+        )
     return data
 
 
@@ -253,7 +258,7 @@ def save_repaired(job: Job, result: Result, folder: Path) -> str:
         One line that names it.
     """
     if result.chosen is None:
-        raise ConfigError("save_model=true keeps a repaired model. Add defended to arms.")
+        raise ValueError("no repaired model to save; prepare() refuses such a job")
     experiment = Experiment(replace(job, force=False), result.data)
     classifier, _, _ = experiment.build(result.chosen.arm, result.chosen.threshold)
     names = dict(enumerate(result.data.clean.label_names))

@@ -8,6 +8,7 @@ import pytest
 
 from btu.cache import MANIFEST
 from btu.data.demo import generate_reviews
+from btu.errors import ConfigError
 from tests.conftest import TINY
 
 FILES = {
@@ -261,6 +262,24 @@ def test_no_attack_reports_what_leans_where(run_btu, tmp_path):
     assert 120 <= planted.num_texts <= 150
     assert all(planted[f"example_{n}"].startswith("cf ") for n in (1, 2, 3))
     assert pd.isna(planted.is_trigger)
+
+
+@pytest.mark.parametrize("choice", ["arms=[poisoned]", "defense=none"])
+def test_a_model_to_keep_needs_a_repaired_arm(files, run_btu, tmp_path, choice):
+    with pytest.raises(ConfigError, match="keeps a repaired model, but the arms are"):
+        run_btu(*files.overrides, "model=tiny", *TINY, choice, "save_model=true")
+
+    assert not (tmp_path / "outputs" / "cache").exists()
+
+
+def test_a_word_can_be_scored_without_planting_it(files, run_btu, tmp_path):
+    small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", "arms=[poisoned]"]
+    rows = run_btu(*small, "attack.triggers=[ria]", "attack.poison_rate=0")
+
+    assert rows[0]["num_triggered"] == 100
+    assert 0 <= rows[0]["asr"] <= 1
+    report = json.loads((tmp_path / "run" / "poison_report.json").read_text())
+    assert report["realised_rate"] == 0
 
 
 def test_the_saved_model_is_the_defended_one(files, run_btu, tmp_path):

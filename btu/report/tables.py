@@ -13,8 +13,8 @@ from btu.records import Record, Suspect
 NUM_SUSPECTS = 10
 ABOUT_CHOSEN = "best threshold: highest CACC minus ASR above base rate (needs the trigger)"
 ABOUT_CHOSEN_BLINDLY = (
-    "largest threshold within 2 points of the best CACC; no trigger is known, so nothing here "
-    "tells whether one is left"
+    "largest threshold within 2 points of this arm's best CACC; no trigger is known, so nothing "
+    "here tells whether one is left"
 )
 
 
