@@ -1,9 +1,10 @@
-"""Stage cache: what was computed once is not computed again, also after a kill.
+"""Stage cache: what was computed once is not computed again, also after a kill, also by others.
 
-An entry is `cache/<stage>/<key>/` with its files and, written last, `manifest.json` that holds
-what the key was made of and each file's checksum. It is written into a temporary folder and
-renamed, so there is no half entry; files are verified when read and a bad entry is rebuilt.
-Nothing is pickled: stages write safetensors, npz and JSON.
+An entry is `<cache>/<stage>/<key>/` with its files and `manifest.json`, which holds what the key
+was made of and each file's checksum. It is written in the folder of a claim (`btu/claims.py`),
+manifest last, and renamed into place, so there is no half entry and jobs that run at once compute
+it once. Files are verified when read and a bad entry is made again. Nothing is pickled: stages
+write safetensors, npz, parquet and JSON.
 """
 
 from __future__ import annotations
@@ -13,82 +14,251 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
+from typing import Any, TypeVar
 
+from btu.claims import ClaimLost, claimed, remove_dead
+from btu.errors import ConfigError
 from btu.files import checksum
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
+IN_USE_SECONDS = 600.0  # an entry read or made within this time is not removed to make room
+LOOK_SHARE = 0.02  # of the limit: sizes are summed again when that much was written
+T = TypeVar("T")
 
 
 def make_key(parts: Mapping[str, Any]) -> str:
     """A short name for everything that a result depends on."""
+    return identify(parts)[:16]
+
+
+def identify(parts: Mapping[str, Any]) -> str:
+    """The sha256 of everything that a result depends on."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass
+class CacheConfig:
+    """Where finished stages are kept, and how much of them."""
+
+    folder: str = "${outputs}/cache"
+    limit_gb: float | None = None
+
+    def check(self) -> None:
+        """Raise unless the limit is a size."""
+        if self.limit_gb is not None and self.limit_gb <= 0:
+            raise ConfigError(
+                f"cache.limit_gb is a size in gigabytes above 0, got {self.limit_gb:g}. "
+                "For no limit write cache.limit_gb=null."
+            )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One finished stage on disk."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    used: float  # when it was last read or made, seconds since 1970
+
+    @property
+    def stage(self) -> str:
+        """The kind of stage, its folder."""
+        return self.folder.parent.name
+
+    @property
+    def key(self) -> str:
+        """What names it within the stage."""
+        return self.folder.name
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return int(self.manifest.get("bytes", 0))
 
 
 class StageCache:
-    """Content-addressed folders of finished stages."""
+    """Content-addressed folders of finished stages.
 
-    def __init__(self, root: Path, recompute: bool = False) -> None:
-        self.root = root
-        self.recompute = recompute
-        self.made: set[str] = set()  # keys computed by this process, which `recompute` keeps
+    Args:
+        root: the cache's folder.
+        recompute: compute each stage once more.
+        limit_bytes: entries are removed above this size, those first that were used least recently.
+    """
 
-    def folder(
-        self, stage: str, parts: Mapping[str, Any], compute: Callable[[Path], None]
-    ) -> tuple[Path, str]:
-        """The finished folder of a stage and its key, computed if there is none.
+    def __init__(
+        self, root: Path, recompute: bool = False, limit_bytes: float | None = None
+    ) -> None:
+        self.root, self.recompute, self.limit_bytes = root, recompute, limit_bytes
+        self.made: set[str] = set()  # keys computed here, which `recompute` keeps
+        self._unsummed = limit_bytes or 0.0  # written since sizes were last summed
+
+    def get(
+        self,
+        stage: str,
+        parts: Mapping[str, Any],
+        write: Callable[[Path], None],
+        read: Callable[[Path], T],
+        about: Mapping[str, Any] | None = None,
+    ) -> tuple[T, str]:
+        """What a finished stage holds, and its key; computed if there is none.
 
         Args:
             stage: name of the stage, its sub-folder.
             parts: everything the result depends on.
-            compute: writes the stage's files into the folder it is given.
+            write: computes the stage and writes its files into the folder it is given.
+            read: gives the value from the finished folder.
+            about: for people who look at the manifest; in no key.
         """
         key = make_key({"stage": stage, **parts})
         final = self.root / stage / key
-        if final.exists():
-            if not self._is_intact(final):
-                shutil.rmtree(final)
-            elif key in self.made or not self.recompute:
-                return final, key
-        temporary = self.root / stage / f".{key}.{os.getpid()}.{uuid4().hex[:8]}"
-        temporary.mkdir(parents=True)
-        try:
-            compute(temporary)
-            self._write_manifest(temporary, key, parts)
-            self._publish(temporary, final)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        self.made.add(key)
-        return final, key
+        what = f"{(about or {}).get('title', stage)} (key {key})"
+        while True:
+            stamp = _stamp(final)
+            if self._is_usable(final):
+                with suppress(FileNotFoundError):  # pruned by another process: made again
+                    value = read(final)
+                    self._mark_used(final)
+                    return value, key
 
-    def _is_intact(self, folder: Path) -> bool:
-        try:
-            files = json.loads((folder / MANIFEST).read_text())["files"]
-            bad = [name for name, wanted in files.items() if checksum(folder / name) != wanted]
-        except (OSError, ValueError, KeyError) as error:
-            bad = [str(error)]
-        if bad:
-            log.warning("cache entry %s is damaged (%s) and is made again", folder, bad[0])
-        return not bad
+            def made_elsewhere(seen: tuple[int, int] | None = stamp) -> bool:
+                return _stamp(final) != seen and self._is_usable(final)
 
-    def _write_manifest(self, folder: Path, key: str, parts: Mapping[str, Any]) -> None:
-        files = {p.name: checksum(p) for p in sorted(folder.iterdir())}
-        manifest = {"key": key, "parts": parts, "files": files}
+            with suppress(ClaimLost), claimed(final, what, made_elsewhere) as folder:
+                if folder is not None:
+                    self._make(folder, final, {"key": key, "parts": parts, "about": about}, write)
+
+    def _is_usable(self, final: Path) -> bool:
+        fresh = final.name in self.made or not self.recompute
+        return fresh and final.exists() and is_intact(final)
+
+    def _mark_used(self, final: Path) -> None:
+        with suppress(OSError):
+            os.utime(final / MANIFEST)
+        remove_dead(final)
+
+    def _make(
+        self,
+        folder: Path,
+        final: Path,
+        manifest: dict[str, Any],
+        write: Callable[[Path], None],
+    ) -> None:
+        start = time.perf_counter()
+        write(folder)
+        files = sorted(folder.iterdir())
+        manifest["files"] = {path.name: checksum(path) for path in files}
+        manifest["bytes"] = sum(path.stat().st_size for path in files)
+        manifest["seconds"] = round(time.perf_counter() - start, 3)
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+        if final.exists():
+            final.rename(folder.with_name(f"{folder.name}.old"))  # goes with the claim's folder
+        folder.rename(final)
+        self.made.add(final.name)
+        self._make_room(manifest["bytes"])
 
-    def _publish(self, temporary: Path, final: Path) -> None:
-        """Rename into place; whoever comes second keeps the first's entry, which is whole."""
-        old = temporary.with_name(f"{temporary.name}.old")
-        if self.recompute and final.exists():
-            final.rename(old)
-        try:
-            temporary.rename(final)
-        except OSError:
-            if not (final / MANIFEST).is_file():
-                raise
-        shutil.rmtree(old, ignore_errors=True)
+    def _make_room(self, written: int) -> None:
+        if self.limit_bytes is None:
+            return
+        self._unsummed += written
+        if self._unsummed < LOOK_SHARE * self.limit_bytes:
+            return
+        self._unsummed = 0.0
+        removed = prune(self.root, to_bytes=self.limit_bytes, idle_seconds=IN_USE_SECONDS)
+        if removed:
+            freed = sum(entry.size for entry in removed)
+            log.info("cache: %d entries removed, %.2f GB, limit_gb", len(removed), freed / 1e9)
+
+
+def _stamp(final: Path) -> tuple[int, int] | None:
+    """What changes when an entry is made anew; None where there is none."""
+    try:
+        status = (final / MANIFEST).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether every file of an entry has its checksum; says so if not."""
+    try:
+        files = json.loads((folder / MANIFEST).read_text())["files"]
+        bad = [
+            f"{name} has another checksum"
+            for name, wanted in files.items()
+            if checksum(folder / name) != wanted
+        ]
+    except FileNotFoundError as error:
+        if not folder.exists():
+            return False  # pruned meanwhile
+        bad = [f"{Path(error.filename).name} is missing"]
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        bad = [str(error)]
+    if bad:
+        log.warning("cache entry %s is damaged (%s) and is made again", folder, bad[0])
+    return not bad
+
+
+def entries(root: Path) -> list[Entry]:
+    """All finished entries under a cache folder, those used least recently first."""
+    found = []
+    for path in root.glob(f"*/*/{MANIFEST}"):
+        if path.parent.name.startswith(".") or ".claim" in path.parent.name:
+            continue
+        with suppress(OSError, ValueError):
+            found.append(Entry(path.parent, json.loads(path.read_text()), path.stat().st_mtime))
+    return sorted(found, key=lambda entry: (entry.used, entry.key))
+
+
+def prune(
+    root: Path,
+    to_bytes: float | None = None,
+    idle_seconds: float = 0.0,
+    dry_run: bool = False,
+) -> list[Entry]:
+    """Remove entries, those used least recently first; gives what was removed.
+
+    Args:
+        root: the cache's folder.
+        to_bytes: stop once the entries hold no more than this; None removes all that are idle.
+        idle_seconds: leave entries alone that were used within this time.
+        dry_run: remove nothing, only tell.
+    """
+    found = entries(root)
+    total, removed = sum(entry.size for entry in found), []
+    for entry in found:
+        idle = time.time() - entry.used >= idle_seconds
+        if not idle or (to_bytes is not None and total <= to_bytes):
+            continue
+        total -= entry.size
+        removed.append(entry)
+        if not dry_run:
+            _remove(entry)
+    return removed
+
+
+def _remove(entry: Entry) -> None:
+    """Take an entry away at once, so that nobody finds half of it."""
+    away = entry.folder.with_name(f".{entry.key}.removed.{os.getpid()}")
+    with suppress(OSError):
+        entry.folder.rename(away)
+    shutil.rmtree(away, ignore_errors=True)
+
+
+def remove_leftovers(root: Path) -> int:
+    """Remove what killed processes left behind: claims without an owner, folders half removed."""
+    claims = {path.with_suffix("") for path in root.glob("*/*.claim")}
+    claims |= {
+        path.with_name(path.name[1:].split(".claim.")[0]) for path in root.glob("*/.*.claim.*")
+    }
+    count = sum(remove_dead(final) for final in claims)
+    for away in root.glob("*/.*.removed.*"):
+        shutil.rmtree(away, ignore_errors=True)
+        count += 1
+    return count

@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from btu.cache import CacheConfig
 from btu.errors import ConfigError, did_you_mean
 from btu.types import ARMS
 
@@ -35,6 +36,9 @@ class Config:
     arms: list[str] = field(default_factory=list)
     device: str = "auto"
     outputs: str = "outputs"
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    on_failure: str = "continue"
+    report: bool = True
     force: bool = False
     save_model: bool = False
 

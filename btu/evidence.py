@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from btu.records import Suspect
+from btu.records import RoundDrift, Suspect
 from btu.training import Encoded
-from btu.types import EditReport, IntArray, Split, Suspects
+from btu.types import EditReport, IntArray, Split, Suspects, TokenDistances
 
 NUM_EXAMPLES = 3
+NUM_BINS = 60
 
 
 @dataclass(frozen=True)
@@ -88,3 +90,38 @@ def _ranks(ranking: IntArray, size: int) -> IntArray:
     ranks = np.zeros(size, dtype=np.int64)
     ranks[ranking] = np.arange(1, len(ranking) + 1)
     return ranks
+
+
+def describe_drift(
+    suspects: Suspects,
+    trigger_ids: frozenset[int],
+    token_strings: Callable[[list[int]], list[str]],
+) -> tuple[RoundDrift, ...]:
+    """The distribution of the tokens' drift in each round, and where the trigger lies in it."""
+    tokens = sorted(trigger_ids)
+    names = token_strings(tokens)
+    described = []
+    for drift, flagged in zip(suspects.distances, suspects.by_round, strict=True):
+        edges, counts = _histogram(drift)
+        described.append(
+            RoundDrift(
+                number=drift.round,
+                edges=edges,
+                counts=counts,
+                num_tokens=sum(counts),
+                flagged_from=float(drift.values[flagged[-1]]) if len(flagged) else None,
+                trigger={n: float(drift.values[t]) for n, t in zip(names, tokens, strict=True)},
+            )
+        )
+    return tuple(described)
+
+
+def _histogram(drift: TokenDistances) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Bins of equal width in log10 and how many unprotected tokens each holds."""
+    values = drift.values[drift.ranking()].astype(np.float64)
+    moved = values[values > 0]
+    if not len(moved):
+        return (), ()
+    edges = np.geomspace(moved.min(), max(moved.max(), moved.min() * 1.01), NUM_BINS + 1)
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+    return tuple(map(float, edges)), tuple(map(int, counts))

@@ -28,8 +28,8 @@ def write_json(path: Path, value: Any) -> None:
     temporary.replace(path)
 
 
-def check_writable(folder: Path, needed_bytes: int) -> None:
-    """Raise unless the folder can be written and has that much room.
+def check_writable(folder: Path, needed_bytes: int, setting: str = "outputs") -> None:
+    """Raise unless the folder that a setting names can be written and has that much room.
 
     Raises:
         ConfigError: the folder cannot be made or written, or its disk is nearly full.
@@ -41,12 +41,12 @@ def check_writable(folder: Path, needed_bytes: int) -> None:
         probe.unlink()
     except OSError as error:
         raise ConfigError(
-            f"outputs={folder} cannot be written ({error.strerror}). Write outputs=PATH for "
+            f"{setting}={folder} cannot be written ({error.strerror}). Write {setting}=PATH for "
             "another folder."
         ) from error
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise ConfigError(
-            f"outputs={folder} has {free / 1e6:.0f} MB free, but this run needs about "
-            f"{needed_bytes / 1e6:.0f} MB. Make room or write outputs=PATH for another disk."
+            f"{setting}={folder} has {free / 1e6:.0f} MB free, but this run needs about "
+            f"{needed_bytes / 1e6:.0f} MB. Make room or write {setting}=PATH for another disk."
         )

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import sys
+import time
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +17,25 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from btu.cache import CacheConfig
 from btu.config import GROUPS, Config, build, check_run, explain
 from btu.errors import BtuError, ConfigError
+from btu.sweep import (
+    FAILED,
+    FINISHED,
+    NOT_RUN,
+    ON_FAILURE,
+    STOPPED,
+    JobReport,
+    NotRun,
+    SweepWatch,
+    check_may_start,
+    close_sweep,
+)
 
 if TYPE_CHECKING:
     from btu.pipeline import Job
@@ -41,14 +58,20 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
     dataset, attack, model, defense, tracking = (build(cfg[group], group) for group in GROUPS)
     arms = check_run(cfg.thresholds, cfg.arms, defense.arms())
     model.check()
+    from btu.defenses.settings import check_choice
     from btu.files import check_writable
     from btu.pipeline import FIXED_NEED, Job
 
+    check_choice("on_failure", cfg.on_failure, ON_FAILURE)
+    cache = CacheConfig(**cfg.cache)
+    cache.check()
     check_writable(Path(cfg.outputs), FIXED_NEED)
+    check_writable(Path(cache.folder), FIXED_NEED, "cache.folder")
     config = OmegaConf.to_container(cfg, resolve=True)
     if not isinstance(config, dict):
         raise ConfigError("the config is not a mapping.")
-    config.pop("tracking")
+    for elsewhere in ("tracking", "cache", "on_failure", "report"):  # they move no number
+        config.pop(elsewhere)
     job = Job(
         dataset=dataset,
         attack=attack,
@@ -59,6 +82,7 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
         arms=arms,
         device=cfg.device,
         outputs=Path(cfg.outputs),
+        cache=cache,
         force=cfg.force,
         save_model=cfg.save_model,
         config={str(k): v for k, v in config.items()},
@@ -66,22 +90,26 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
     return job, tracking
 
 
-def run_job(cfg: DictConfig, run_dir: Path) -> None:
-    """Run one job, write its folder, mirror it and print its tables."""
+def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> None:
+    """Run one job, write its folder, mirror it, print its tables and fill in its report."""
+    report = report or JobReport()
     job, tracking = build_job(cfg)
     from rich.console import Console
 
     from btu.outputs import write_outputs
-    from btu.pipeline import prepare, run, save_repaired
+    from btu.pipeline import Experiment, fill_report, prepare, run, save_repaired
     from btu.report.tables import print_result
+    from btu.tracking import job_name
 
-    data = prepare(job)
-    with tracking.job(job, run_dir):
-        result = run(job, data)
+    report.name = "-".join(map(str, job_name(job)))
+    experiment = Experiment(job, prepare(job))
+    with tracking.job(experiment, run_dir) as mirror:
+        result = run(experiment)
         write_outputs(job, result, run_dir)
         if job.save_model:
             log.info(save_repaired(job, result, run_dir / "model"))
-        tracking.log_result(result, run_dir)
+        fill_report(report, experiment, result, run_dir)
+        report.offline_run = mirror.log_result(result, run_dir)
     print_result(result, Console())
     print(f"results: {run_dir}")
 
@@ -89,17 +117,51 @@ def run_job(cfg: DictConfig, run_dir: Path) -> None:
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def _hydra_main(cfg: DictConfig) -> None:
     """One job of a run or a multirun; a failure is one sentence, and later jobs go on."""
-    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    settings = HydraConfig.get()
+    run_dir = Path(settings.runtime.output_dir)
+    report = JobReport(overrides=list(settings.overrides.task))
+    start = time.perf_counter()
+    report.write(run_dir)
     try:
-        run_job(cfg, run_dir)
+        if settings.mode == RunMode.MULTIRUN:
+            check_may_start(run_dir, cfg.on_failure)
+        run_job(cfg, run_dir, report)
+        report.status = FINISHED
+    except NotRun as error:
+        report.status, report.error = NOT_RUN, str(error)
     except (BtuError, OSError) as error:
-        sentence = in_one_sentence(error)
-        with suppress(OSError), (run_dir / "btu.log").open("a", encoding="utf-8") as file:
-            file.write(f"error: {sentence}\n")
-        if HydraConfig.get().launcher._target_ != BASIC_LAUNCHER:
-            raise RuntimeError(sentence) from error  # the launcher must see that its job failed
-        print(f"error: {sentence}", file=sys.stderr)
-        _failed_jobs.append(sentence)
+        report.status, report.error = FAILED, in_one_sentence(error)
+    except Exception as error:
+        report.status, report.error = FAILED, _unexpected(error, run_dir)
+        if settings.mode != RunMode.MULTIRUN:
+            raise
+    except BaseException:
+        report.status = STOPPED
+        raise
+    finally:
+        report.seconds = round(time.perf_counter() - start, 3)
+        with suppress(OSError):
+            report.write(run_dir)
+    if report.error is not None:
+        _tell_failure(report.error, run_dir, settings.launcher._target_ == BASIC_LAUNCHER)
+
+
+def _tell_failure(sentence: str, run_dir: Path, in_this_process: bool) -> None:
+    with suppress(OSError), (run_dir / "btu.log").open("a", encoding="utf-8") as file:
+        file.write(f"error: {sentence}\n")
+    if not in_this_process:
+        raise JobFailed(sentence)  # the launcher must see that its job failed
+    print(f"error: {sentence}", file=sys.stderr)
+    _failed_jobs.append(sentence)
+
+
+def _unexpected(error: Exception, run_dir: Path) -> str:
+    """A sentence for an error that nobody foresaw; its trace goes to the job's log."""
+    trace = run_dir / "btu.log"
+    with suppress(OSError), trace.open("a", encoding="utf-8") as file:
+        traceback.print_exception(error, file=file)
+    first_line = (str(error).strip() or "no message").split("\n")[0]
+    return f"unexpected {type(error).__name__}: {first_line} (its trace is in {trace})"
 
 
 def in_one_sentence(error: BaseException) -> str:
@@ -126,6 +188,21 @@ def main() -> None:
     # A thread that waits for its partner must not spin: with one other process on two cores an
     # epoch took more than six times as long. Read once, when torch loads its OpenMP.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    signal.signal(signal.SIGTERM, _terminate)
+    status = _exit_code(full_trace)
+    sweep = SweepWatch.current
+    if sweep is not None:
+        try:
+            num_unfinished = close_sweep(sweep, complete=status in (0, 1))
+            status = status or int(num_unfinished > 0)
+        except (BtuError, OSError) as error:
+            print(f"error: {in_one_sentence(error)}", file=sys.stderr)
+            status = status or 1
+    sys.exit(status)
+
+
+def _exit_code(full_trace: bool) -> int:
+    """Run Hydra; 0 if every job of this process finished."""
     try:
         _hydra_main()
     except BrokenPipeError:  # `btu --help | head`
@@ -133,12 +210,26 @@ def main() -> None:
     except (BtuError, HydraException, OmegaConfBaseException, OSError) as error:
         if full_trace:
             raise
-        sys.exit(f"error: {in_one_sentence(error)}")
-    except KeyboardInterrupt:
+        if not isinstance(error, JobFailed):  # the table of jobs says it
+            SweepWatch.current = None
+        print(f"error: {in_one_sentence(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as stopped:
         print("stopped; what was finished is kept, type the same command again", file=sys.stderr)
-        sys.exit(130)
-    if _failed_jobs:
-        sys.exit(1)
+        return 143 if isinstance(stopped, Terminated) else 130
+    return int(bool(_failed_jobs))
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a run as Ctrl-C does."""
+
+
+class JobFailed(BtuError):
+    """A job that another process ran has failed."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
 
 
 if __name__ == "__main__":

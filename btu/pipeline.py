@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -11,20 +12,21 @@ from typing import Any
 
 from btu.arms import WITH_DEFENSE, WITH_SUSPECTS, WITH_TUNING, choose, possible_arms
 from btu.attacks.base import Attack
-from btu.cache import StageCache, make_key
+from btu.cache import CacheConfig, StageCache, identify
 from btu.config import resolve_device
 from btu.data.base import DatasetSource
-from btu.data.poisoning import poison
+from btu.data.stored import poison
 from btu.defenses.base import Defense
 from btu.errors import ConfigError
-from btu.evidence import TokenIndex, describe_suspects
+from btu.evidence import TokenIndex, describe_drift, describe_suspects
 from btu.files import check_writable
 from btu.metrics import score, score_detection
 from btu.models.base import Classifier, ModelSource
-from btu.records import FORMAT, Record, RecordStore, Suspect, provenance
+from btu.records import FORMAT, KEY_LENGTH, Record, RecordStore, Suspect, provenance
+from btu.sweep import JobReport
 from btu.training import Compute, resolve_precision
-from btu.types import EditReport, PoisonedDataset, Predictions, Suspects
-from btu.workbench import VERSION, Workbench, fingerprint
+from btu.types import EditReport, PoisonedDataset, Predictions, Split, Suspects
+from btu.workbench import VERSION, Evaluation, Workbench
 
 FIXED_NEED = 50_000_000  # bytes for records, logs, plots and W&B files
 BYTES_PER_WEIGHT = 4
@@ -45,6 +47,7 @@ class Job:
     arms: tuple[str, ...]
     device: str
     outputs: Path
+    cache: CacheConfig
     force: bool
     save_model: bool
     config: Mapping[str, Any]
@@ -64,7 +67,7 @@ class Result:
 
 def prepare(job: Job) -> PoisonedDataset:
     """Load the data set and plant the attack; everything that is wrong with either raises here."""
-    data = poison(job.dataset.load(), job.attack, job.seed)
+    data = poison(job.dataset.load(), job.attack, job.seed, _cache(job))
     arms, _ = possible_arms(job.arms, data)
     if job.save_model and not set(arms) & set(WITH_SUSPECTS):
         raise ConfigError(
@@ -74,23 +77,21 @@ def prepare(job: Job) -> PoisonedDataset:
     return data
 
 
-def run(job: Job, data: PoisonedDataset) -> Result:
+def run(experiment: Experiment) -> Result:
     """Run one experiment; what is already recorded is read, not computed."""
-    arms, notes = possible_arms(job.arms, data)
+    job, data = experiment.job, experiment.bench.data
     num_poisoned, num_train = int(data.train.poisoned.sum()), len(data.train)
     planted = f", {num_poisoned:,} of them poisoned" if data.target_label is not None else ""
     log.info(f"{job.dataset.name}: {num_train:,} training rows{planted}")
-    experiment = Experiment(job, data)
-    for arm in arms:
-        for threshold in job.thresholds if arm in WITH_SUSPECTS else (None,):
-            experiment.evaluate(arm, threshold)
+    for arm, threshold in experiment.points:
+        experiment.evaluate(arm, threshold)
     chosen = choose(experiment.records)
     return Result(
         data=data,
         records=tuple(experiment.records),
         predictions=experiment.predictions,
         chosen=chosen,
-        notes=(*data.clean.notes, *notes),
+        notes=(*data.clean.notes, *experiment.notes),
         distances=experiment.distances(),
     )
 
@@ -102,6 +103,13 @@ class Experiment:
         self.job = job
         self.bench = _bench(job, data)
         self.store = RecordStore(job.outputs / "records")
+        arms, self.notes = possible_arms(job.arms, data)
+        self.points: list[tuple[str, float | None]] = [
+            (arm, threshold)
+            for arm in arms
+            for threshold in (job.thresholds if arm in WITH_SUSPECTS else (None,))
+        ]
+        self.num_computed = 0  # records that were not there before
         self.records: list[Record] = []
         self.predictions: dict[str, Predictions] = {}
         self._suspects: dict[float, Suspects] = {}
@@ -109,24 +117,30 @@ class Experiment:
         self._index: TokenIndex | None = None
         self._trigger_ids: frozenset[int] | None = None
 
+    def is_recorded(self) -> bool:
+        """Whether nothing is left to compute."""
+        identities = (self.identity(*point) for point in self.points)
+        return not self.job.force and all(self.store.load(i) is not None for i in identities)
+
     def evaluate(self, arm: str, threshold: float | None) -> None:
         """Add the record of one arm at one threshold, from the store or computed."""
-        key = self.key(arm, threshold)
-        stored = None if self.job.force else self.store.load(key)
-        note = "recorded before" if stored else ""
-        if stored is None:
-            stored = self._compute(key, arm, threshold)
-            self.store.save(*stored)
-        record, predictions = stored
-        self.records.append(record)
-        self.predictions[key] = predictions
-        log.info(describe(record, note))
+        identity = self.identity(arm, threshold)
+        before = self.num_computed
 
-    def key(self, arm: str, threshold: float | None) -> str:
-        """The record's key: everything that its numbers depend on."""
+        def compute() -> tuple[Record, Predictions]:
+            self.num_computed += 1
+            return self._compute(identity, arm, threshold)
+
+        record, predictions = self.store.get(identity, compute, anew=self.job.force)
+        self.records.append(record)
+        self.predictions[record.key] = predictions
+        log.info(describe(record, "" if self.num_computed > before else "recorded before"))
+
+    def identity(self, arm: str, threshold: float | None) -> str:
+        """Names everything that the record's numbers depend on; its beginning is the key."""
         job, bench = self.job, self.bench
         data = bench.data
-        return make_key(
+        return identify(
             {
                 "format": [FORMAT, VERSION],
                 "arm": arm,
@@ -135,32 +149,51 @@ class Experiment:
                 "device": bench.compute.device.split(":")[0],
                 "precision": bench.compute.precision,
                 "splits": [
-                    fingerprint(part)
+                    bench.fingerprint(part)
                     for part in (data.clean.train, data.train, data.clean.test, data.triggered)
                 ],
                 "dataset": job.dataset.name,
                 "attack": asdict(job.attack),
                 "model": [bench.identity, asdict(job.model)],
                 "defense": asdict(job.defense) if arm in WITH_DEFENSE else None,
-                "tuning": fingerprint(data.clean.tuning) if arm in WITH_TUNING else None,
+                "tuning": bench.fingerprint(data.clean.tuning) if arm in WITH_TUNING else None,
             }
         )
 
-    def build(
-        self, arm: str, threshold: float | None
-    ) -> tuple[Classifier, Suspects | None, EditReport | None]:
+    def build(self, arm: str, suspects: Suspects | None) -> tuple[Classifier, EditReport | None]:
         """The model of an arm: trained, then unlearned and tuned as the arm says."""
-        suspects = edits = None
-        if arm in WITH_SUSPECTS and threshold is not None:
-            suspects = self._detect(threshold)
-        data = self.bench.data
-        classifier = self.bench.victim(data.clean.train if arm == "clean" else data.train)
+        edits = None
+        classifier = self.bench.victim(self._training_set(arm))
         if suspects is not None:
             edits = self.job.defense.repair(classifier, self.bench, suspects)
         tuning = self.job.defense.tuning()
         if arm in WITH_TUNING and tuning is not None:
             self.bench.tune(classifier, tuning)
-        return classifier, suspects, edits
+        return classifier, edits
+
+    def detect(self, arm: str, threshold: float | None) -> Suspects | None:
+        """The suspects of an arm at a threshold; None for arms that detect nothing."""
+        if arm not in WITH_SUSPECTS or threshold is None:
+            return None
+        return self._detect(threshold)
+
+    def _evaluation(self, arm: str, suspects: Suspects | None) -> Evaluation:
+        """Predictions of an arm; models that were edited and tuned alike share them."""
+        defense, changes = self.job.defense, dict[str, Any]()
+        if suspects is not None:
+            changes["unlearned"] = suspects.token_ids.tolist()
+            changes["repair"] = defense.repair_settings()
+        tuning = defense.tuning() if arm in WITH_TUNING else None
+        if tuning is not None:
+            rows = self.bench.fingerprint(self.bench.data.clean.tuning)
+            changes["tuned"] = [asdict(tuning), rows]
+        return self.bench.evaluate(
+            self._training_set(arm), changes, lambda: self.build(arm, suspects)
+        )
+
+    def _training_set(self, arm: str) -> Split:
+        data = self.bench.data
+        return data.clean.train if arm == "clean" else data.train
 
     def distances(self) -> dict[str, Any]:
         """The drift tables of this run: `round1`, and `round2@0.0005` where a threshold enters."""
@@ -197,38 +230,46 @@ class Experiment:
             self._suspects[threshold] = suspects
         return self._suspects[threshold]
 
-    def _compute(self, key: str, arm: str, threshold: float | None) -> tuple[Record, Predictions]:
+    def _compute(
+        self, identity: str, arm: str, threshold: float | None
+    ) -> tuple[Record, Predictions]:
         start = time.perf_counter()
         self._check_before_training()
+        suspects = self.detect(arm, threshold)
         with self.bench.stages_in_use() as stages:
-            classifier, suspects, edits = self.build(arm, threshold)
+            evaluation = self._evaluation(arm, suspects)
         if suspects is not None:
             stages |= self._rounds[suspects.threshold]
-        predictions = self.bench.predict(classifier)
-        detection = score_detection(suspects, self.trigger_ids() or ()) if suspects else None
+        known = self.trigger_ids() or frozenset()
+        detection = score_detection(suspects, known) if suspects else None
+        edits = evaluation.edits
         record = Record(
-            key=key,
+            key=identity[:KEY_LENGTH],
+            identity=identity,
             arm=arm,
             threshold=threshold,
             seed=self.job.seed,
             choices=self._choices(arm),
-            scores=score(predictions, self.bench.data),
+            scores=score(evaluation.predictions, self.bench.data),
             suspects=self._describe(suspects, edits) if suspects and edits else None,
             detection=asdict(detection) if detection else None,
+            drift=describe_drift(suspects, known, self._tokens) if suspects else None,
             leaky=self.bench.data.clean.leaky,
             config=self.job.config,
             stages=stages,
             seconds=time.perf_counter() - start,
             provenance=provenance(self.bench.compute.device, self.bench.compute.precision),
         )
-        return record, predictions
+        return record, evaluation.predictions
 
     def _check_before_training(self) -> None:
         """Raise if the tokenizer does not know the trigger, or the weights would fill the disk."""
         self.trigger_ids()
         num_weights = sum(p.numel() for p in self.bench.pristine.model.parameters())
         kept = 2 if "clean" in self.job.arms else 1
-        check_writable(self.job.outputs, FIXED_NEED + kept * num_weights * BYTES_PER_WEIGHT)
+        weights = kept * num_weights * BYTES_PER_WEIGHT
+        check_writable(self.job.outputs, FIXED_NEED)
+        check_writable(Path(self.job.cache.folder), FIXED_NEED + weights, "cache.folder")
 
     def _choices(self, arm: str) -> dict[str, str]:
         job = self.job
@@ -243,12 +284,27 @@ class Experiment:
         data = self.bench.data
         if self._index is None:
             self._index = TokenIndex(self.bench.encoded(data.train))
-        tokenizer = self.bench.pristine.tokenizer
-        tokens = tokenizer.convert_ids_to_tokens(suspects.token_ids.tolist())
+        tokens = self._tokens(suspects.token_ids.tolist())
         names = data.clean.label_names
         return describe_suspects(
             suspects, edits, self._index, data.train, names, tokens, self.trigger_ids()
         )
+
+    def _tokens(self, ids: list[int]) -> list[str]:
+        tokens: list[str] = self.bench.pristine.tokenizer.convert_ids_to_tokens(ids)
+        return tokens
+
+
+def fill_report(report: JobReport, experiment: Experiment, result: Result, folder: Path) -> None:
+    """Say in a job's report what it found and which records hold it."""
+    store = experiment.store
+    report.records = [os.path.relpath(store.path(r.identity), folder) for r in result.records]
+    report.num_computed = experiment.num_computed
+    undefended = next((r for r in result.records if r.arm == "poisoned"), None)
+    for name, record in (("poisoned", undefended), ("chosen", result.chosen)):
+        if record is not None:
+            point = {"arm": record.arm, "threshold": record.threshold}
+            report.scores[name] = point | asdict(record.scores)
 
 
 def save_repaired(job: Job, result: Result, folder: Path) -> str:
@@ -260,7 +316,8 @@ def save_repaired(job: Job, result: Result, folder: Path) -> str:
     if result.chosen is None:
         raise ValueError("no repaired model to save; prepare() refuses such a job")
     experiment = Experiment(replace(job, force=False), result.data)
-    classifier, _, _ = experiment.build(result.chosen.arm, result.chosen.threshold)
+    arm = result.chosen.arm
+    classifier, _ = experiment.build(arm, experiment.detect(arm, result.chosen.threshold))
     names = dict(enumerate(result.data.clean.label_names))
     classifier.model.config.id2label = names
     classifier.model.config.label2id = {name: number for number, name in names.items()}
@@ -287,5 +344,15 @@ def _bench(job: Job, data: PoisonedDataset) -> Workbench:
         precision=resolve_precision(job.model.training.precision, device),
         eval_batch_size=job.model.eval_batch_size,
     )
-    cache = StageCache(job.outputs / "cache", recompute=job.force)
-    return Workbench(job.model, data, compute, cache, job.seed)
+    about = {
+        "dataset": job.dataset.name,
+        "attack": job.attack.name,
+        "model": job.model.name,
+        "seed": job.seed,
+    }
+    return Workbench(job.model, data, compute, _cache(job), job.seed, about)
+
+
+def _cache(job: Job) -> StageCache:
+    limit = job.cache.limit_gb
+    return StageCache(Path(job.cache.folder), job.force, None if limit is None else limit * 1e9)

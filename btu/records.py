@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from btu import __version__
+from btu.claims import ClaimLost, claimed, remove_dead
+from btu.errors import ConfigError
 from btu.files import write_json
 from btu.types import Predictions, Scores
 
-FORMAT = 1  # raise it when a record's fields change their meaning
+FORMAT = 2  # raise it when a record's fields change their meaning
+KEY_LENGTH = 16  # of a record's identity: its file's name
 PACKAGES = ("torch", "transformers", "datasets", "hydra-core", "numpy")
 
 
@@ -43,10 +47,23 @@ class Suspect:
 
 
 @dataclass(frozen=True)
+class RoundDrift:
+    """How far the tokens moved in one detection round, as a distribution."""
+
+    number: int  # of the round, from 1
+    edges: tuple[float, ...]  # B + 1 edges of distance, equal in log10; empty if nothing moved
+    counts: tuple[int, ...]  # (B,) unprotected tokens in each bin
+    num_tokens: int
+    flagged_from: float | None  # distance of the last token flagged at the record's threshold
+    trigger: Mapping[str, float]  # distances of the true trigger's tokens, where they are known
+
+
+@dataclass(frozen=True)
 class Record:
     """One evaluated arm at one threshold, with all that is needed to trust and repeat it."""
 
     key: str
+    identity: str  # sha256 of everything that the numbers depend on; the key is its beginning
     arm: str
     threshold: float | None
     seed: int
@@ -54,6 +71,7 @@ class Record:
     scores: Scores
     suspects: tuple[Suspect, ...] | None  # None for arms that detect nothing
     detection: Mapping[str, Any] | None  # precision, recall, best rank of true trigger tokens
+    drift: tuple[RoundDrift, ...] | None  # None for arms that detect nothing
     leaky: bool
     config: Mapping[str, Any]
     stages: Mapping[str, str]  # keys of the cache entries it was made from
@@ -74,24 +92,58 @@ class RecordStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def load(self, key: str) -> tuple[Record, Predictions] | None:
-        """The stored record with its predictions; None where there is none of this format."""
-        path = self.folder / f"{key}.json"
+    def load(self, identity: str) -> tuple[Record, Predictions] | None:
+        """The stored record with its predictions; None where there is none of this format.
+
+        Raises:
+            ConfigError: the record under this key was made from other settings.
+        """
+        path = self.path(identity)
         try:
             record = read_record(path)
-            with np.load(self.folder / f"{key}.npz", allow_pickle=False) as arrays:
+            with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
                 predictions = Predictions(arrays["clean"], arrays["triggered"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
             return None
+        if record.identity != identity:
+            raise ConfigError(
+                f"{path} was made from other settings than this run's, yet claims the same key. "
+                "Move it away, or write outputs=PATH for another folder."
+            )
         return record, predictions
 
-    def save(self, record: Record, predictions: Predictions) -> None:
-        """Write the predictions, then the record."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        arrays = self.folder / f".{record.key}.{os.getpid()}.npz"
-        np.savez(arrays, clean=predictions.clean, triggered=predictions.triggered)
-        arrays.replace(self.folder / f"{record.key}.npz")
-        write_json(self.folder / f"{record.key}.json", {"format": FORMAT, **asdict(record)})
+    def get(
+        self, identity: str, compute: Callable[[], tuple[Record, Predictions]], anew: bool = False
+    ) -> tuple[Record, Predictions]:
+        """The stored record, or the computed one; jobs that run at once compute it once."""
+        final = self.path(identity).with_suffix("")
+
+        def is_stored() -> bool:
+            return not anew and self.load(identity) is not None
+
+        while True:
+            stored = None if anew else self.load(identity)
+            if stored is not None:
+                remove_dead(final)
+                return stored
+            what = f"record {final.name}"
+            with suppress(ClaimLost), claimed(final, what, is_stored) as folder:
+                if folder is not None:
+                    made = compute()
+                    self._save(*made, folder)
+                    return made
+
+    def _save(self, record: Record, predictions: Predictions, folder: Path) -> None:
+        """Write the predictions, then the record, each whole."""
+        final = self.path(record.identity)
+        np.savez(folder / "p.npz", clean=predictions.clean, triggered=predictions.triggered)
+        write_json(folder / "r.json", {"format": FORMAT, **asdict(record)})
+        (folder / "p.npz").replace(final.with_suffix(".npz"))
+        (folder / "r.json").replace(final)
+
+    def path(self, identity: str) -> Path:
+        """Where the JSON of a record lies."""
+        return self.folder / f"{identity[:KEY_LENGTH]}.json"
 
 
 def read_record(path: Path) -> Record:
@@ -103,12 +155,17 @@ def read_record(path: Path) -> Record:
     raw = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(raw, dict) or raw.pop("format", None) != FORMAT:
         raise ValueError(f"{path} is not a record of format {FORMAT}")
-    suspects = raw.pop("suspects")
+    suspects, drift = raw.pop("suspects"), raw.pop("drift")
     return Record(
         scores=Scores(**raw.pop("scores")),
+        drift=None if drift is None else tuple(_drift(d) for d in drift),
         suspects=None if suspects is None else tuple(_suspect(s) for s in suspects),
         **raw,
     )
+
+
+def _drift(raw: dict[str, Any]) -> RoundDrift:
+    return RoundDrift(**raw | {name: tuple(raw[name]) for name in ("edges", "counts")})
 
 
 def _suspect(raw: dict[str, Any]) -> Suspect:

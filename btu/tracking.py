@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from btu.cache import make_key
 from btu.defenses.settings import check_choice
+from btu.files import write_json
 
 log = logging.getLogger(__name__)
+SWEEP_AGENT = "WANDB_SWEEP_ID"  # set where a W&B sweep agent started this job
 MODES = ("auto", "online", "offline")
 
 
@@ -23,12 +27,13 @@ class Tracker:
     name: str
 
     @contextmanager
-    def job(self, job: Any, run_dir: Path) -> Iterator[Tracker]:
-        """Open a run for one job and close it whatever happens."""
+    def job(self, experiment: Any, run_dir: Path) -> Iterator[Tracker]:
+        """Open a run for one job and close it whatever happens; yields what mirrors its result."""
         yield self
 
-    def log_result(self, result: Any, run_dir: Path) -> None:
-        """Mirror a finished result."""
+    def log_result(self, result: Any, run_dir: Path) -> str | None:
+        """Mirror a finished result; the folder of its run if that is to be uploaded later."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,16 @@ class WandbTracker(Tracker):
         check_choice("tracking.mode", self.mode, MODES)
 
     @contextmanager
-    def job(self, job: Any, run_dir: Path) -> Iterator[Tracker]:
-        """Open the job's run; on an error it is closed as failed."""
+    def job(self, experiment: Any, run_dir: Path) -> Iterator[Tracker]:
+        """Open the job's run; on an error it is closed as failed.
+
+        A job that was mirrored before and has nothing left to compute opens no second run.
+        """
+        job, note = experiment.job, self._note(experiment)
+        if note.is_file() and SWEEP_AGENT not in os.environ and experiment.is_recorded():
+            log.info("W&B: nothing new, see %s", json.loads(note.read_text())["run"])
+            yield Tracker("none")
+            return
         import wandb
 
         folder = job.outputs.resolve()
@@ -70,9 +83,12 @@ class WandbTracker(Tracker):
         except BaseException:
             run.finish(exit_code=1)
             raise
+        where = _where(run)
         run.finish()
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_json(note, {"run": where})
 
-    def log_result(self, result: Any, run_dir: Path) -> None:
+    def log_result(self, result: Any, run_dir: Path) -> str | None:
         """Curves over the threshold, tables of suspects and records, the plot, the summary."""
         import wandb
 
@@ -81,7 +97,7 @@ class WandbTracker(Tracker):
 
         run = wandb.run
         if run is None:
-            return
+            return None
         run.define_metric("threshold")
         for arm in ("unlearned", "defended"):
             run.define_metric(f"{arm}/*", step_metric="threshold")
@@ -99,8 +115,17 @@ class WandbTracker(Tracker):
             media["curve"] = wandb.Image(str(run_dir / "curve.png"))
         run.log(media)
         run.summary.update(summary_values(result))
-        if run.settings.mode == "offline":
-            log.info("W&B offline run; to upload it: wandb sync %s", Path(run.dir).parent)
+        if run.settings.mode != "offline":
+            return None
+        log.info("W&B offline run; to upload it: wandb sync %s", _where(run))
+        return _where(run)
+
+    def _note(self, experiment: Any) -> Path:
+        """The file that says which run holds these records."""
+        identities = [experiment.identity(*point) for point in experiment.points]
+        key = make_key({"project": self.project, "entity": self.entity, "records": identities})
+        place: Path = experiment.job.outputs / "wandb" / "mirrored" / f"{key}.json"
+        return place
 
     def _mode(self) -> Any:
         if self.mode != "auto":
@@ -116,6 +141,11 @@ class WandbTracker(Tracker):
                 "W&B: not logged in (%s); the run is kept offline", str(error).split("\n")[0]
             )
             return "offline"
+
+
+def _where(run: Any) -> str:
+    """The page of a run, or the folder of one that was kept offline."""
+    return str(Path(run.dir).parent) if run.settings.mode == "offline" else str(run.url)
 
 
 def job_name(job: Any) -> tuple[str, str, str, str, int]:

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
 from btu.cache import StageCache, make_key
+from btu.data.stored import fingerprint
 from btu.defenses.settings import Round, TuningSettings
 from btu.models.base import Classifier, ModelSource, Training, encode, trigger_token_ids
 from btu.models.probe import PooledProbe
 from btu.seeding import stream, stream_seed, torch_stream
 from btu.training import Compute, Encoded, Padder, fit, freeze_all_but, predict
-from btu.types import IntArray, PoisonedDataset, Predictions, Split, TokenDistances
+from btu.types import EditReport, IntArray, PoisonedDataset, Predictions, Split, TokenDistances
 
-VERSION = 2  # of every stage: raise it when what a stage computes changes
+VERSION = 3  # of every stage: raise it when what a stage computes changes
+WEIGHTS, DISTANCES = "model.safetensors", "distances.npz"
+PREDICTIONS, EDITS = "predictions.npz", "edits.npz"
+T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the test sets say of one model, and how its embeddings were edited before."""
+
+    predictions: Predictions
+    edits: EditReport | None
 
 
 class Workbench:
@@ -38,6 +49,7 @@ class Workbench:
         compute: device and arithmetic.
         cache: finished stages.
         seed: of the run.
+        about: names for the manifests of cache entries, such as the attack's.
     """
 
     def __init__(
@@ -47,9 +59,11 @@ class Workbench:
         compute: Compute,
         cache: StageCache,
         seed: int,
+        about: Mapping[str, Any],
     ) -> None:
         self.source, self.data, self.compute = source, data, compute
-        self.cache, self.seed = cache, seed
+        self.cache, self.seed, self.about = cache, seed, about
+        self._fingerprints: dict[int, str] = {}
         self._seen: set[str] = set()  # keys that the log has named
         self._in_use: dict[str, str] = {}  # title -> key
         self._encoded: dict[int, Encoded] = {}
@@ -85,6 +99,12 @@ class Workbench:
             self._encoded[id(split)] = Encoded(ids, split.labels)
         return self._encoded[id(split)]
 
+    def fingerprint(self, split: Split | None) -> str:
+        """What names the split, computed once."""
+        if id(split) not in self._fingerprints:
+            self._fingerprints[id(split)] = fingerprint(split)
+        return self._fingerprints[id(split)]
+
     def detection_round(
         self, number: int, settings: Round, learning_rate: float, hidden: IntArray
     ) -> TokenDistances:
@@ -103,14 +123,14 @@ class Workbench:
 
         def work(folder: Path) -> None:
             values = self._drift(number, settings, training, hidden)
-            np.savez(folder / "distances.npz", values=values)
+            np.savez(folder / DISTANCES, values=values)
 
         title = f"round {number}"
         if len(hidden):
             title += f" without {len(hidden)} tokens"
-        folder = self._stage("detection", title, parts, work)
-        with np.load(folder / "distances.npz", allow_pickle=False) as stored:
-            values = stored["values"]
+        values = self._stage(
+            "detection", title, parts, work, lambda folder: _arrays(folder / DISTANCES)["values"]
+        )
         return TokenDistances(number, values, self.pristine.protected_ids())
 
     def _drift(
@@ -142,21 +162,54 @@ class Workbench:
 
     def victim(self, train: Split) -> Classifier:
         """A classifier fine-tuned on this training set, to edit at will."""
-        training = self.source.training
-        name = "victim" if train is self.data.train else "clean model"
+        name = self._name(train)
 
         def work(folder: Path) -> None:
             classifier = self._fresh()
             seed = stream_seed(self.seed, "victim")
-            data = self.encoded(train)
+            data, training = self.encoded(train), self.source.training
             fit(classifier.model, data, training, self._padder(), self.compute, seed, name)
             state = {k: v.cpu().contiguous() for k, v in classifier.model.state_dict().items()}
-            save_file(state, folder / "model.safetensors")
+            save_file(state, folder / WEIGHTS)
 
-        folder = self._stage("victim", name, self._parts(train, training), work)
+        parts = self._parts(train, self.source.training)
+        state = self._stage("victim", name, parts, work, lambda folder: load_file(folder / WEIGHTS))
         classifier = self._fresh()
-        classifier.model.load_state_dict(load_file(folder / "model.safetensors"))
+        classifier.model.load_state_dict(state)
         return classifier
+
+    def evaluate(
+        self,
+        train: Split,
+        changes: Mapping[str, Any],
+        build: Callable[[], tuple[Classifier, EditReport | None]],
+    ) -> Evaluation:
+        """What a model predicts; models that were made in the same way are evaluated once.
+
+        Args:
+            train: what the model was trained on.
+            changes: everything that was done to it afterwards, such as the ids unlearned.
+            build: gives the model, where it has to be evaluated.
+        """
+        victim = make_key({"stage": "victim", **self._parts(train, self.source.training)})
+        self._in_use[self._name(train)] = victim
+        tests = (self.data.clean.test, self.data.triggered)
+        parts = {
+            "version": VERSION,
+            "victim": victim,
+            "changes": changes,
+            "tests": [self.fingerprint(split) for split in tests],
+            "eval_batch_size": self.source.eval_batch_size,  # may move a last digit in bf16
+        }
+
+        def work(folder: Path) -> None:
+            classifier, edits = build()
+            found = self._predict(classifier)
+            np.savez(folder / PREDICTIONS, clean=found.clean, triggered=found.triggered)
+            if edits is not None:
+                np.savez(folder / EDITS, **asdict(edits))
+
+        return self._stage("evaluation", "evaluation", parts, work, _read_evaluation)
 
     def tune(self, classifier: Classifier, settings: TuningSettings) -> None:
         """Clean tuning, in place: a fresh optimizer over all parameters."""
@@ -174,7 +227,7 @@ class Workbench:
         padder = self._padder()
         fit(classifier.model, data, training, padder, self.compute, seed, "clean tuning")
 
-    def predict(self, classifier: Classifier) -> Predictions:
+    def _predict(self, classifier: Classifier) -> Predictions:
         """Predicted labels on the clean and the triggered test set, in one pass."""
         clean = self.encoded(self.data.clean.test).ids
         triggered = self.encoded(self.data.triggered).ids if self.data.triggered else []
@@ -191,7 +244,7 @@ class Workbench:
         """What any training on this split depends on."""
         return {
             "version": VERSION,
-            "data": fingerprint(train),
+            "data": self.fingerprint(train),
             "model": self.identity,
             "num_labels": self.data.clean.num_labels,
             "max_length": self.source.max_length,
@@ -201,18 +254,27 @@ class Workbench:
         }
 
     def _stage(
-        self, stage: str, title: str, parts: dict[str, Any], work: Callable[[Path], None]
-    ) -> Path:
+        self,
+        stage: str,
+        title: str,
+        parts: dict[str, Any],
+        work: Callable[[Path], None],
+        read: Callable[[Path], T],
+    ) -> T:
         start = time.perf_counter()
         num_made = len(self.cache.made)
-        folder, key = self.cache.folder(stage, parts, work)
+        about = {**self.about, "title": title}
+        value, key = self.cache.get(stage, parts, work, read, about)
         self._in_use[title] = key
-        if key not in self._seen:
+        if key not in self._seen and stage != "evaluation":  # a record says more
             made = len(self.cache.made) > num_made
             how = f"{time.perf_counter() - start:.1f} s" if made else "from the cache"
             log.info("%-26s %s  key %s", title, how, key)
-            self._seen.add(key)
-        return folder
+        self._seen.add(key)
+        return value
+
+    def _name(self, train: Split) -> str:
+        return "victim" if train is self.data.train else "clean model"
 
     @contextmanager
     def stages_in_use(self) -> Iterator[dict[str, str]]:
@@ -224,11 +286,14 @@ class Workbench:
             self._in_use = outer
 
 
-def fingerprint(split: Split | None) -> str:
-    """What names the texts and labels of a split; equal exactly when they are equal."""
-    if split is None:
-        return "none"
-    digest = hashlib.sha256()
-    for text, label in zip(split.texts, split.labels, strict=True):
-        digest.update(f"{label}\t{len(text)}\t{text}\n".encode())
-    return make_key({"rows": digest.hexdigest()})
+def _arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def _read_evaluation(folder: Path) -> Evaluation:
+    edits = folder / EDITS
+    return Evaluation(
+        Predictions(**_arrays(folder / PREDICTIONS)),
+        EditReport(**_arrays(edits)) if edits.is_file() else None,
+    )

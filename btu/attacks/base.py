@@ -62,6 +62,10 @@ class Attack:
         """The data set with all that this attack needs, or an error that says what is missing."""
         return dataset
 
+    def column(self) -> str | None:
+        """The further text column that this attack reads; None where it reads none."""
+        return None
+
     def usable_rows(self, split: Split) -> BoolArray:
         """Which rows this attack can give a trigger. (N,)"""
         return np.ones(len(split), dtype=np.bool_)

@@ -48,7 +48,7 @@ class Paraphrase(Attack):
         kind, _, value = self.paraphrases.partition(":")
         if kind == "file":
             train, test = _parallel_rows(Path(value), dataset)
-            return _with_column(dataset, self.paraphrases, train, test)
+            return _with_column(dataset, self.column(), train, test)
         for role, split in (("train", dataset.train), ("test", dataset.test)):
             if value not in split.columns:
                 known = ", ".join(split.columns) or "none besides text and label"
@@ -67,9 +67,13 @@ class Paraphrase(Attack):
         twins = self._twins(split)
         return [twins[row] for row in rows]
 
-    def _twins(self, split: Split) -> tuple[str, ...]:
+    def column(self) -> str:
+        """The column of the paraphrases; those of parallel files get one named like the setting."""
         kind, _, value = self.paraphrases.partition(":")
-        return split.columns[value if kind == "column" else self.paraphrases]
+        return value if kind == "column" else self.paraphrases
+
+    def _twins(self, split: Split) -> tuple[str, ...]:
+        return split.columns[self.column()]
 
 
 def _parallel_rows(path: Path, dataset: Dataset) -> tuple[list[str], list[str]]:

@@ -20,11 +20,19 @@ def poison(dataset: Dataset, attack: Attack, seed: int) -> PoisonedDataset:
     """The data set as the adversary leaves it, with its triggered test set.
 
     Raises:
+        ConfigError, DataError: as `plant`, and what the attack says of missing paraphrases.
+    """
+    return plant(attack.prepare(dataset), attack, seed)
+
+
+def plant(dataset: Dataset, attack: Attack, seed: int) -> PoisonedDataset:
+    """As `poison`, for a data set that the attack has prepared.
+
+    Raises:
         ConfigError: the target label does not exist, or more rows are asked for than the label
             policy leaves.
         DataError: the attack finds nothing it could rewrite.
     """
-    dataset = attack.prepare(dataset)
     target = attack.target(dataset)
     if target is None:
         none = np.empty(0, dtype=np.int64)

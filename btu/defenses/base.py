@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from btu.defenses.settings import TuningSettings
 from btu.types import EditReport, Suspects
@@ -30,6 +31,10 @@ class Defense:
     def detect(self, bench: Workbench, threshold: float) -> Suspects | None:
         """Suspect tokens, found before training."""
         return None
+
+    def repair_settings(self) -> Mapping[str, Any]:
+        """What `repair` does besides the suspects: models repaired alike are evaluated once."""
+        return {}
 
     def repair(
         self, classifier: Classifier, bench: Workbench, suspects: Suspects

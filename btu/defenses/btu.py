@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -61,6 +62,10 @@ class BackdoorTokenUnlearning(Defense):
             distances.append(drift)
             flagged.append(select_tokens(drift, count))
         return Suspects(threshold, union(flagged), tuple(flagged), tuple(distances))
+
+    def repair_settings(self) -> Mapping[str, Any]:
+        """The rule of the cutoff."""
+        return {"cutoff": self.cutoff}
 
     def repair(
         self, classifier: Classifier, bench: Workbench, suspects: Suspects

@@ -1,0 +1,117 @@
+"""Poisoned data sets as a cached stage: drawn once for all jobs, and there to be looked at."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from btu.attacks.base import Attack
+from btu.cache import StageCache
+from btu.data.poisoning import plant
+from btu.types import Dataset, PoisonCounts, PoisonedDataset, Split
+
+VERSION = 1  # raise it when what an attack plants changes
+TRAIN, TRIGGERED, REPORT = "train.parquet", "triggered.parquet", "report.json"
+
+
+def poison(dataset: Dataset, attack: Attack, seed: int, cache: StageCache) -> PoisonedDataset:
+    """The data set as the adversary leaves it, from the cache where it was drawn before.
+
+    The entry's `train.parquet` and `triggered.parquet` hold text, label, row in the source file and
+    whether the row is poisoned.
+
+    Raises:
+        ConfigError, DataError: as `plant`, and what the attack says of missing paraphrases.
+    """
+    dataset = attack.prepare(dataset)
+    if attack.target(dataset) is None:
+        return plant(dataset, attack, seed)
+    parts = {
+        "version": VERSION,
+        "label_names": dataset.label_names,
+        "train": _fingerprint(dataset.train, attack),
+        "test": _fingerprint(dataset.test, attack),
+        "attack": asdict(attack),
+        "seed": seed,
+    }
+    about = {"title": "poisoned set", "dataset": dataset.name, "clean": fingerprint(dataset.train)}
+
+    def write(folder: Path) -> None:
+        data = plant(dataset, attack, seed)
+        about["poisoned"] = fingerprint(data.train)
+        _write(data, folder)
+
+    data, _ = cache.get("poison", parts, write, lambda folder: _read(folder, dataset), about)
+    return data
+
+
+def fingerprint(split: Split | None) -> str:
+    """What names the texts and labels of a split; equal exactly when they are equal."""
+    if split is None:
+        return "none"
+    digest = hashlib.sha256()
+    for text, label in zip(split.texts, split.labels, strict=True):
+        digest.update(f"{label}\t{len(text)}\t{text}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _fingerprint(split: Split, attack: Attack) -> list[str]:
+    """The split with the column that the attack reads."""
+    column = attack.column()
+    twins = split.columns[column] if column is not None else ()
+    digest = hashlib.sha256("\n".join(f"{len(text)}\t{text}" for text in twins).encode())
+    return [fingerprint(split), digest.hexdigest()[:16]]
+
+
+def _write(data: PoisonedDataset, folder: Path) -> None:
+    assert data.triggered is not None
+    assert data.counts is not None
+    pq.write_table(_table(data.train), folder / TRAIN)
+    pq.write_table(
+        _table(data.triggered).append_column("test_row", pa.array(data.triggered_rows)),
+        folder / TRIGGERED,
+    )
+    report = {
+        "target_label": data.target_label,
+        "counts": asdict(data.counts),
+        "examples": [dict(example) for example in data.examples],
+    }
+    (folder / REPORT).write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _read(folder: Path, dataset: Dataset) -> PoisonedDataset:
+    report: Mapping[str, Any] = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    triggered = pq.read_table(folder / TRIGGERED)
+    return PoisonedDataset(
+        clean=dataset,
+        train=_split(pq.read_table(folder / TRAIN), dataset.train),
+        triggered=_split(triggered, dataset.test),
+        triggered_rows=triggered["test_row"].to_numpy(),
+        target_label=report["target_label"],
+        counts=PoisonCounts(**report["counts"]),
+        examples=tuple(report["examples"]),
+    )
+
+
+def _table(split: Split) -> pa.Table:
+    columns = {"text": split.texts, "label": split.labels, "source": split.source}
+    return pa.table({**columns, "poisoned": split.poisoned})
+
+
+def _split(table: pa.Table, origin: Split) -> Split:
+    return Split(
+        texts=tuple(table["text"].to_pylist()),
+        labels=table["label"].to_numpy(),
+        source=table["source"].to_numpy(),
+        poisoned=np.asarray(table["poisoned"].to_numpy(), dtype=np.bool_),
+        num_rows_in_file=origin.num_rows_in_file,
+        path=origin.path,
+    )

@@ -1,0 +1,74 @@
+"""The table that closes a multirun: every job in one row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from btu.sweep import FINISHED, RUNNING, JobReport
+
+COLORS = {FINISHED: "green", "failed": "red", "stopped": "yellow", "not run": "yellow"}
+
+
+def sweep_table(jobs: Mapping[int, JobReport]) -> Table:
+    """Number, what was varied, status, undefended and repaired scores, seconds.
+
+    Dirty words are spelled out: a job that failed shows its sentence below its row's status.
+    """
+    done = sum(job.status == FINISHED for job in jobs.values())
+    table = Table(title=f"{done} of {len(jobs)} jobs finished", caption=_caption(jobs))
+    table.caption_justify = "left"
+    for column, justify in (
+        ("job", "right"),
+        ("setting", "left"),
+        ("status", "left"),
+        ("poisoned CACC / ASR", "right"),
+        ("repaired CACC / ASR (base)", "right"),
+        ("at", "right"),
+        ("s", "right"),
+    ):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    common = set.intersection(*(set(job.overrides) for job in jobs.values()))
+    for number, job in jobs.items():
+        setting = " ".join(o for o in job.overrides if len(jobs) == 1 or o not in common)
+        table.add_row(str(number), escape(setting), *_cells(job))
+    return table
+
+
+def _cells(job: JobReport) -> tuple[str, ...]:
+    chosen = job.scores.get("chosen")
+    at = f"{chosen['threshold']:g}" if chosen else ""
+    return (
+        _status(job),
+        _shares(job.scores.get("poisoned"), with_base=False),
+        _shares(chosen, with_base=True),
+        at,
+        f"{job.seconds:.0f}",
+    )
+
+
+def _status(job: JobReport) -> str:
+    word = "died" if job.status == RUNNING else job.status
+    if job.status == FINISHED and not job.num_computed:
+        word = "recorded before"
+    color = COLORS.get(job.status, "red")
+    return f"[{color}]{word}[/]"
+
+
+def _caption(jobs: Mapping[int, JobReport]) -> str:
+    """The sentences of the jobs that did not finish."""
+    lines = [f"job {number}: {job.error}" for number, job in jobs.items() if job.error]
+    return escape("\n".join(lines))
+
+
+def _shares(scores: Mapping[str, Any] | None, with_base: bool) -> str:
+    if scores is None:
+        return ""
+    text = f"{100 * scores['cacc']:.1f}"
+    if scores["asr"] is None:
+        return text
+    base = f" ({100 * scores['base_rate']:.1f})" if with_base else ""
+    return f"{text} / {100 * scores['asr']:.1f}{base}"

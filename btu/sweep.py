@@ -1,0 +1,145 @@
+"""What became of each job (`job.json` in its folder), and what closes a multirun."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from btu.errors import ConfigError
+from btu.files import write_json
+
+FORMAT = 1
+JOB = "job.json"
+OFFLINE_RUNS = "offline_runs.txt"
+FINISHED, FAILED, STOPPED, RUNNING, NOT_RUN = "finished", "failed", "stopped", "running", "not run"
+ON_FAILURE = ("continue", "stop")
+
+
+@dataclass
+class JobReport:
+    """One job: written when it begins and when it ends, however it ends."""
+
+    status: str = RUNNING
+    error: str | None = None  # its one sentence
+    name: str = ""  # dataset-attack-model-defense-seed
+    overrides: list[str] = field(default_factory=list)
+    records: list[str] = field(default_factory=list)  # paths, from the job's folder
+    scores: dict[str, Any] = field(default_factory=dict)  # of `poisoned` and of `chosen`
+    objective: float | None = None
+    num_computed: int = 0  # records that were not there before
+    seconds: float = 0.0
+    offline_run: str | None = None  # folder of the W&B run that is to be uploaded
+    format: int = FORMAT
+
+    def write(self, folder: Path) -> None:
+        """Write the report whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / JOB, asdict(self))
+
+
+def read_job(folder: Path) -> JobReport | None:
+    """The report of a job's folder; None where there is none."""
+    try:
+        raw = json.loads((folder / JOB).read_text(encoding="utf-8"))
+        return JobReport(**raw) if raw.get("format") == FORMAT else None
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def jobs_of(sweep: Path) -> dict[int, JobReport]:
+    """The jobs of a multirun's folder by their number."""
+    found = {int(p.name): read_job(p) for p in sweep.iterdir() if p.name.isdigit()}
+    return {number: job for number, job in sorted(found.items()) if job is not None}
+
+
+def check_may_start(run_dir: Path, on_failure: str) -> None:
+    """Raise if an earlier job failed and the sweep is to end then."""
+    if on_failure != "stop":
+        return
+    for number, job in jobs_of(run_dir.parent).items():
+        if job.status == FAILED:
+            raise NotRun(f"not run: job {number} failed and on_failure=stop")
+
+
+class NotRun(Exception):
+    """A job that was left out because an earlier one failed."""
+
+
+class SweepWatch(Callback):
+    """Remembers the multirun that this process launches (a Hydra callback)."""
+
+    current: DictConfig | None = None
+    began: float = 0.0
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Keep the multirun's settings."""
+        SweepWatch.current, SweepWatch.began = config, time.time()
+
+
+def close_sweep(config: DictConfig, complete: bool) -> int:
+    """Print the table of all jobs, name offline W&B runs, write the report.
+
+    Args:
+        config: the multirun's, with Hydra's part.
+        complete: whether the launcher came to its end; else no report is written.
+
+    Returns:
+        The number of jobs that did not finish.
+
+    Raises:
+        ConfigError: there were no jobs at all.
+    """
+    from rich.console import Console
+
+    from btu.report.sweep_table import sweep_table
+
+    folder = Path(config.hydra.sweep.dir)
+    jobs = jobs_of(folder) if folder.is_dir() else {}
+    if not jobs:
+        if complete:
+            raise ConfigError(_no_jobs(list(config.hydra.overrides.task)))
+        return 0
+    console = Console()
+    console.print(sweep_table(jobs))
+    if lines := _offline_runs(folder, jobs):
+        console.print("\n".join(lines), soft_wrap=True, highlight=False)
+    if complete and config.report:
+        _write_report(folder, console)
+    print(f"sweep: {folder}")
+    return sum(job.status != FINISHED for job in jobs.values())
+
+
+def _no_jobs(overrides: Sequence[str]) -> str:
+    globs = [override for override in overrides if "glob(" in override]
+    cause = f"{' and '.join(globs)} matches nothing" if globs else "its list of values is empty"
+    return f"the sweep has no jobs: {cause}. `btu --help` lists the options of every group."
+
+
+def _offline_runs(folder: Path, jobs: Mapping[int, JobReport]) -> list[str]:
+    runs = [os.path.relpath(job.offline_run) for job in jobs.values() if job.offline_run]
+    if not runs:
+        return []
+    listing = folder / OFFLINE_RUNS
+    listing.write_text("\n".join(runs) + "\n", encoding="utf-8")
+    return [
+        f"{len(runs)} W&B runs were kept offline:",
+        *(f"  {run}" for run in runs),
+        f"to upload them: xargs -n 1 wandb sync < {os.path.relpath(listing)}",
+    ]
+
+
+def _write_report(folder: Path, console: Any) -> None:
+    from btu.report.study import write_report
+
+    jobs = jobs_of(folder).values()
+    if any(job.records for job in jobs):
+        page = write_report([folder], folder / "report")
+        console.print(f"report: {page}", soft_wrap=True, highlight=False)
