@@ -15,7 +15,7 @@ def test_bad_input_is_one_sentence_with_exit_code_1(files, tmp_path):
     assert "Traceback" not in done.stderr
     assert done.stderr.strip().split("\n")[-1].startswith("error: ")
     assert "did you mean label?" in done.stderr
-    assert not (tmp_path / "outputs" / "cache").exists()
+    assert list((tmp_path / "outputs" / "cache").iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """End to end on tiny models: a planted backdoor is learned and removed, and results hold still."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -158,7 +159,9 @@ def test_a_killed_run_goes_on_from_its_finished_stages(files, run_btu, tmp_path,
 def test_a_damaged_cache_entry_is_made_again(files, run_btu, tmp_path, monkeypatch, caplog):
     small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1"]
     first = run_btu(*small)
-    for entry in (tmp_path / "outputs" / "cache" / "victim").iterdir():
+    cache = tmp_path / "outputs" / "cache"
+    shutil.rmtree(cache / "evaluation")
+    for entry in (cache / "victim").iterdir():
         weights = entry / "model.safetensors"
         weights.write_bytes(weights.read_bytes()[:-100])
         assert (entry / MANIFEST).is_file()
@@ -203,10 +206,12 @@ def test_a_record_names_the_cache_entries_it_was_made_from(files, run_btu, tmp_p
         for row in rows
     }
 
-    assert set(stages["clean", None]) == {"clean model"}
-    assert set(stages["tuned", None]) == {"victim"}
+    assert set(stages["clean", None]) == {"clean model", "evaluation"}
+    assert set(stages["tuned", None]) == {"victim", "evaluation"}
     few, many = stages["defended", 0.005], stages["defended", 0.02]
-    assert few == stages["unlearned", 0.005]
+    tuned, untuned = dict(few), dict(stages["unlearned", 0.005])
+    assert tuned.pop("evaluation") != untuned.pop("evaluation")
+    assert tuned == untuned
     assert few["round 1"] == many["round 1"]
     assert few["round 2 without 3 tokens"] != many["round 2 without 12 tokens"]
 
@@ -269,7 +274,7 @@ def test_a_model_to_keep_needs_a_repaired_arm(files, run_btu, tmp_path, choice):
     with pytest.raises(ConfigError, match="keeps a repaired model, but the arms are"):
         run_btu(*files.overrides, "model=tiny", *TINY, choice, "save_model=true")
 
-    assert not (tmp_path / "outputs" / "cache").exists()
+    assert not (tmp_path / "outputs" / "cache" / "victim").exists()
 
 
 def test_a_word_can_be_scored_without_planting_it(files, run_btu, tmp_path):
