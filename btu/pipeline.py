@@ -166,8 +166,8 @@ class Experiment:
         """The drift tables of this run: `round1`, and `round2@0.0005` where a threshold enters."""
         found: dict[str, Any] = {}
         for threshold, suspects in self._suspects.items():
-            for drift in suspects.distances:
-                same = [s.distances[drift.round - 1].values for s in self._suspects.values()]
+            for place, drift in enumerate(suspects.distances):
+                same = [s.distances[place].values for s in self._suspects.values()]
                 shared = all((values == drift.values).all() for values in same)
                 suffix = "" if shared else f"@{threshold:g}"
                 found[f"round{drift.round}{suffix}"] = drift.values

@@ -129,8 +129,8 @@ class Suspects:
 
     threshold: float
     token_ids: IntArray  # (K,) sorted
-    by_round: tuple[IntArray, ...]  # the flagged ids of each round, the most drifted first
-    distances: tuple[TokenDistances, ...]  # of each round, whole table
+    by_round: tuple[IntArray, ...]  # the flagged ids of each used round, the most drifted first
+    distances: tuple[TokenDistances, ...]  # of each used round, whole table
 
 
 @dataclass(frozen=True)

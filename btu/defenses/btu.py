@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from btu.defenses.base import Defense
-from btu.defenses.settings import CUTOFFS, Round, TuningSettings, check_choice
+from btu.defenses.settings import CUTOFFS, Round, TuningSettings, check_choice, check_numbers
 from btu.errors import ConfigError
 from btu.types import ARMS, EditReport, IntArray, Suspects, TokenDistances
 
@@ -25,6 +25,7 @@ class BackdoorTokenUnlearning(Defense):
     """
 
     rounds: list[Round]
+    use_rounds: list[int]  # the rounds that are run, by number from 1
     learning_rate: float  # of the detection rounds
     reference_vocab_size: int | None  # 35022 flags as many tokens as the released code
     cutoff: str
@@ -39,6 +40,7 @@ class BackdoorTokenUnlearning(Defense):
                 "defense.rounds[0] hides suspects of an earlier round, but it is the first round. "
                 "Put a round before it or set hide_suspects: false."
             )
+        check_numbers("defense.use_rounds", self.use_rounds, len(self.rounds))
 
     def arms(self) -> tuple[str, ...]:
         """All five."""
@@ -49,13 +51,17 @@ class BackdoorTokenUnlearning(Defense):
         return self.clean_tuning
 
     def detect(self, bench: Workbench, threshold: float) -> Suspects | None:
-        """Flag the tokens that drifted most in each round; the suspects are the union."""
+        """Flag the tokens that drifted most in each used round; the suspects are the union.
+
+        A round keeps its number, and with it its seed, whichever rounds are run beside it.
+        """
         from btu.defenses.detection import num_flagged, select_tokens
 
         count = num_flagged(threshold, bench.vocabulary_size, self.reference_vocab_size)
         flagged: list[IntArray] = []
         distances: list[TokenDistances] = []
-        for number, settings in enumerate(self.rounds, start=1):
+        for number in self.use_rounds:
+            settings = self.rounds[number - 1]
             hidden = union(flagged) if settings.hide_suspects else union([])
             drift = bench.detection_round(number, settings, self.learning_rate, hidden)
             distances.append(drift)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from btu.errors import ConfigError, did_you_mean
@@ -17,6 +18,16 @@ def check_choice(setting: str, value: str, known: tuple[str, ...]) -> None:
     """Raise unless a setting has one of its known values."""
     if value not in known:
         raise ConfigError(f"{setting}: there is no {value}; {did_you_mean(value, known)}")
+
+
+def check_numbers(setting: str, numbers: Sequence[int], highest: int) -> None:
+    """Raise unless a setting names some of the numbers from 1 to `highest`, each once, in order."""
+    if numbers and list(numbers) == [n for n in range(1, highest + 1) if n in numbers]:
+        return
+    raise ConfigError(
+        f"{setting} names rounds by their numbers from 1 to {highest}, each once and in order, "
+        f"got {list(numbers)}. For the first alone write {setting}=[1]."
+    )
 
 
 @dataclass(frozen=True)
