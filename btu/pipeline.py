@@ -71,6 +71,9 @@ def prepare(job: Job) -> PoisonedDataset:
             f"save_model=true keeps a repaired model, but the arms are {', '.join(arms)}. Choose "
             "defense=btu, and unlearned or defended among the arms."
         )
+    tuning, rows = job.defense.tuning(), data.clean.tuning
+    if tuning is not None and rows is not None and set(arms) & set(WITH_TUNING):
+        tuning.num_rows(len(data.train), len(rows))  # raises where there are too few
     return data
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import floor
 
 from btu.errors import ConfigError, did_you_mean
 from btu.models.base import Training
@@ -61,6 +62,7 @@ class TuningSettings:
     batch_size: int
     max_samples: int | None  # rows of the tuning split, drawn by the seed; null takes all
 
+    share: float | None  # the same as a share of the number of training rows; 0 tunes nothing
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < 1:
             raise ConfigError(
@@ -73,6 +75,39 @@ class TuningSettings:
                 "For no tuning leave the arms tuned and defended out."
             )
 
+        self._check_share()
+
+    def _check_share(self) -> None:
+        if self.share is None:
+            return
+        if self.max_samples is not None:
+            raise ConfigError(
+                "defense.clean_tuning: share and max_samples both say how many rows are used, got "
+                f"{self.share:g} and {self.max_samples}. Set one of them to null."
+            )
+        if not 0 <= self.share <= 1:
+            raise ConfigError(
+                "defense.clean_tuning.share is a fraction of the number of training rows between 0 "
+                f"and 1, got {self.share:g}. For ten percent write defense.clean_tuning.share=0.1."
+            )
+
+    def num_rows(self, num_train: int, num_tuning: int) -> int:
+        """How many of the tuning rows are used.
+
+        Raises:
+            ConfigError: `share` asks for more rows than the tuning split has.
+        """
+        if self.share is None:
+            return min(num_tuning, self.max_samples or num_tuning)
+        wanted = round(self.share * num_train)
+        if wanted > num_tuning:
+            largest = floor(1000 * num_tuning / num_train) / 1000
+            raise ConfigError(
+                f"defense.clean_tuning.share={self.share:g} of {num_train} training rows is "
+                f"{wanted} rows, but the tuning split has {num_tuning}. Give more tuning rows or "
+                f"write at most defense.clean_tuning.share={largest:g}."
+            )
+        return wanted
     def as_training(self, victim: Training) -> Training:
         """These settings, with the victim's arithmetic and weight decay."""
         return replace(
