@@ -138,7 +138,7 @@ class EditReport:
     """What unlearning did to each suspect's embedding row."""
 
     token_ids: IntArray  # (K,)
-    replaced: IntArray  # (K,) dimensions set to the padding row's value, out of D
+    replaced: IntArray  # (K,) dimensions set to the replacement row's value, out of D
     cutoff: FloatArray  # (K,) smallest change that was replaced
 
 

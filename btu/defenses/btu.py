@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from btu.defenses.base import Defense
-from btu.defenses.settings import CUTOFFS, Round, TuningSettings, check_choice, check_numbers
+from btu.defenses.settings import (
+    CUTOFFS,
+    REPLACEMENTS,
+    Round,
+    TuningSettings,
+    check_choice,
+    check_numbers,
+)
 from btu.errors import ConfigError
 from btu.types import ARMS, EditReport, IntArray, Suspects, TokenDistances
 
@@ -28,11 +35,13 @@ class BackdoorTokenUnlearning(Defense):
     use_rounds: list[int]  # the rounds that are run, by number from 1
     learning_rate: float  # of the detection rounds
     reference_vocab_size: int | None  # 35022 flags as many tokens as the released code
-    cutoff: str
+    cutoff: str  # which dimensions of a suspect are replaced
+    replacement: str  # the row whose values they take
     clean_tuning: TuningSettings
 
     def __post_init__(self) -> None:
         check_choice("defense.cutoff", self.cutoff, CUTOFFS)
+        check_choice("defense.replacement", self.replacement, REPLACEMENTS)
         if not self.rounds:
             raise ConfigError("defense.rounds is empty; BTU needs at least one detection round.")
         if self.rounds[0].hide_suspects:
@@ -71,17 +80,13 @@ class BackdoorTokenUnlearning(Defense):
     def repair(
         self, classifier: Classifier, bench: Workbench, suspects: Suspects
     ) -> EditReport | None:
-        """Give the suspects' changed dimensions the pretrained padding row's values."""
-        from btu.defenses.unlearning import unlearn
+        """Give the suspects' changed dimensions the values of a row that stands for nothing."""
+        from btu.defenses.unlearning import replacement_row, unlearn
 
         table = classifier.embeddings.weight.data  # edited in place
-        return unlearn(
-            bench.pretrained_embeddings().to(table.device),
-            table,
-            suspects.token_ids,
-            classifier.tokenizer.pad_token_id,
-            self.cutoff,
-        )
+        pretrained = bench.pretrained_embeddings().to(table.device)
+        values = replacement_row(pretrained, classifier.tokenizer.pad_token_id, self.replacement)
+        return unlearn(pretrained, table, suspects.token_ids, values, self.cutoff)
 
 
 def union(flagged: list[IntArray]) -> IntArray:

@@ -12,7 +12,8 @@ from btu.models.base import Training
 KINDS = ("pooled", "full")
 POOLINGS = ("real_tokens", "all_positions")
 TRAINABLE = ("word_embeddings", "embedding_module")
-CUTOFFS = ("mean", "row_mean", "frobenius")
+CUTOFFS = ("mean", "row_mean", "frobenius", "whole_row")
+REPLACEMENTS = ("padding_row", "mean_row")
 
 
 def check_choice(setting: str, value: str, known: tuple[str, ...]) -> None:
@@ -61,8 +62,8 @@ class TuningSettings:
     learning_rate: float
     batch_size: int
     max_samples: int | None  # rows of the tuning split, drawn by the seed; null takes all
-
     share: float | None  # the same as a share of the number of training rows; 0 tunes nothing
+
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < 1:
             raise ConfigError(
@@ -74,7 +75,6 @@ class TuningSettings:
                 f"defense.clean_tuning.max_samples is at least 1 or null, got {self.max_samples}. "
                 "For no tuning leave the arms tuned and defended out."
             )
-
         self._check_share()
 
     def _check_share(self) -> None:
@@ -108,6 +108,7 @@ class TuningSettings:
                 f"write at most defense.clean_tuning.share={largest:g}."
             )
         return wanted
+
     def as_training(self, victim: Training) -> Training:
         """These settings, with the victim's arithmetic and weight decay."""
         return replace(

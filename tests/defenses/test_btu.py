@@ -1,11 +1,15 @@
-"""Which rounds are run, and what each hides."""
+"""Which rounds are run, what each hides, and how many rows tune."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pytest
+from safetensors.torch import load_file
 
 from btu.config import build
+from btu.errors import ConfigError
 from btu.evidence import TokenIndex, describe_suspects
 from btu.records import Record, RecordStore
 from btu.training import Encoded
@@ -125,3 +129,87 @@ def test_suspects_csv_has_columns_of_the_rounds_that_were_run(files, run_btu, tm
     assert set(record["stages"]) == {"round 1", "round 3", "victim"}
     with np.load(tmp_path / "run" / "distances.npz") as drift:
         assert set(drift.files) == {"round1", "round3"}
+
+
+def tuning(share=None, max_samples=None):
+    settings = build(composed([]).defense, "defense").clean_tuning
+    return replace(settings, share=share, max_samples=max_samples)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (tuning(), 30),
+        (tuning(max_samples=20), 20),
+        (tuning(max_samples=50), 30),
+        (tuning(share=0.0), 0),
+        (tuning(share=0.05), 10),  # of 200 training rows
+        (tuning(share=0.15), 30),
+    ],
+)
+def test_number_of_tuning_rows(settings, expected):
+    assert settings.num_rows(num_train=200, num_tuning=30) == expected
+
+
+def test_a_share_of_more_rows_than_there_are_says_how_many_there_are():
+    sentence = (
+        r"share=0\.2 of 160 training rows is 32 rows, but the tuning split has 29\. .*=0\.181"
+    )
+
+    with pytest.raises(ConfigError, match=sentence):
+        tuning(share=0.2).num_rows(num_train=160, num_tuning=29)
+
+
+def test_too_large_a_share_is_refused_before_training(files, run_btu, tmp_path):
+    small = [*files.overrides, "model=tiny", *TINY, "defense.clean_tuning.share=0.5"]
+
+    with pytest.raises(ConfigError, match="300 rows, but the tuning split has 100"):
+        run_btu(*small)
+
+    assert not (tmp_path / "outputs" / "cache").exists()
+    arms = "arms=[poisoned,unlearned]"  # no arm tunes, so the share does not matter
+    assert len(run_btu(*small, "model.training.epochs=1", arms)) == 2
+
+
+def test_a_share_of_zero_leaves_the_unlearned_model_as_it_is(files, run_btu, tmp_path):
+    small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", "save_model=true"]
+    zero = "defense.clean_tuning.share=0"
+    run_btu(*small, zero, "arms=[unlearned]", run_dir="unlearned")
+    run_btu(*small, zero, "arms=[defended]", run_dir="defended")
+
+    unlearned, defended = (
+        load_file(tmp_path / arm / "model" / "model.safetensors")
+        for arm in ("unlearned", "defended")
+    )
+    assert unlearned.keys() == defended.keys()
+    assert all((unlearned[name] == defended[name]).all() for name in unlearned)
+
+
+def test_the_rows_of_a_smaller_share_are_among_those_of_a_larger(files, run_btu, monkeypatch):
+    from btu import workbench
+
+    seen = []
+    real = workbench.fit
+
+    def noting_fit(model, data, *rest):
+        if rest[-1] == "clean tuning":
+            seen.append({tuple(ids.tolist()) for ids in data.ids})
+        real(model, data, *rest)
+
+    monkeypatch.setattr(workbench, "fit", noting_fit)
+    small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", "arms=[tuned]"]
+    for number, share in enumerate((0.02, 0.05, 0.1)):
+        run_btu(*small, f"defense.clean_tuning.share={share}", run_dir=str(number))
+
+    assert [len(rows) for rows in seen] == [12, 30, 60]
+    assert seen[0] < seen[1] < seen[2]
+
+
+def test_a_mean_row_changes_what_replaced_dimensions_become(files, run_btu):
+    small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", "arms=[unlearned]"]
+    keys = {
+        run_btu(*small, f"defense.replacement={rule}", run_dir=rule)[0]["record"]
+        for rule in ("padding_row", "mean_row")
+    }
+
+    assert len(keys) == 2
