@@ -57,21 +57,22 @@ def describe_suspects(
     `token_strings[k]` belongs to `suspects.token_ids[k]`; `trigger_ids` is None where no trigger
     is known.
     """
-    rank_of = [_ranks(d.ranking(), len(d.values)) for d in suspects.distances]
+    rank_of = {str(d.round): _ranks(d.ranking(), len(d.values)) for d in suspects.distances}
+    flagged = {d.round: ids for d, ids in zip(suspects.distances, suspects.by_round, strict=True)}
     described = []
     for k, token in enumerate(suspects.token_ids.tolist()):
-        ranks = tuple(int(ranks[token]) for ranks in rank_of)
-        distances = tuple(float(d.values[token]) for d in suspects.distances)
-        rounds = tuple(r for r, ids in enumerate(suspects.by_round, 1) if token in ids)
-        best = min(rounds, key=lambda r: ranks[r - 1])
+        ranks = {number: int(table[token]) for number, table in rank_of.items()}
+        distances = {str(d.round): float(d.values[token]) for d in suspects.distances}
+        rounds = tuple(number for number, ids in flagged.items() if token in ids)
+        best = str(min(rounds, key=lambda number: ranks[str(number)]))
         leaning = index.leaning(token)
         described.append(
             Suspect(
                 token=token_strings[k],
                 id=token,
                 rounds=rounds,
-                rank=ranks[best - 1],
-                distance=distances[best - 1],
+                rank=ranks[best],
+                distance=distances[best],
                 ranks=ranks,
                 distances=distances,
                 replaced=int(edits.replaced[k]),

@@ -80,10 +80,8 @@ def _flat(suspect: Suspect) -> dict[str, Any]:
     values = {name: getattr(suspect, name) for name in SUSPECT_COLUMNS[1:]}
     values["rounds"] = "+".join(map(str, suspect.rounds))
     by_round: dict[str, Any] = {}
-    for number, (rank, distance) in enumerate(
-        zip(suspect.ranks, suspect.distances, strict=True), 1
-    ):
-        by_round |= {f"rank_{number}": rank, f"distance_{number}": distance}
+    for number, rank in suspect.ranks.items():
+        by_round |= {f"rank_{number}": rank, f"distance_{number}": suspect.distances[number]}
     examples = {f"example_{n}": text for n, text in enumerate(suspect.examples, 1)}
     return {**values, **by_round, **examples}
 

@@ -74,6 +74,9 @@ def prepare(job: Job) -> PoisonedDataset:
             f"save_model=true keeps a repaired model, but the arms are {', '.join(arms)}. Choose "
             "defense=btu, and unlearned or defended among the arms."
         )
+    tuning, rows = job.defense.tuning(), data.clean.tuning
+    if tuning is not None and rows is not None and set(arms) & set(WITH_TUNING):
+        tuning.num_rows(len(data.train), len(rows))  # raises where there are too few
     return data
 
 
@@ -199,8 +202,8 @@ class Experiment:
         """The drift tables of this run: `round1`, and `round2@0.0005` where a threshold enters."""
         found: dict[str, Any] = {}
         for threshold, suspects in self._suspects.items():
-            for drift in suspects.distances:
-                same = [s.distances[drift.round - 1].values for s in self._suspects.values()]
+            for place, drift in enumerate(suspects.distances):
+                same = [s.distances[place].values for s in self._suspects.values()]
                 shared = all((values == drift.values).all() for values in same)
                 suffix = "" if shared else f"@{threshold:g}"
                 found[f"round{drift.round}{suffix}"] = drift.values

@@ -36,8 +36,8 @@ class Suspect:
     rounds: tuple[int, ...]  # that flagged it, from 1
     rank: int  # the best among them, from 1
     distance: float  # in the round of that rank
-    ranks: tuple[int, ...]  # in every round
-    distances: tuple[float, ...]  # in every round
+    ranks: Mapping[str, int]  # by the number of each round that was run
+    distances: Mapping[str, float]  # likewise
     replaced: int  # dimensions of its embedding
     is_trigger: bool | None  # None where no trigger is known
     leans_to: str  # the label whose share among its texts exceeds the label's share most
@@ -169,7 +169,7 @@ def _drift(raw: dict[str, Any]) -> RoundDrift:
 
 
 def _suspect(raw: dict[str, Any]) -> Suspect:
-    lists = {"rounds", "ranks", "distances", "examples"}
+    lists = {"rounds", "examples"}
     values: dict[str, Any] = {
         f.name: tuple(raw[f.name]) if f.name in lists else raw[f.name] for f in fields(Suspect)
     }

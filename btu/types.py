@@ -129,8 +129,8 @@ class Suspects:
 
     threshold: float
     token_ids: IntArray  # (K,) sorted
-    by_round: tuple[IntArray, ...]  # the flagged ids of each round, the most drifted first
-    distances: tuple[TokenDistances, ...]  # of each round, whole table
+    by_round: tuple[IntArray, ...]  # the flagged ids of each used round, the most drifted first
+    distances: tuple[TokenDistances, ...]  # of each used round, whole table
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class EditReport:
     """What unlearning did to each suspect's embedding row."""
 
     token_ids: IntArray  # (K,)
-    replaced: IntArray  # (K,) dimensions set to the padding row's value, out of D
+    replaced: IntArray  # (K,) dimensions set to the replacement row's value, out of D
     cutoff: FloatArray  # (K,) smallest change that was replaced
 
 

@@ -212,14 +212,17 @@ class Workbench:
         return self._stage("evaluation", "evaluation", parts, work, _read_evaluation)
 
     def tune(self, classifier: Classifier, settings: TuningSettings) -> None:
-        """Clean tuning, in place: a fresh optimizer over all parameters."""
+        """Clean tuning, in place: a fresh optimizer over all parameters; nothing for no rows."""
         tuning = self.data.clean.tuning
         if tuning is None:
             raise ValueError("there is no clean tuning set; the pipeline leaves such arms out")
         data = self.encoded(tuning)
-        if settings.max_samples is not None and settings.max_samples < len(data):
+        num_rows = settings.num_rows(len(self.data.train), len(data))
+        if not num_rows:
+            return
+        if num_rows < len(data):
             order = stream(self.seed, "tuning rows").permutation(len(data))
-            rows = np.sort(order[: settings.max_samples])
+            rows = np.sort(order[:num_rows])  # those of a smaller share are among them
             data = Encoded([data.ids[row] for row in rows], data.labels[rows])
         training = settings.as_training(self.source.training)
         seed = stream_seed(self.seed, "tuning")

@@ -100,7 +100,14 @@ def test_the_readme_documents_commands():
         ("defense.cutoff=median", r"defense\.cutoff: there is no median"),
         ("defense.rounds=[]", r"defense\.rounds is empty"),
         ("defense.rounds.0.hide_suspects=true", r"is the first round\. Put a round before it"),
+        ("defense.replacement=zero", r"defense\.replacement: there is no zero"),
+        ("defense.use_rounds=[]", r"numbers from 1 to 3, each once and in order, got \[\]\. For"),
+        ("defense.use_rounds=[1,1]", r"each once and in order, got \[1, 1\]"),
+        ("defense.use_rounds=[3,1]", r"each once and in order, got \[3, 1\]"),
+        ("defense.use_rounds=[0,1]", r"numbers from 1 to 3, each once and in order, got \[0, 1\]"),
+        ("defense.use_rounds=[1,4]", r"numbers from 1 to 3, .* write defense\.use_rounds=\[1\]"),
         ("defense.clean_tuning.max_samples=0", r"max_samples is at least 1 or null, got 0"),
+        ("defense.clean_tuning.share=10", r"between 0 and 1, got 10\. For ten percent write"),
         ("model.training.learning_rate=2", r"learning_rate is between 0 and 1, got 2"),
         ("model.training.epochs=0", r"epochs is at least 1, got 0"),
         ("model.training.precision=fp8", r"precision is one of auto, bf16"),
@@ -116,6 +123,13 @@ def test_a_wrong_setting_is_one_sentence(override, sentence):
         build(cfg[group], group)
 
     assert "\n" not in str(error.value)
+
+
+def test_the_number_of_tuning_rows_is_said_once():
+    both = ["defense.clean_tuning.share=0.1", "defense.clean_tuning.max_samples=20"]
+
+    with pytest.raises(ConfigError, match=r"got 0\.1 and 20\. Set one of them to null"):
+        build(composed(both).defense, "defense")
 
 
 def test_a_value_that_is_left_out_is_named():

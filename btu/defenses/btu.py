@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from btu.defenses.base import Defense
-from btu.defenses.settings import CUTOFFS, Round, TuningSettings, check_choice
+from btu.defenses.settings import (
+    CUTOFFS,
+    REPLACEMENTS,
+    Round,
+    TuningSettings,
+    check_choice,
+    check_numbers,
+)
 from btu.errors import ConfigError
 from btu.types import ARMS, EditReport, IntArray, Suspects, TokenDistances
 
@@ -26,13 +33,16 @@ class BackdoorTokenUnlearning(Defense):
     """
 
     rounds: list[Round]
+    use_rounds: list[int]  # the rounds that are run, by number from 1
     learning_rate: float  # of the detection rounds
     reference_vocab_size: int | None  # 35022 flags as many tokens as the released code
-    cutoff: str
+    cutoff: str  # which dimensions of a suspect are replaced
+    replacement: str  # the row whose values they take
     clean_tuning: TuningSettings
 
     def __post_init__(self) -> None:
         check_choice("defense.cutoff", self.cutoff, CUTOFFS)
+        check_choice("defense.replacement", self.replacement, REPLACEMENTS)
         if not self.rounds:
             raise ConfigError("defense.rounds is empty; BTU needs at least one detection round.")
         if self.rounds[0].hide_suspects:
@@ -40,6 +50,7 @@ class BackdoorTokenUnlearning(Defense):
                 "defense.rounds[0] hides suspects of an earlier round, but it is the first round. "
                 "Put a round before it or set hide_suspects: false."
             )
+        check_numbers("defense.use_rounds", self.use_rounds, len(self.rounds))
 
     def arms(self) -> tuple[str, ...]:
         """All five."""
@@ -50,13 +61,17 @@ class BackdoorTokenUnlearning(Defense):
         return self.clean_tuning
 
     def detect(self, bench: Workbench, threshold: float) -> Suspects | None:
-        """Flag the tokens that drifted most in each round; the suspects are the union."""
+        """Flag the tokens that drifted most in each used round; the suspects are the union.
+
+        A round keeps its number, and with it its seed, whichever rounds are run beside it.
+        """
         from btu.defenses.detection import num_flagged, select_tokens
 
         count = num_flagged(threshold, bench.vocabulary_size, self.reference_vocab_size)
         flagged: list[IntArray] = []
         distances: list[TokenDistances] = []
-        for number, settings in enumerate(self.rounds, start=1):
+        for number in self.use_rounds:
+            settings = self.rounds[number - 1]
             hidden = union(flagged) if settings.hide_suspects else union([])
             drift = bench.detection_round(number, settings, self.learning_rate, hidden)
             distances.append(drift)
@@ -70,17 +85,13 @@ class BackdoorTokenUnlearning(Defense):
     def repair(
         self, classifier: Classifier, bench: Workbench, suspects: Suspects
     ) -> EditReport | None:
-        """Give the suspects' changed dimensions the pretrained padding row's values."""
-        from btu.defenses.unlearning import unlearn
+        """Give the suspects' changed dimensions the values of a row that stands for nothing."""
+        from btu.defenses.unlearning import replacement_row, unlearn
 
         table = classifier.embeddings.weight.data  # edited in place
-        return unlearn(
-            bench.pretrained_embeddings().to(table.device),
-            table,
-            suspects.token_ids,
-            classifier.tokenizer.pad_token_id,
-            self.cutoff,
-        )
+        pretrained = bench.pretrained_embeddings().to(table.device)
+        values = replacement_row(pretrained, classifier.tokenizer.pad_token_id, self.replacement)
+        return unlearn(pretrained, table, suspects.token_ids, values, self.cutoff)
 
 
 def union(flagged: list[IntArray]) -> IntArray:

@@ -16,26 +16,44 @@ def cutoffs(change: Tensor, token_ids: Tensor, rule: str) -> Tensor:
         token_ids: suspects, (K,).
         rule: `mean`, the mean of the whole table; `row_mean`, of each suspect's own row;
             `frobenius`, ||E0 - E||_F / V as in the released code, which is so small that whole
-            rows are replaced.
+            rows are replaced; `whole_row`, 0, which replaces them by definition.
 
     Source: Jiang et al. 2025, dimensional unlearning.
     """
     if rule == "row_mean":
         return change[token_ids].mean(1)
+    if rule == "whole_row":
+        return change.new_zeros(len(token_ids))
     value = change.mean() if rule == "mean" else change.norm() / change.shape[0]
     return value.expand(len(token_ids))
 
 
+def replacement_row(pretrained: Tensor, pad_token_id: int, rule: str) -> Tensor:
+    """The values that replaced dimensions take. (D,)
+
+    Args:
+        pretrained: word embeddings before training, (V, D).
+        pad_token_id: row of `pretrained` that stands for nothing.
+        rule: `padding_row`, that row; `mean_row`, the mean of all V rows.
+
+    The mean leaves out neither special tokens nor suspects: the pretrained table has seen no
+    poison, and so a token gets the same values whichever others are suspects.
+
+    Source: Jiang et al. 2025, dimensional unlearning (the padding row); the mean row is ours.
+    """
+    return pretrained.mean(0) if rule == "mean_row" else pretrained[pad_token_id]
+
+
 def unlearn(
-    pretrained: Tensor, table: Tensor, token_ids: IntArray, pad_token_id: int, rule: str
+    pretrained: Tensor, table: Tensor, token_ids: IntArray, values: Tensor, rule: str
 ) -> EditReport:
-    """Give the suspects' changed dimensions the pretrained padding row's values, in place.
+    """Give the suspects' changed dimensions the replacement row's values, in place.
 
     Args:
         pretrained: word embeddings before training, (V, D).
         table: word embeddings of the victim, (V, D); edited.
         token_ids: suspects, (K,).
-        pad_token_id: row of `pretrained` whose values are taken.
+        values: the replacement row, (D,).
         rule: how the cutoff is computed, see `cutoffs`.
 
     Returns:
@@ -45,7 +63,7 @@ def unlearn(
     change = (pretrained - table).abs()  # (V, D)
     cutoff = cutoffs(change, rows, rule)  # (K,)
     replace = change[rows] >= cutoff.unsqueeze(1)  # (K, D)
-    table[rows] = torch.where(replace, pretrained[pad_token_id], table[rows])
+    table[rows] = torch.where(replace, values, table[rows])
     return EditReport(
         token_ids=token_ids,
         replaced=replace.sum(1).cpu().numpy(),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from btu.defenses.unlearning import unlearn
+from btu.defenses.unlearning import replacement_row, unlearn
 
 PRETRAINED = torch.tensor([[7.0, 8.0, 9.0], [1.0, 1.0, 1.0], [2.0, 2.0, 2.0]])
 # Changes: row 0 none, row 1 (0, 3, 0), row 2 (3, 1, 2). Mean of the table 9 / 9 = 1.
@@ -13,7 +13,7 @@ VICTIM = torch.tensor([[7.0, 8.0, 9.0], [1.0, 4.0, 1.0], [5.0, 3.0, 0.0]])
 
 def edited(rule: str, ids: list[int]) -> tuple[torch.Tensor, list[int], list[float]]:
     table = VICTIM.clone()
-    report = unlearn(PRETRAINED, table, np.asarray(ids, dtype=np.int64), 0, rule)
+    report = unlearn(PRETRAINED, table, np.asarray(ids, dtype=np.int64), PRETRAINED[0], rule)
     return table, report.replaced.tolist(), report.cutoff.tolist()
 
 
@@ -41,11 +41,27 @@ def test_frobenius_divides_the_norm_of_the_whole_change_by_the_vocabulary():
     assert replaced == [2]
 
 
-def test_no_suspects_change_nothing():
-    table, replaced, _ = edited("mean", [])
+def test_whole_row_replaces_every_dimension_moved_or_not():
+    table, replaced, cutoff = edited("whole_row", [1, 2])
+
+    assert table.tolist() == [[7, 8, 9], [7, 8, 9], [7, 8, 9]]
+    assert replaced == [3, 3]
+    assert cutoff == [0, 0]
+
+
+@pytest.mark.parametrize("rule", ["mean", "row_mean", "frobenius", "whole_row"])
+def test_no_suspects_change_nothing_under_any_rule(rule):
+    table, replaced, _ = edited(rule, [])
 
     assert torch.equal(table, VICTIM)
     assert replaced == []
+
+
+def test_replaced_dimensions_take_the_padding_row_or_the_mean_of_all_pretrained_rows():
+    values = torch.tensor([[0.0, 3.0], [3.0, 6.0], [6.0, 3.0]])
+
+    assert replacement_row(values, 1, "padding_row").tolist() == [3, 6]
+    assert replacement_row(values, 1, "mean_row").tolist() == [3, 4]
 
 
 def test_the_cutoff_comes_from_the_whole_table_whichever_tokens_are_suspects():
