@@ -187,9 +187,9 @@ class Experiment:
             changes["unlearned"] = suspects.token_ids.tolist()
             changes["repair"] = defense.repair_settings()
         tuning = defense.tuning() if arm in WITH_TUNING else None
-        if tuning is not None:
+        if tuning is not None and (used := self.bench.tuning_rows(tuning)):
             rows = self.bench.fingerprint(self.bench.data.clean.tuning)
-            changes["tuned"] = [asdict(tuning), rows]
+            changes["tuned"] = [tuning.epochs, tuning.learning_rate, tuning.batch_size, used, rows]
         return self.bench.evaluate(
             self._training_set(arm), changes, lambda: self.build(arm, suspects)
         )

@@ -216,8 +216,7 @@ class Workbench:
         tuning = self.data.clean.tuning
         if tuning is None:
             raise ValueError("there is no clean tuning set; the pipeline leaves such arms out")
-        data = self.encoded(tuning)
-        num_rows = settings.num_rows(len(self.data.train), len(data))
+        data, num_rows = self.encoded(tuning), self.tuning_rows(settings)
         if not num_rows:
             return
         if num_rows < len(data):
@@ -229,6 +228,11 @@ class Workbench:
         classifier.model.requires_grad_(True)
         padder = self._padder()
         fit(classifier.model, data, training, padder, self.compute, seed, "clean tuning")
+
+    def tuning_rows(self, settings: TuningSettings) -> int:
+        """How many rows clean tuning uses."""
+        tuning = self.data.clean.tuning
+        return settings.num_rows(len(self.data.train), len(tuning)) if tuning else 0
 
     def _predict(self, classifier: Classifier) -> Predictions:
         """Predicted labels on the clean and the triggered test set, in one pass."""

@@ -79,8 +79,8 @@ class BackdoorTokenUnlearning(Defense):
         return Suspects(threshold, union(flagged), tuple(flagged), tuple(distances))
 
     def repair_settings(self) -> Mapping[str, Any]:
-        """The rule of the cutoff."""
-        return {"cutoff": self.cutoff}
+        """Which dimensions are replaced, and with what."""
+        return {"cutoff": self.cutoff, "replacement": self.replacement}
 
     def repair(
         self, classifier: Classifier, bench: Workbench, suspects: Suspects
