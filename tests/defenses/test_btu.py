@@ -11,10 +11,11 @@ from safetensors.torch import load_file
 from btu.config import build
 from btu.errors import ConfigError
 from btu.evidence import TokenIndex, describe_suspects
-from btu.records import Record, RecordStore
+from btu.records import RecordStore
 from btu.training import Encoded
-from btu.types import EditReport, Predictions, Scores, TokenDistances, make_split
+from btu.types import EditReport, TokenDistances, make_split
 from tests.conftest import TINY, composed
+from tests.test_records import PREDICTIONS, a_record
 
 DRIFT = {1: [0, 9, 8, 1, 1, 1], 2: [0, 1, 1, 9, 8, 1], 3: [0, 8, 1, 1, 1, 9]}
 
@@ -95,26 +96,12 @@ def test_the_best_rank_is_one_of_a_round_that_flagged_the_token():
 
 
 def test_a_record_gives_its_suspects_back(tmp_path):
-    record = Record(
-        key="k",
-        arm="defended",
-        threshold=0.1,
-        seed=1,
-        choices={},
-        scores=Scores(0.9, 10, None, None, None, 0),
-        suspects=described("defense.use_rounds=[1,3]"),
-        detection=None,
-        leaky=False,
-        config={},
-        stages={},
-        seconds=1.0,
-        provenance={},
-    )
-    none = np.empty(0, dtype=np.int64)
+    record = a_record(suspects=described("defense.use_rounds=[1,3]"))
+    store = RecordStore(tmp_path)
 
-    RecordStore(tmp_path).save(record, Predictions(none, none))
+    store.get(record.identity, lambda: (record, PREDICTIONS))
 
-    assert RecordStore(tmp_path).load("k")[0] == record
+    assert store.load(record.identity)[0] == record
 
 
 def test_suspects_csv_has_columns_of_the_rounds_that_were_run(files, run_btu, tmp_path):
@@ -126,7 +113,7 @@ def test_suspects_csv_has_columns_of_the_rounds_that_were_run(files, run_btu, tm
     assert "rank_2" not in table.columns
     assert set(table.rounds.astype(str)) <= {"1", "3", "1+3"}
     record = json.loads((tmp_path / "outputs" / "records" / f"{row['record']}.json").read_text())
-    assert set(record["stages"]) == {"round 1", "round 3", "victim"}
+    assert set(record["stages"]) == {"round 1", "round 3", "victim", "evaluation"}
     with np.load(tmp_path / "run" / "distances.npz") as drift:
         assert set(drift.files) == {"round1", "round3"}
 
@@ -166,7 +153,7 @@ def test_too_large_a_share_is_refused_before_training(files, run_btu, tmp_path):
     with pytest.raises(ConfigError, match="300 rows, but the tuning split has 100"):
         run_btu(*small)
 
-    assert not (tmp_path / "outputs" / "cache").exists()
+    assert not (tmp_path / "outputs" / "cache" / "victim").exists()
     arms = "arms=[poisoned,unlearned]"  # no arm tunes, so the share does not matter
     assert len(run_btu(*small, "model.training.epochs=1", arms)) == 2
 
