@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from btu.errors import ConfigError, did_you_mean
+from btu.objective import Objective
 from btu.types import ARMS
 
 GROUPS = ("dataset", "attack", "model", "defense", "tracking")
@@ -37,6 +38,7 @@ class Config:
     outputs: str = "outputs"
     force: bool = False
     save_model: bool = False
+    objective: Objective = field(default_factory=Objective)
 
 
 def build(node: DictConfig, group: str) -> Any:

@@ -66,32 +66,42 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
     return job, tracking
 
 
-def run_job(cfg: DictConfig, run_dir: Path) -> None:
-    """Run one job, write its folder, mirror it and print its tables."""
+def run_job(cfg: DictConfig, run_dir: Path) -> float | None:
+    """Run one job, write its folder, mirror it and print its tables; gives its objective."""
     job, tracking = build_job(cfg)
+    objective: Any = OmegaConf.to_object(cfg.objective)
     from rich.console import Console
 
+    from btu.arms import possible_arms
     from btu.outputs import write_outputs
     from btu.pipeline import prepare, run, save_repaired
     from btu.report.tables import print_result
 
     data = prepare(job)
+    objective.check_search(possible_arms(job.arms, data)[0])
     with tracking.job(job, run_dir):
         result = run(job, data)
         write_outputs(job, result, run_dir)
         if job.save_model:
             log.info(save_repaired(job, result, run_dir / "model"))
-        tracking.log_result(result, run_dir)
+        value: float | None = objective.value(result.records)
+        tracking.log_result(result, run_dir, value)
     print_result(result, Console())
     print(f"results: {run_dir}")
+    return value
 
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
-def _hydra_main(cfg: DictConfig) -> None:
-    """One job of a run or a multirun; a failure is one sentence, and later jobs go on."""
+def _hydra_main(cfg: DictConfig) -> float | None:
+    """One job of a run or a multirun; a failure is one sentence, and later jobs go on.
+
+    Returns:
+        The objective for a search, None of a failed job: Optuna's sweeper then marks the trial as
+        failed and goes on, where NaN would end the search.
+    """
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     try:
-        run_job(cfg, run_dir)
+        return run_job(cfg, run_dir)
     except (BtuError, OSError) as error:
         sentence = in_one_sentence(error)
         with suppress(OSError), (run_dir / "btu.log").open("a", encoding="utf-8") as file:
@@ -100,6 +110,7 @@ def _hydra_main(cfg: DictConfig) -> None:
             raise RuntimeError(sentence) from error  # the launcher must see that its job failed
         print(f"error: {sentence}", file=sys.stderr)
         _failed_jobs.append(sentence)
+        return None
 
 
 def in_one_sentence(error: BaseException) -> str:
@@ -134,6 +145,10 @@ def main() -> None:
         if full_trace:
             raise
         sys.exit(f"error: {in_one_sentence(error)}")
+    except ValueError as error:
+        if full_trace or "No trials are completed" not in str(error):  # Optuna's words
+            raise
+        sys.exit("error: every trial of the search failed, for the reasons above.")
     except KeyboardInterrupt:
         print("stopped; what was finished is kept, type the same command again", file=sys.stderr)
         sys.exit(130)

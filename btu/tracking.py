@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from btu.defenses.settings import check_choice
+from btu.errors import ConfigError
 
 log = logging.getLogger(__name__)
 MODES = ("auto", "online", "offline")
@@ -27,7 +28,7 @@ class Tracker:
         """Open a run for one job and close it whatever happens."""
         yield self
 
-    def log_result(self, result: Any, run_dir: Path) -> None:
+    def log_result(self, result: Any, run_dir: Path, objective: float | None) -> None:
         """Mirror a finished result."""
 
 
@@ -57,7 +58,7 @@ class WandbTracker(Tracker):
             group=self.group or _sweep(),
             tags=self.tags,
             name="-".join(str(part) for part in job_name(job)),
-            config=dict(job.config),
+            config=run_config(job.config),
             dir=str(folder),
             mode=self._mode(),
             reinit="finish_previous",
@@ -72,7 +73,7 @@ class WandbTracker(Tracker):
             raise
         run.finish()
 
-    def log_result(self, result: Any, run_dir: Path) -> None:
+    def log_result(self, result: Any, run_dir: Path, objective: float | None) -> None:
         """Curves over the threshold, tables of suspects and records, the plot, the summary."""
         import wandb
 
@@ -97,6 +98,8 @@ class WandbTracker(Tracker):
         }
         if (run_dir / "curve.png").is_file():
             media["curve"] = wandb.Image(str(run_dir / "curve.png"))
+        if objective is not None:
+            media["objective"] = objective  # logged, not only summarised: W&B sweeps want it so
         run.log(media)
         run.summary.update(summary_values(result))
         if run.settings.mode == "offline":
@@ -154,6 +157,27 @@ def _table(wandb: Any, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
     return wandb.Table(columns=list(columns), data=[[row[c] for c in columns] for row in rows])
 
 
+def run_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What W&B gets as the run's config: the job's, in a sweep agent with `attack.name` as a key.
+
+    The agent sets the swept keys itself, and its `attack: badnets` would replace all settings of
+    the attack. W&B shows nested keys with dots anyway.
+    """
+    if not in_agent():
+        return dict(config)
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= (
+            {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
+        )
+    return flat
+
+
+def in_agent() -> bool:
+    """Whether a W&B sweep agent started this process; it gives one run id to one process."""
+    return bool(os.environ.get("WANDB_SWEEP_ID"))
+
+
 def _sweep() -> str | None:
     """The sweep's folder name in a multirun: its jobs form one group."""
     from hydra.core.hydra_config import HydraConfig
@@ -161,4 +185,9 @@ def _sweep() -> str | None:
 
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return None
+    if in_agent():
+        raise ConfigError(
+            "a W&B sweep agent gives one run id to each command, so a command is one job. "
+            "Leave -m out of the sweep's command."
+        )
     return "-".join(Path(HydraConfig.get().sweep.dir).parts[-2:])
