@@ -50,12 +50,13 @@ class WandbTracker(Tracker):
         """Open the job's run; on an error it is closed as failed."""
         import wandb
 
+        sweep = _sweep()
         folder = job.outputs.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         run = wandb.init(
             project=self.project,
             entity=self.entity,
-            group=self.group or _sweep(),
+            group=self.group or sweep,
             tags=self.tags,
             name="-".join(str(part) for part in job_name(job)),
             config=run_config(job.config),

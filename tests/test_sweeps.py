@@ -187,3 +187,14 @@ def test_a_search_that_cannot_judge_any_job_is_one_sentence_and_trains_nothing(f
     assert "Traceback" not in done.stderr
     assert "Write objective.arm=poisoned" in done.stderr
     assert not (tmp_path / "outputs" / "cache").exists()
+
+
+def test_a_search_that_is_typed_again_reads_its_finished_trials(files, tmp_path):
+    words = [*SEARCH, *fixed_words(files), "arms=[defended]"]
+    shell(*words, "hydra.sweeper.n_trials=1", cwd=tmp_path)  # as if stopped after one of two
+
+    done = shell(*words, "hydra.sweeper.n_trials=2", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("recorded before") + done.stderr.count("recorded before") == 1
+    assert len(list((tmp_path / "outputs" / "records").glob("*.json"))) == 2
