@@ -50,8 +50,7 @@ class CacheConfig:
     folder: str = "${outputs}/cache"
     limit_gb: float | None = None
 
-    def check(self) -> None:
-        """Raise unless the limit is a size."""
+    def __post_init__(self) -> None:
         if self.limit_gb is not None and self.limit_gb <= 0:
             raise ConfigError(
                 f"cache.limit_gb is a size in gigabytes above 0, got {self.limit_gb:g}. "

@@ -17,6 +17,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from btu.cache import CacheConfig
 from btu.errors import ConfigError, did_you_mean
+from btu.objective import Objective
 from btu.types import ARMS
 
 GROUPS = ("dataset", "attack", "model", "defense", "tracking")
@@ -41,6 +42,7 @@ class Config:
     report: bool = True
     force: bool = False
     save_model: bool = False
+    objective: Objective = field(default_factory=Objective)
 
 
 def build(node: DictConfig, group: str) -> Any:

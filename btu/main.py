@@ -21,7 +21,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from btu.cache import CacheConfig
 from btu.config import GROUPS, Config, build, check_run, explain
 from btu.errors import BtuError, ConfigError
 from btu.sweep import (
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("btu")
 HERE = Path(__file__).resolve().parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # wheel, or checkout
+MOVE_NO_NUMBER = ("tracking", "cache", "on_failure", "report", "objective")
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 ConfigStore.instance().store(name="btu_schema", node=Config)
@@ -63,14 +63,19 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
     from btu.pipeline import FIXED_NEED, Job
 
     check_choice("on_failure", cfg.on_failure, ON_FAILURE)
-    cache = CacheConfig(**cfg.cache)
-    cache.check()
+    cache: Any = OmegaConf.to_object(cfg.cache)
     check_writable(Path(cfg.outputs), FIXED_NEED)
     check_writable(Path(cache.folder), FIXED_NEED, "cache.folder")
     config = OmegaConf.to_container(cfg, resolve=True)
     if not isinstance(config, dict):
         raise ConfigError("the config is not a mapping.")
-    for elsewhere in ("tracking", "cache", "on_failure", "report"):  # they move no number
+    for elsewhere in (
+        "tracking",
+        "cache",
+        "on_failure",
+        "report",
+        "objective",
+    ):  # they move no number
         config.pop(elsewhere)
     job = Job(
         dataset=dataset,
@@ -90,10 +95,14 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
     return job, tracking
 
 
-def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> None:
-    """Run one job, write its folder, mirror it, print its tables and fill in its report."""
+def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> float | None:
+    """Run one job, write its folder, mirror it and print its tables; gives its objective.
+
+    What became of it is filled into the report.
+    """
     report = report or JobReport()
     job, tracking = build_job(cfg)
+    objective: Any = OmegaConf.to_object(cfg.objective)
     from rich.console import Console
 
     from btu.outputs import write_outputs
@@ -103,20 +112,29 @@ def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> 
 
     report.name = "-".join(map(str, job_name(job)))
     experiment = Experiment(job, prepare(job))
+    objective.check_search([arm for arm, _ in experiment.points])
     with tracking.job(experiment, run_dir) as mirror:
         result = run(experiment)
         write_outputs(job, result, run_dir)
         if job.save_model:
             log.info(save_repaired(job, result, run_dir / "model"))
+        value: float | None = objective.value(result.records)
+        report.objective = value
         fill_report(report, experiment, result, run_dir)
-        report.offline_run = mirror.log_result(result, run_dir)
+        report.offline_run = mirror.log_result(result, run_dir, value)
     print_result(result, Console())
     print(f"results: {run_dir}")
+    return value
 
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
-def _hydra_main(cfg: DictConfig) -> None:
-    """One job of a run or a multirun; a failure is one sentence, and later jobs go on."""
+def _hydra_main(cfg: DictConfig) -> float | None:
+    """One job of a run or a multirun; a failure is one sentence, and later jobs go on.
+
+    Returns:
+        The objective for a search, None of a failed job: Optuna's sweeper then marks the trial as
+        failed and goes on, where NaN would end the search.
+    """
     settings = HydraConfig.get()
     run_dir = Path(settings.runtime.output_dir)
     report = JobReport(overrides=list(settings.overrides.task))
@@ -125,8 +143,9 @@ def _hydra_main(cfg: DictConfig) -> None:
     try:
         if settings.mode == RunMode.MULTIRUN:
             check_may_start(run_dir, cfg.on_failure)
-        run_job(cfg, run_dir, report)
+        objective = run_job(cfg, run_dir, report)
         report.status = FINISHED
+        return objective
     except NotRun as error:
         report.status, report.error = NOT_RUN, str(error)
     except (BtuError, OSError) as error:
@@ -144,6 +163,7 @@ def _hydra_main(cfg: DictConfig) -> None:
             report.write(run_dir)
     if report.error is not None:
         _tell_failure(report.error, run_dir, settings.launcher._target_ == BASIC_LAUNCHER)
+    return None
 
 
 def _tell_failure(sentence: str, run_dir: Path, in_this_process: bool) -> None:
@@ -213,6 +233,11 @@ def _exit_code(full_trace: bool) -> int:
         if not isinstance(error, JobFailed):  # the table of jobs says it
             SweepWatch.current = None
         print(f"error: {in_one_sentence(error)}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        if full_trace or "No trials are completed" not in str(error):  # Optuna's words
+            raise
+        print("error: every trial of the search failed, for the reasons above.", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:
         print("stopped; what was finished is kept, type the same command again", file=sys.stderr)

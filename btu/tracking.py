@@ -13,6 +13,7 @@ from typing import Any
 
 from btu.cache import make_key
 from btu.defenses.settings import check_choice
+from btu.errors import ConfigError
 from btu.files import write_json
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class Tracker:
         """Open a run for one job and close it whatever happens; yields what mirrors its result."""
         yield self
 
-    def log_result(self, result: Any, run_dir: Path) -> str | None:
+    def log_result(self, result: Any, run_dir: Path, objective: float | None) -> str | None:
         """Mirror a finished result; the folder of its run if that is to be uploaded later."""
         return None
 
@@ -56,21 +57,22 @@ class WandbTracker(Tracker):
         A job that was mirrored before and has nothing left to compute opens no second run.
         """
         job, note = experiment.job, self._note(experiment)
-        if note.is_file() and SWEEP_AGENT not in os.environ and experiment.is_recorded():
+        if note.is_file() and not in_agent() and experiment.is_recorded():
             log.info("W&B: nothing new, see %s", json.loads(note.read_text())["run"])
             yield Tracker("none")
             return
         import wandb
 
+        sweep = _sweep()
         folder = job.outputs.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         run = wandb.init(
             project=self.project,
             entity=self.entity,
-            group=self.group or _sweep(),
+            group=self.group or sweep,
             tags=self.tags,
             name="-".join(str(part) for part in job_name(job)),
-            config=dict(job.config),
+            config=run_config(job.config),
             dir=str(folder),
             mode=self._mode(),
             reinit="finish_previous",
@@ -88,7 +90,7 @@ class WandbTracker(Tracker):
         note.parent.mkdir(parents=True, exist_ok=True)
         write_json(note, {"run": where})
 
-    def log_result(self, result: Any, run_dir: Path) -> str | None:
+    def log_result(self, result: Any, run_dir: Path, objective: float | None) -> str | None:
         """Curves over the threshold, tables of suspects and records, the plot, the summary."""
         import wandb
 
@@ -113,6 +115,8 @@ class WandbTracker(Tracker):
         }
         if (run_dir / "curve.png").is_file():
             media["curve"] = wandb.Image(str(run_dir / "curve.png"))
+        if objective is not None:
+            media["objective"] = objective  # logged, not only summarised: W&B sweeps want it so
         run.log(media)
         run.summary.update(summary_values(result))
         if run.settings.mode != "offline":
@@ -184,6 +188,27 @@ def _table(wandb: Any, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
     return wandb.Table(columns=list(columns), data=[[row[c] for c in columns] for row in rows])
 
 
+def run_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What W&B gets as the run's config: the job's, in a sweep agent with `attack.name` as a key.
+
+    The agent sets the swept keys itself, and its `attack: badnets` would replace all settings of
+    the attack. W&B shows nested keys with dots anyway.
+    """
+    if not in_agent():
+        return dict(config)
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= (
+            {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
+        )
+    return flat
+
+
+def in_agent() -> bool:
+    """Whether a W&B sweep agent started this process; it gives one run id to one process."""
+    return bool(os.environ.get(SWEEP_AGENT))
+
+
 def _sweep() -> str | None:
     """The sweep's folder name in a multirun: its jobs form one group."""
     from hydra.core.hydra_config import HydraConfig
@@ -191,4 +216,9 @@ def _sweep() -> str | None:
 
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return None
+    if in_agent():
+        raise ConfigError(
+            "a W&B sweep agent gives one run id to each command, so a command is one job. "
+            "Leave -m out of the sweep's command."
+        )
     return "-".join(Path(HydraConfig.get().sweep.dir).parts[-2:])
