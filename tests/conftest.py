@@ -132,3 +132,51 @@ def shell(*arguments: str, cwd: Path, **environment: str) -> subprocess.Complete
         timeout=120,
         env={**os.environ, **environment},
     )
+
+
+@pytest.fixture
+def multirun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Sweep]:
+    """Run a multirun in this process, from `tmp_path`."""
+    import signal
+
+    from hydra.core.global_hydra import GlobalHydra
+
+    from btu import main
+    from btu.sweep import SweepWatch
+
+    def run(*overrides: str) -> Sweep:
+        GlobalHydra.instance().clear()
+        main._failed_jobs.clear()
+        SweepWatch.current = None
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["btu", "-m", *overrides])
+        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)  # which main sets
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main.main()
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+        out, err = capsys.readouterr()
+        folder = max((tmp_path / "outputs" / "runs").glob("*/*"), default=tmp_path)
+        return Sweep(int(ended.value.code or 0), out, err, folder)
+
+    return run
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a multirun left: exit code, output, folder."""
+
+    code: int
+    out: str
+    err: str
+    folder: Path
+
+    @property
+    def jobs(self) -> list[dict[str, Any]]:
+        """What `job.json` of each job holds."""
+        paths = sorted(self.folder.glob("*/job.json"), key=lambda path: int(path.parent.name))
+        return [json.loads(path.read_text()) for path in paths]
