@@ -1,0 +1,80 @@
+"""Look at the stage cache, and make room in it.
+
+python scripts/cache.py list                       entries with their sizes, the total at the end
+python scripts/cache.py why 3f2a 77c1              why two keys differ (their first letters do)
+python scripts/cache.py prune --to-gb 5            remove what was used least recently
+python scripts/cache.py prune --idle-days 14       remove what nobody used for two weeks
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from btu.cache import entries, prune, remove_leftovers
+from btu.cache_tools import differences, listing
+from btu.errors import BtuError, ConfigError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    top.add_argument("--folder", type=Path, default=Path("outputs/cache"), help="the cache")
+    commands = top.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="entries with their sizes, those used last on top")
+    why = commands.add_parser("why", help="what differs between two entries")
+    why.add_argument("keys", nargs=2, metavar="KEY", help="a key or its first letters")
+    making_room = commands.add_parser("prune", help="remove entries, and what killed jobs left")
+    making_room.add_argument("--to-gb", type=float, help="until no more than this is left")
+    making_room.add_argument("--idle-days", type=float, help="only what was not used for so long")
+    making_room.add_argument("--dry-run", action="store_true", help="remove nothing, only tell")
+    return top
+
+
+def run(options: argparse.Namespace, console: Console) -> None:
+    """Do what the command says.
+
+    Raises:
+        ConfigError: there is no such cache or key, or nothing says how much to remove.
+    """
+    if not options.folder.is_dir():
+        raise ConfigError(f"there is no cache at {options.folder}. Write --folder PATH.")
+    if options.command == "list":
+        console.print(listing(entries(options.folder)))
+    elif options.command == "why":
+        lines = differences(options.folder, *options.keys)
+        console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    else:
+        make_room(options, console)
+
+
+def make_room(options: argparse.Namespace, console: Console) -> None:
+    """Remove entries and what killed jobs left behind, and say what was removed."""
+    if options.to_gb is None and options.idle_days is None:
+        raise ConfigError(
+            "prune needs --to-gb or --idle-days, or both, such as: prune --to-gb 5. "
+            "To empty the cache write: prune --to-gb 0"
+        )
+    removed = prune(
+        options.folder,
+        to_bytes=None if options.to_gb is None else options.to_gb * 1e9,
+        idle_seconds=86400 * (options.idle_days or 0),
+        dry_run=options.dry_run,
+    )
+    console.print(listing(removed))
+    if options.dry_run:
+        console.print("nothing was removed: --dry-run")
+    elif left := remove_leftovers(options.folder):
+        console.print(f"and the work of {left} jobs that were killed")
+
+
+if __name__ == "__main__":
+    try:
+        run(parser().parse_args(), Console())
+    except (BtuError, OSError) as error:
+        sys.exit(f"error: {error}")
