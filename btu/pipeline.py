@@ -191,7 +191,7 @@ class Experiment:
             rows = self.bench.fingerprint(self.bench.data.clean.tuning)
             changes["tuned"] = [tuning.epochs, tuning.learning_rate, tuning.batch_size, used, rows]
         return self.bench.evaluate(
-            self._training_set(arm), changes, lambda: self.build(arm, suspects)
+            arm, self._training_set(arm), changes, lambda: self.build(arm, suspects)
         )
 
     def _training_set(self, arm: str) -> Split:

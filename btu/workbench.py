@@ -180,6 +180,7 @@ class Workbench:
 
     def evaluate(
         self,
+        arm: str,
         train: Split,
         changes: Mapping[str, Any],
         build: Callable[[], tuple[Classifier, EditReport | None]],
@@ -187,6 +188,7 @@ class Workbench:
         """What a model predicts; models that were made in the same way are evaluated once.
 
         Args:
+            arm: for the manifest; in no key.
             train: what the model was trained on.
             changes: everything that was done to it afterwards, such as the ids unlearned.
             build: gives the model, where it has to be evaluated.
@@ -209,7 +211,7 @@ class Workbench:
             if edits is not None:
                 np.savez(folder / EDITS, **asdict(edits))
 
-        return self._stage("evaluation", "evaluation", parts, work, _read_evaluation)
+        return self._stage("evaluation", f"scores of {arm}", parts, work, _read_evaluation)
 
     def tune(self, classifier: Classifier, settings: TuningSettings) -> None:
         """Clean tuning, in place: a fresh optimizer over all parameters; nothing for no rows."""

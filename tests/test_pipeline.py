@@ -206,11 +206,11 @@ def test_a_record_names_the_cache_entries_it_was_made_from(files, run_btu, tmp_p
         for row in rows
     }
 
-    assert set(stages["clean", None]) == {"clean model", "evaluation"}
-    assert set(stages["tuned", None]) == {"victim", "evaluation"}
+    assert set(stages["clean", None]) == {"clean model", "scores of clean"}
+    assert set(stages["tuned", None]) == {"victim", "scores of tuned"}
     few, many = stages["defended", 0.005], stages["defended", 0.02]
     tuned, untuned = dict(few), dict(stages["unlearned", 0.005])
-    assert tuned.pop("evaluation") != untuned.pop("evaluation")
+    assert tuned.pop("scores of defended") != untuned.pop("scores of unlearned")
     assert tuned == untuned
     assert few["round 1"] == many["round 1"]
     assert few["round 2 without 3 tokens"] != many["round 2 without 12 tokens"]

@@ -14,9 +14,9 @@ COLORS = {FINISHED: "green", "failed": "red", "stopped": "yellow", "not run": "y
 
 
 def sweep_table(jobs: Mapping[int, JobReport]) -> Table:
-    """Number, what was varied, status, undefended and repaired scores, seconds.
+    """Number, what was varied, status, undefended and repaired scores in per cent, seconds.
 
-    Dirty words are spelled out: a job that failed shows its sentence below its row's status.
+    Below it stand the sentences of the jobs that did not finish.
     """
     done = sum(job.status == FINISHED for job in jobs.values())
     table = Table(title=f"{done} of {len(jobs)} jobs finished", caption=_caption(jobs))
@@ -30,7 +30,7 @@ def sweep_table(jobs: Mapping[int, JobReport]) -> Table:
         ("at", "right"),
         ("s", "right"),
     ):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
     common = set.intersection(*(set(job.overrides) for job in jobs.values()))
     for number, job in jobs.items():
         setting = " ".join(o for o in job.overrides if len(jobs) == 1 or o not in common)

@@ -113,7 +113,7 @@ def test_suspects_csv_has_columns_of_the_rounds_that_were_run(files, run_btu, tm
     assert "rank_2" not in table.columns
     assert set(table.rounds.astype(str)) <= {"1", "3", "1+3"}
     record = json.loads((tmp_path / "outputs" / "records" / f"{row['record']}.json").read_text())
-    assert set(record["stages"]) == {"round 1", "round 3", "victim", "evaluation"}
+    assert set(record["stages"]) == {"round 1", "round 3", "victim", "scores of unlearned"}
     with np.load(tmp_path / "run" / "distances.npz") as drift:
         assert set(drift.files) == {"round1", "round3"}
 
