@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from btu.main import CONF, run_job
@@ -97,6 +99,16 @@ def compose_job(cfg: DictConfig) -> DictConfig:
         del cfg["hydra"]
     OmegaConf.set_struct(cfg, True)
     return cfg
+
+
+def sweep_of(experiment: str, *overrides: str) -> list[list[str]]:
+    """The overrides of each job of an experiment, split by the sweeper of the command line."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", [f"experiment={experiment}"], return_hydra_config=True)
+    params = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.params or {}).items()]
+    parsed = OverridesParser.create().parse_overrides([*params, *overrides])
+    (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    return jobs
 
 
 TINY = [

@@ -9,7 +9,7 @@ import pytest
 from btu.config import GROUPS, build, check_run, resolve_device
 from btu.errors import BtuError, ConfigError
 from btu.main import CONF
-from tests.conftest import composed
+from tests.conftest import composed, sweep_of
 
 ROOT = Path(__file__).resolve().parent.parent
 FILL = {  # values that a file leaves to the user
@@ -30,12 +30,20 @@ def test_every_group_file_composes_and_builds(path):
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
-def test_every_experiment_composes_and_builds(path):
-    cfg = composed([f"experiment={path.stem}"])
+def test_every_experiment_composes_and_builds_for_all_of_its_sweep(path):
+    for combination in sweep_of(path.stem, "seed=1"):  # the seed enters no component
+        cfg = composed([f"experiment={path.stem}", *combination])
+        for group in GROUPS:
+            if "???" not in str(cfg[group]):
+                build(cfg[group], group)
 
-    for group in GROUPS:
-        if "???" not in str(cfg[group]):
-            build(cfg[group], group)
+
+def test_a_sweep_on_the_command_line_replaces_the_experiments():
+    assert len(sweep_of("label_policy_ablation")) == 3 * 3 * 3
+    assert sweep_of("label_policy_ablation", "seed=4", "attack=style", "device=cpu") == [
+        ["attack=style", f"attack.label_policy={policy}", "seed=4", "device=cpu"]
+        for policy in ("mix", "dirty", "clean")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""Every experiment file runs, and `btu experiment=NAME` is its whole sweep."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from btu.main import CONF
+from tests.conftest import TINY, sweep_of
+
+NAMES = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+SWEEPS = [name for name in NAMES if name not in ("smoke", "sst2_table")]
+FEW_ROWS = ["dataset.num_train=400", "dataset.num_tuning=100", "dataset.num_test=100"]
+QUICK = ["model=tiny", *TINY, "model.training.epochs=1"]
+NAME_THE_JOBS = """
+import btu.main as main
+
+def name(cfg, run_dir):
+    print("job", run_dir.name, cfg.attack.name, cfg.defense.name, cfg.seed, cfg.thresholds[0])
+
+main.run_job = name
+main.main()
+"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_job_of_an_experiment_runs(name, files, run_btu):
+    data = files.overrides if name == "sst2_table" else FEW_ROWS
+    offline = ["~tracking.mode"] if name == "smoke" else []  # what tracking=none does not know
+    (first, *_) = sweep_of(name)
+
+    rows = run_btu(f"experiment={name}", *first, *data, *QUICK, *offline)
+
+    assert "poisoned" in {row["arm"] for row in rows}
+    assert all(row["num_clean"] and row["num_triggered"] for row in rows)
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_an_experiment_that_sweeps_has_three_seeds(name):
+    jobs = sweep_of(name)
+
+    seeds = [word for job in jobs for word in job if word.startswith("seed=")]
+    assert sorted(set(seeds)) == ["seed=1", "seed=2", "seed=3"]
+    assert len(seeds) == len(jobs) > 3
+
+
+def jobs_of(cwd, *arguments):
+    """The jobs of a real command line, with nothing trained."""
+    command = [sys.executable, "-c", NAME_THE_JOBS, *arguments, "hydra.sweep.dir=sweep"]
+    done = subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=120, env=dict(os.environ)
+    )
+    assert done.returncode == 0, done.stderr
+    return [line.split()[1:] for line in done.stdout.split("\n") if line.startswith("job ")]
+
+
+def test_the_command_line_replaces_a_part_of_the_sweep_and_needs_no_m(tmp_path):
+    jobs = jobs_of(tmp_path, "experiment=main_table", "attack=addsent", "seed=4,5")
+
+    assert jobs == [
+        [str(number), "addsent", defense, seed, "0.0005"]
+        for number, (seed, defense) in enumerate(
+            (seed, defense) for seed in "45" for defense in ("none", "btu", "btu_reference")
+        )
+    ]
+
+
+def test_one_job_of_an_experiment_is_run_where_that_is_asked_for(tmp_path):
+    jobs = jobs_of(tmp_path, "experiment=main_table", "hydra.mode=RUN", "hydra.run.dir=one")
+
+    assert jobs == [["one", "badnets", "btu", "1", "0.0005"]]
+
+
+def test_a_sweep_over_experiments_runs_one_job_of_each(tmp_path):
+    jobs = jobs_of(tmp_path, "-m", "experiment=main_table,smoke")
+
+    assert jobs == [["0", "badnets", "btu", "1", "0.0005"], ["1", "badnets", "btu", "1", "0.002"]]
