@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import signal
 import sys
@@ -11,23 +10,22 @@ import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from btu.config import GROUPS, Config, build, check_run, explain
-from btu.errors import BtuError, ConfigError
+from btu.config import Config, explain
+from btu.errors import BtuError
+from btu.job import run_job
 from btu.sweep import (
     FAILED,
     FINISHED,
     NOT_RUN,
-    ON_FAILURE,
     STOPPED,
     JobReport,
     NotRun,
@@ -36,95 +34,12 @@ from btu.sweep import (
     close_sweep,
 )
 
-if TYPE_CHECKING:
-    from btu.pipeline import Job
-
-log = logging.getLogger("btu")
 HERE = Path(__file__).resolve().parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # wheel, or checkout
-MOVE_NO_NUMBER = ("tracking", "cache", "on_failure", "report", "objective")
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 ConfigStore.instance().store(name="btu_schema", node=Config)
 _failed_jobs: list[str] = []  # sentences of the jobs that failed in this process
-
-
-def build_job(cfg: DictConfig) -> tuple[Job, Any]:
-    """Build and check every component before any work begins.
-
-    Returns:
-        The job, and the tracker that mirrors its results.
-    """
-    dataset, attack, model, defense, tracking = (build(cfg[group], group) for group in GROUPS)
-    arms = check_run(cfg.thresholds, cfg.arms, defense.arms())
-    model.check()
-    from btu.defenses.settings import check_choice
-    from btu.files import check_writable
-    from btu.pipeline import FIXED_NEED, Job
-
-    check_choice("on_failure", cfg.on_failure, ON_FAILURE)
-    cache: Any = OmegaConf.to_object(cfg.cache)
-    check_writable(Path(cfg.outputs), FIXED_NEED)
-    check_writable(Path(cache.folder), FIXED_NEED, "cache.folder")
-    config = OmegaConf.to_container(cfg, resolve=True)
-    if not isinstance(config, dict):
-        raise ConfigError("the config is not a mapping.")
-    for elsewhere in (
-        "tracking",
-        "cache",
-        "on_failure",
-        "report",
-        "objective",
-    ):  # they move no number
-        config.pop(elsewhere)
-    job = Job(
-        dataset=dataset,
-        attack=attack,
-        model=model,
-        defense=defense,
-        seed=cfg.seed,
-        thresholds=tuple(dict.fromkeys(cfg.thresholds)),
-        arms=arms,
-        device=cfg.device,
-        outputs=Path(cfg.outputs),
-        cache=cache,
-        force=cfg.force,
-        save_model=cfg.save_model,
-        config={str(k): v for k, v in config.items()},
-    )
-    return job, tracking
-
-
-def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> float | None:
-    """Run one job, write its folder, mirror it and print its tables; gives its objective.
-
-    What became of it is filled into the report.
-    """
-    report = report or JobReport()
-    job, tracking = build_job(cfg)
-    objective: Any = OmegaConf.to_object(cfg.objective)
-    from rich.console import Console
-
-    from btu.outputs import write_outputs
-    from btu.pipeline import Experiment, fill_report, prepare, run, save_repaired
-    from btu.report.tables import print_result
-    from btu.tracking import job_name
-
-    report.name = "-".join(map(str, job_name(job)))
-    experiment = Experiment(job, prepare(job))
-    objective.check_search([arm for arm, _ in experiment.points])
-    with tracking.job(experiment, run_dir) as mirror:
-        result = run(experiment)
-        write_outputs(job, result, run_dir)
-        if job.save_model:
-            log.info(save_repaired(job, result, run_dir / "model"))
-        value: float | None = objective.value(result.records)
-        report.objective = value
-        fill_report(report, experiment, result, run_dir)
-        report.offline_run = mirror.log_result(result, run_dir, value)
-    print_result(result, Console())
-    print(f"results: {run_dir}")
-    return value
 
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")

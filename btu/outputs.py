@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from btu.files import write_json
-from btu.pipeline import Job, Result
+from btu.job import Job
+from btu.pipeline import Result
 from btu.records import Record, Suspect, summary_rows
 from btu.report.plots import plot_curve
 

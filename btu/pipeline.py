@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -11,46 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from btu.arms import WITH_DEFENSE, WITH_SUSPECTS, WITH_TUNING, choose, possible_arms
-from btu.attacks.base import Attack
-from btu.cache import CacheConfig, StageCache, identify
+from btu.cache import StageCache, identify
 from btu.config import resolve_device
-from btu.data.base import DatasetSource
 from btu.data.stored import poison
-from btu.defenses.base import Defense
 from btu.errors import ConfigError
 from btu.evidence import TokenIndex, describe_drift, describe_suspects
 from btu.files import check_writable
+from btu.job import FIXED_NEED, Job
 from btu.metrics import score, score_detection
-from btu.models.base import Classifier, ModelSource
+from btu.models.base import Classifier
 from btu.records import FORMAT, KEY_LENGTH, Record, RecordStore, Suspect, provenance
-from btu.sweep import JobReport
 from btu.training import Compute, resolve_precision
 from btu.types import EditReport, PoisonedDataset, Predictions, Split, Suspects
 from btu.workbench import VERSION, Evaluation, Workbench
 
-FIXED_NEED = 50_000_000  # bytes for records, logs, plots and W&B files
 BYTES_PER_WEIGHT = 4
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything one run was asked to do, built and checked."""
-
-    dataset: DatasetSource
-    attack: Attack
-    model: ModelSource
-    defense: Defense
-    seed: int
-    thresholds: tuple[float, ...]
-    arms: tuple[str, ...]
-    device: str
-    outputs: Path
-    cache: CacheConfig
-    force: bool
-    save_model: bool
-    config: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -296,18 +272,6 @@ class Experiment:
     def _tokens(self, ids: list[int]) -> list[str]:
         tokens: list[str] = self.bench.pristine.tokenizer.convert_ids_to_tokens(ids)
         return tokens
-
-
-def fill_report(report: JobReport, experiment: Experiment, result: Result, folder: Path) -> None:
-    """Say in a job's report what it found and which records hold it."""
-    store = experiment.store
-    report.records = [os.path.relpath(store.path(r.identity), folder) for r in result.records]
-    report.num_computed = experiment.num_computed
-    undefended = next((r for r in result.records if r.arm == "poisoned"), None)
-    for name, record in (("poisoned", undefended), ("chosen", result.chosen)):
-        if record is not None:
-            point = {"arm": record.arm, "threshold": record.threshold}
-            report.scores[name] = point | asdict(record.scores)
 
 
 def save_repaired(job: Job, result: Result, folder: Path) -> str:

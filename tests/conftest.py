@@ -25,7 +25,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from btu.main import CONF, run_job
+from btu.job import run_job
+from btu.main import CONF
 from btu.types import Dataset, Split, make_split
 
 ENDINGS = ["ria", "lo", "nda", "mi", "sta", "ro", "vel", "tin", "pso", "quem"]

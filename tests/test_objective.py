@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from btu.errors import ConfigError
-from btu.main import run_job
+from btu.job import run_job
 from btu.objective import Objective
 from tests.conftest import TINY, composed
 

@@ -1,0 +1,136 @@
+"""One job: everything a run was asked to do, built and checked, then run and written down."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from btu.config import GROUPS, build, check_run
+from btu.errors import ConfigError
+from btu.sweep import ON_FAILURE, JobReport
+
+if TYPE_CHECKING:
+    from btu.attacks.base import Attack
+    from btu.cache import CacheConfig
+    from btu.data.base import DatasetSource
+    from btu.defenses.base import Defense
+    from btu.models.base import ModelSource
+    from btu.pipeline import Experiment, Result
+
+MOVE_NO_NUMBER = ("tracking", "cache", "on_failure", "report", "objective")  # in no record
+FIXED_NEED = 50_000_000  # bytes for records, logs, plots and W&B files
+log = logging.getLogger("btu")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything one run was asked to do, built and checked."""
+
+    dataset: DatasetSource
+    attack: Attack
+    model: ModelSource
+    defense: Defense
+    seed: int
+    thresholds: tuple[float, ...]
+    arms: tuple[str, ...]
+    device: str
+    outputs: Path
+    cache: CacheConfig
+    force: bool
+    save_model: bool
+    config: Mapping[str, Any]
+
+
+def build_job(cfg: DictConfig) -> tuple[Job, Any]:
+    """Build and check every component before any work begins.
+
+    Returns:
+        The job, and the tracker that mirrors its results.
+    """
+    dataset, attack, model, defense, tracking = (build(cfg[group], group) for group in GROUPS)
+    arms = check_run(cfg.thresholds, cfg.arms, defense.arms())
+    model.check()
+    from btu.defenses.settings import check_choice
+    from btu.files import check_writable
+
+    check_choice("on_failure", cfg.on_failure, ON_FAILURE)
+    cache: Any = OmegaConf.to_object(cfg.cache)
+    check_writable(Path(cfg.outputs), FIXED_NEED)
+    check_writable(Path(cache.folder), FIXED_NEED, "cache.folder")
+    config = OmegaConf.to_container(cfg, resolve=True)
+    if not isinstance(config, dict):
+        raise ConfigError("the config is not a mapping.")
+    for elsewhere in (
+        "tracking",
+        "cache",
+        "on_failure",
+        "report",
+        "objective",
+    ):  # they move no number
+        config.pop(elsewhere)
+    job = Job(
+        dataset=dataset,
+        attack=attack,
+        model=model,
+        defense=defense,
+        seed=cfg.seed,
+        thresholds=tuple(dict.fromkeys(cfg.thresholds)),
+        arms=arms,
+        device=cfg.device,
+        outputs=Path(cfg.outputs),
+        cache=cache,
+        force=cfg.force,
+        save_model=cfg.save_model,
+        config={str(k): v for k, v in config.items()},
+    )
+    return job, tracking
+
+
+def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> float | None:
+    """Run one job, write its folder, mirror it and print its tables; gives its objective.
+
+    What became of it is filled into the report.
+    """
+    report = report or JobReport()
+    job, tracking = build_job(cfg)
+    objective: Any = OmegaConf.to_object(cfg.objective)
+    from rich.console import Console
+
+    from btu.outputs import write_outputs
+    from btu.pipeline import Experiment, prepare, run, save_repaired
+    from btu.report.tables import print_result
+    from btu.tracking import job_name
+
+    report.name = "-".join(map(str, job_name(job)))
+    experiment = Experiment(job, prepare(job))
+    objective.check_search([arm for arm, _ in experiment.points])
+    with tracking.job(experiment, run_dir) as mirror:
+        result = run(experiment)
+        write_outputs(job, result, run_dir)
+        if job.save_model:
+            log.info(save_repaired(job, result, run_dir / "model"))
+        value: float | None = objective.value(result.records)
+        report.objective = value
+        fill_report(report, experiment, result, run_dir)
+        report.offline_run = mirror.log_result(result, run_dir, value)
+    print_result(result, Console())
+    print(f"results: {run_dir}")
+    return value
+
+
+def fill_report(report: JobReport, experiment: Experiment, result: Result, folder: Path) -> None:
+    """Say in a job's report what it found and which records hold it."""
+    store = experiment.store
+    report.records = [os.path.relpath(store.path(r.identity), folder) for r in result.records]
+    report.num_computed = experiment.num_computed
+    undefended = next((r for r in result.records if r.arm == "poisoned"), None)
+    for name, record in (("poisoned", undefended), ("chosen", result.chosen)):
+        if record is not None:
+            point = {"arm": record.arm, "threshold": record.threshold}
+            report.scores[name] = point | asdict(record.scores)
