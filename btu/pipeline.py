@@ -208,6 +208,7 @@ class Experiment:
         detection = score_detection(suspects, self.trigger_ids() or ()) if suspects else None
         record = Record(
             key=key,
+            identity=key,
             arm=arm,
             threshold=threshold,
             seed=self.job.seed,
@@ -215,6 +216,7 @@ class Experiment:
             scores=score(predictions, self.bench.data),
             suspects=self._describe(suspects, edits) if suspects and edits else None,
             detection=asdict(detection) if detection else None,
+            drift=None,
             leaky=self.bench.data.clean.leaky,
             config=self.job.config,
             stages=stages,

@@ -19,7 +19,7 @@ from btu import __version__
 from btu.files import write_json
 from btu.types import Predictions, Scores
 
-FORMAT = 1  # raise it when a record's fields change their meaning
+FORMAT = 2  # raise it when a record's fields change their meaning
 PACKAGES = ("torch", "transformers", "datasets", "hydra-core", "numpy")
 
 
@@ -43,10 +43,23 @@ class Suspect:
 
 
 @dataclass(frozen=True)
+class RoundDrift:
+    """How far the tokens moved in one detection round, binned (B bins of equal width in log10)."""
+
+    number: int  # from 1
+    edges: tuple[float, ...]  # B + 1 distances
+    counts: tuple[int, ...]  # B, unprotected tokens per bin
+    num_tokens: int
+    flagged_from: float | None  # distance of the last token that this threshold flagged
+    trigger: Mapping[str, float]  # true trigger token -> its distance, empty where none is known
+
+
+@dataclass(frozen=True)
 class Record:
     """One evaluated arm at one threshold, with all that is needed to trust and repeat it."""
 
     key: str
+    identity: str  # digest of everything that the key was made of
     arm: str
     threshold: float | None
     seed: int
@@ -54,6 +67,7 @@ class Record:
     scores: Scores
     suspects: tuple[Suspect, ...] | None  # None for arms that detect nothing
     detection: Mapping[str, Any] | None  # precision, recall, best rank of true trigger tokens
+    drift: tuple[RoundDrift, ...] | None  # None for arms that detect nothing
     leaky: bool
     config: Mapping[str, Any]
     stages: Mapping[str, str]  # keys of the cache entries it was made from
@@ -103,10 +117,11 @@ def read_record(path: Path) -> Record:
     raw = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(raw, dict) or raw.pop("format", None) != FORMAT:
         raise ValueError(f"{path} is not a record of format {FORMAT}")
-    suspects = raw.pop("suspects")
+    suspects, drift = raw.pop("suspects"), raw.pop("drift")
     return Record(
         scores=Scores(**raw.pop("scores")),
         suspects=None if suspects is None else tuple(_suspect(s) for s in suspects),
+        drift=None if drift is None else tuple(_drift(d) for d in drift),
         **raw,
     )
 
@@ -117,6 +132,11 @@ def _suspect(raw: dict[str, Any]) -> Suspect:
         f.name: tuple(raw[f.name]) if f.name in lists else raw[f.name] for f in fields(Suspect)
     }
     return Suspect(**values)
+
+
+def _drift(raw: dict[str, Any]) -> RoundDrift:
+    lists = {name: tuple(raw.pop(name)) for name in ("edges", "counts")}
+    return RoundDrift(**lists, **raw)
 
 
 def summary_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
