@@ -135,8 +135,7 @@ def _suspect(raw: dict[str, Any]) -> Suspect:
 
 
 def _drift(raw: dict[str, Any]) -> RoundDrift:
-    lists = {name: tuple(raw.pop(name)) for name in ("edges", "counts")}
-    return RoundDrift(**lists, **raw)
+    return RoundDrift(**{**raw, "edges": tuple(raw["edges"]), "counts": tuple(raw["counts"])})
 
 
 def summary_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
