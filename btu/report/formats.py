@@ -53,10 +53,10 @@ def _latin(char: str) -> str:
 
 def markdown(grid: Grid) -> str:
     """A pipe table."""
-    marks = ["---:" if numeric else "---" for numeric in grid.numeric]
+    marks = " | ".join("---:" if numeric else "---" for numeric in grid.numeric)
     rows = [" | ".join(_markdown_cell(cell) for cell in line.cells) for line in grid.lines]
     head = " | ".join(escape_markdown(title) for title in grid.titles)
-    return "".join(f"| {row} |\n" for row in (head, " | ".join(marks).replace(" | ", "|"), *rows))
+    return "".join(f"| {row} |\n" for row in (head, marks, *rows))
 
 
 def _markdown_cell(cell: Cell) -> str:
