@@ -90,8 +90,8 @@ def _marked(block: Sequence[Group]) -> list[Marked]:
         Marked(
             group=g,
             best=g is best,
-            lowest_asr=g in repaired and g.asr is not None and g.asr.mean == asr,
-            highest_cacc=g in repaired and g.cacc is not None and g.cacc.mean == cacc,
+            lowest_asr=g.arm in WITH_SUSPECTS and g.asr is not None and g.asr.mean == asr,
+            highest_cacc=g.arm in WITH_SUSPECTS and g.cacc is not None and g.cacc.mean == cacc,
         )
         for g in block
     ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
 
+from btu.records import Suspect
 from btu.report.best import Marked
 from btu.report.groups import Group, Share
 from btu.report.study import CHOICES
@@ -140,10 +142,9 @@ def _all_numbers(groups: Sequence[Group], key: str) -> bool:
 
 def _suspects(group: Group) -> list[tuple[str, ...]]:
     """The tokens of one row: those of most seeds first, then by their best rank."""
-    found = [s for record in group.records for s in record.suspects or ()]
-    tokens = {
-        (s.token, s.id): [t for t in found if (t.token, t.id) == (s.token, s.id)] for s in found
-    }
+    tokens: dict[tuple[str, int], list[Suspect]] = defaultdict(list)
+    for suspect in (s for record in group.records for s in record.suspects or ()):
+        tokens[suspect.token, suspect.id].append(suspect)
     ranked = sorted(tokens.items(), key=lambda kv: (-len(kv[1]), min(s.rank for s in kv[1]), kv[0]))
     names = (group.dataset, group.attack, group.model, group.defense, threshold_text(group))
     known = {None: "", True: "yes", False: "no"}

@@ -1,9 +1,9 @@
 "use strict";
 // The state of the page is its address: #attack=badnets&dataset=demo, and at=SECTION.
 const NAMES = ["dataset", "attack", "model", "defense"];
-const FIRST = 300; // rows of the complete table that are shown at once
+const FIRST = 300; // rows of a long table that are shown at once
 const form = document.getElementById("filters");
-const packed = JSON.parse(document.getElementById("data").textContent).tables.complete;
+const data = JSON.parse(document.getElementById("data").textContent);
 
 function cell(text, bold, numeric) {
   const td = document.createElement("td");
@@ -13,7 +13,7 @@ function cell(text, bold, numeric) {
   return td;
 }
 
-function packedRow(values) {
+function packedRow(packed, values) {
   const bold = values[values.length - 1];
   const texts = values.slice(0, -1);
   const labels = {};
@@ -53,12 +53,14 @@ function matches(labels, chosen) {
 
 class Table {
   constructor(table) {
+    this.name = table.id.replace("table-", "");
     this.body = table.tBodies[0];
     this.heads = [...table.tHead.rows[0].cells];
     this.limit = Infinity;
     this.rows = [...this.body.rows].map(drawnRow);
-    if (table.id === "table-complete") {
-      this.rows = packed.rows.map(packedRow);
+    const packed = data[this.name];
+    if (packed) {
+      this.rows = packed.rows.map((values) => packedRow(packed, values));
       this.limit = FIRST;
       this.more = table.closest("section").querySelector(".more");
       this.more.addEventListener("click", () => { this.limit = Infinity; this.show(); });
@@ -101,7 +103,7 @@ class Table {
 }
 
 const tables = [...document.querySelectorAll("main table")].map((table) => new Table(table));
-const complete = tables.find((table) => table.more);
+const complete = tables.find((table) => table.name === "complete");
 const figures = [...document.querySelectorAll("figure")].map((element) => ({ element, labels: labelsOf(element) }));
 
 function show(chosen) {

@@ -56,7 +56,7 @@ def page(contents: Contents) -> str:
         filters=_filters(contents.complete),
         nav="".join(f'<a href="#{s.key}">{_text(s.name)}</a>' for s in sections),
         body="".join(map(_section, sections)),
-        data=_json({"tables": {"complete": _packed(contents.complete)}}),
+        data=_json({name: _packed(getattr(contents, name)) for name in ("complete", "suspects")}),
     )
 
 
@@ -65,7 +65,9 @@ def _asset(name: str) -> str:
 
 
 def _sections(contents: Contents) -> list[Section]:
-    captions = f"<p class=about>{_text(f'{ABOUT_SPREAD} {RULE} {RULE_BLIND}')}</p>"
+    captions = "".join(
+        f"<p class=about>{_text(text)}</p>" for text in (ABOUT_SPREAD, f"{RULE} {RULE_BLIND}")
+    )
     found = [
         Section("summary", "Summary", "Summary", _summary(contents)),
         Section("results", "Results", "Results", captions + table(contents.main, "main")),
@@ -79,9 +81,9 @@ def _sections(contents: Contents) -> list[Section]:
             "Tokens that most seeds flag, of each defense's best row: at most ten, by how many "
             "seeds flag them, then by their best rank."
         )
-        inner = f"<p class=about>{about}</p>{table(contents.suspects, 'suspects')}"
+        inner = f"<p class=about>{about}</p>{_packed_table(contents.suspects, 'suspects')}"
         found.append(Section("suspects", "Suspects", "Suspect tokens", inner))
-    every = _complete(contents.complete)
+    every = _packed_table(contents.complete, "complete")
     made_by = table(contents.provenance, "versions")
     found.append(Section("complete", "All rows", "All rows, every threshold", every))
     found.append(Section("provenance", "Provenance", "Provenance", made_by))
@@ -136,12 +138,26 @@ def _figure(drawn: Drawn) -> str:
 
 def table(grid: Grid, name: str) -> str:
     """A grid as an HTML table in a box that scrolls by itself."""
-    rows = "".join(
+    return _box(grid, name, _rows(grid))
+
+
+def _rows(grid: Grid) -> str:
+    return "".join(
         _row(line, grid.numeric, first=number == 0 or line.block != grid.lines[number - 1].block)
         for number, line in enumerate(grid.lines)
     )
-    inner = f'<table id="table-{name}">{_head(grid)}<tbody>{rows}</tbody></table>'
+
+
+def _box(grid: Grid, name: str, rows: str) -> str:
+    same = " ".join(f"same-{at}" for at in _constant(grid))
+    inner = f'<table id="table-{name}" class="{same}">{_head(grid)}<tbody>{rows}</tbody></table>'
     return f'<div class="box" tabindex="0">{inner}</div>'
+
+
+def _constant(grid: Grid) -> list[int]:
+    """The columns of choices that have one value throughout, which a narrow screen hides."""
+    places = [at for at, title in enumerate(grid.titles) if title in CHOICES]
+    return [at for at in places if len({line.cells[at].text for line in grid.lines}) == 1]
 
 
 def _head(grid: Grid) -> str:
@@ -163,11 +179,11 @@ def _cell(cell: Cell, numeric: bool) -> str:
     return f"<td class=n>{text}</td>" if numeric else f"<td>{text}</td>"
 
 
-def _complete(grid: Grid) -> str:
-    empty = Grid(grid.titles, grid.numeric, ())
+def _packed_table(grid: Grid, name: str) -> str:
+    """A table whose rows the script makes from the data of the page."""
     more = '<p><button type="button" class="more" hidden></button></p>'
-    none = "<noscript><p>This table needs JavaScript; report.csv holds it too.</p></noscript>"
-    return table(empty, "complete") + more + none
+    none = "<noscript><p>This table needs JavaScript; report.md and report.csv need none.</p></noscript>"
+    return _box(grid, name, "") + more + none
 
 
 def _packed(grid: Grid) -> dict[str, Any]:
@@ -193,8 +209,8 @@ def _filters(grid: Grid) -> str:
             if name != "defense" or v != "none"
         )
         menus.append(
-            f'<label>{name}<select name="{name}"><option value="">all {PLURALS[name]}</option>'
-            f"{options}</select></label>"
+            f'<label><span>{name}</span><select name="{name}">'
+            f'<option value="">all {PLURALS[name]}</option>{options}</select></label>'
         )
     return "".join(menus)
 

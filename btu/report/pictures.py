@@ -34,7 +34,8 @@ ABOUT = {
     "curves": "The defended model (unlearned, where nothing was tuned). Bands: one standard "
     "deviation over seeds. Dotted: base rate of the same models. Dashed: the undefended model.",
     "trade-offs": "Each mark is one row of the table, bars are one standard deviation over seeds. "
-    "The upper left is where a defense should be; a defense has one mark per threshold.",
+    "The upper left is where a defense should be. A line joins the thresholds of one "
+    "defense, in their order.",
     "heat-maps": "Each defense at its best threshold, beside the undefended model. Colour: ASR "
     "above the base rate.",
     "distances": "Number of tokens by the distance that training moved them, per detection round. "

@@ -167,6 +167,10 @@ def draw_trade_off(axes: Axes, title: str, points: Sequence[Point]) -> None:
         )
         for bar in bars:
             bar.set_alpha(0.4)
+    for series_arm in dict.fromkeys((p.series, p.arm) for p in points if p.series):
+        path = [p for p in points if (p.series, p.arm) == series_arm]
+        xs, ys = [100 * p.asr.mean for p in path], [100 * p.cacc.mean for p in path]
+        axes.plot(xs, ys, "-", lw=0.8, color=colors[series_arm[0]], alpha=0.5, zorder=1)
     for arm in dict.fromkeys(p.arm for p in points):
         axes.plot([], [], MARKERS[arm], color=MUTED, label=arm, ms=5)
     for name, color in colors.items():
@@ -237,6 +241,7 @@ def _draw_round(axes: Axes, drift: RoundDrift, first: bool) -> None:
             ha="center",
             fontsize=8.5,
             color=VERMILLION,
+            bbox={"fc": PAPER, "ec": "none", "pad": 0.6, "alpha": 0.85},
         )
 
 

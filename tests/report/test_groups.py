@@ -132,9 +132,7 @@ def test_one_seed_twice_is_an_error_that_names_the_files_and_what_differs(tmp_pa
         record("poisoned"), record("poisoned", provenance={**PROVENANCE, "commit": "d" * 40})
     )
 
-    with pytest.raises(
-        DataError, match=r"seed 1 .*0000.* and .*0001.*commit.*Leave one"
-    ):
+    with pytest.raises(DataError, match=r"seed 1 .*0000.* and .*0001.*commit.*Leave one"):
         grouped(tmp_path, *rows)
 
 

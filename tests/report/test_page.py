@@ -36,7 +36,7 @@ class Page(HTMLParser):
         self._in_data = False
         self.text = path.read_text(encoding="utf-8")
         self.feed(self.text)
-        self.packed = json.loads(self.data)["tables"]["complete"]
+        self.packed = json.loads(self.data)
 
     def handle_starttag(self, tag, attributes):
         found = dict(attributes)
@@ -144,7 +144,7 @@ def test_filters_have_their_menus_and_everything_has_its_labels(page):
     for figure in figures:
         assert all(json.loads(figure[f"data-{name}"]) for name in names)
     assert {tuple(json.loads(f["data-attack"])) for f in figures} == {("a",), ("b",), ("a", "b")}
-    assert [page.tables["table-complete"][0][at] for at in page.packed["labels"]] == [
+    assert [page.tables["table-complete"][0][at] for at in page.packed["complete"]["labels"]] == [
         "dataset",
         "attack",
         "model",
@@ -160,7 +160,7 @@ def test_every_format_has_the_same_numbers(study, page):
     shown = [dict(zip(head, cells, strict=True)) for cells in main]
     complete = [
         dict(zip(page.tables["table-complete"][0], row[:-1], strict=True))
-        for row in page.packed["rows"]
+        for row in page.packed["complete"]["rows"]
     ]
     md, tex = ((out / f"report.{end}").read_text(encoding="utf-8") for end in ("md", "tex"))
 
@@ -208,8 +208,8 @@ def test_names_and_tokens_of_records_stay_text(nasty):
     assert not any(tag == "img" for tag, _ in page.tags)
     assert NASTY not in page.text
     assert NASTY not in md.replace("\\", "")
-    assert any(NASTY in row for row in page.tables["table-suspects"])
-    assert any(NASTY in row for row in page.packed["rows"])
+    assert any(NASTY in row for row in page.packed["suspects"]["rows"])
+    assert any(NASTY in row for row in page.packed["complete"]["rows"])
     assert r"a|b_&%" not in md
     assert r"a\textbar{}b\_\&\%" in tex
     for line in md.splitlines():
