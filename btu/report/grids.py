@@ -10,10 +10,11 @@ from operator import attrgetter
 
 from btu.records import Suspect
 from btu.report.best import Marked
-from btu.report.groups import Group, Share
+from btu.report.groups import Group, Share, is_of_defense
 from btu.report.study import CHOICES
 
 NUM_TOKENS = 10  # suspects listed per row
+SUSPECT_TITLES = ("token", "in seeds", "best rank", "of the trigger", "leans to", "texts")
 Labels = dict[str, str]  # dataset, attack, model, defense: what a filter looks at
 
 
@@ -67,15 +68,22 @@ def score_grid(rows: Sequence[Marked], without: Iterable[str] = ()) -> Grid:
 
 def suspect_grid(groups: Sequence[Group]) -> Grid:
     """The suspects that most seeds flag, of the best row of each defense."""
-    titles = ("dataset", "attack", "model", "defense", "threshold", "token", "in seeds")
-    more = ("best rank", "of the trigger", "leans to", "texts")
+    columns = [*_identity(groups), _Column("threshold", threshold_text)]
     lines = [
-        Line(tuple(Cell(text) for text in cells), labels(group), (group.block, group.variant))
+        Line(
+            tuple(Cell(text) for text in (*(c.text(group) for c in columns), *cells)),
+            labels(group),
+            (group.block, group.variant),
+        )
         for group in groups
         for cells in _suspects(group)
     ]
-    numeric = tuple(t in ("threshold", "best rank", "texts") for t in (*titles, *more))
-    return Grid((*titles, *more), numeric, tuple(lines))
+    titles = (*(c.title for c in columns), *SUSPECT_TITLES)
+    numeric = (
+        *(c.numeric for c in columns),
+        *(t in ("best rank", "texts") for t in SUSPECT_TITLES),
+    )
+    return Grid(titles, numeric, tuple(lines))
 
 
 def labels(group: Group) -> Labels:
@@ -103,16 +111,18 @@ def span(numbers: tuple[int, int]) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
+def _identity(groups: Sequence[Group]) -> list[_Column]:
+    """What a row is about: the choices, each followed by the settings that differ."""
+    keys = groups[0].settings if groups else {}
+    settings = [_Column(k, partial(_setting, k), numeric=_all_numbers(groups, k)) for k in keys]
+    *shared, defense = (_Column(name, attrgetter(name), numeric=False) for name in CHOICES)
+    own = [column for column in settings if is_of_defense(column.title)]
+    return [*shared, *(c for c in settings if c not in own), defense, *own]
+
+
 def _columns(rows: Sequence[Marked]) -> list[_Column]:
     groups = [row.group for row in rows]
-    dataset, attack, model, defense = (
-        _Column(name, attrgetter(name), numeric=False) for name in CHOICES
-    )
-    settings = [
-        _Column(key, partial(_setting, key), numeric=_all_numbers(groups, key))
-        for key in (groups[0].settings if groups else {})
-    ]
-    columns = [dataset, attack, model, *settings, defense]
+    columns = _identity(groups)
     columns += [
         _Column("arm", lambda g: g.arm, numeric=False),
         _Column("threshold", threshold_text),
@@ -146,11 +156,9 @@ def _suspects(group: Group) -> list[tuple[str, ...]]:
     for suspect in (s for record in group.records for s in record.suspects or ()):
         tokens[suspect.token, suspect.id].append(suspect)
     ranked = sorted(tokens.items(), key=lambda kv: (-len(kv[1]), min(s.rank for s in kv[1]), kv[0]))
-    names = (group.dataset, group.attack, group.model, group.defense, threshold_text(group))
     known = {None: "", True: "yes", False: "no"}
     return [
         (
-            *names,
             token,
             f"{len(same)} of {len(group.seeds)}",
             str(min(s.rank for s in same)),

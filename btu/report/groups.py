@@ -79,13 +79,13 @@ class Group:
     @property
     def block(self) -> tuple[Any, ...]:
         """What two rows share that can be compared: all but the defense and its settings."""
-        shared = {k: v for k, v in self.settings.items() if not _is_of_defense(k)}
+        shared = {k: v for k, v in self.settings.items() if not is_of_defense(k)}
         return (self.dataset, self.attack, self.model, tuple(shared.items()))
 
     @property
     def variant(self) -> tuple[Any, ...]:
         """The defense with those of its settings that differ within the study."""
-        own = {k: v for k, v in self.settings.items() if _is_of_defense(k)}
+        own = {k: v for k, v in self.settings.items() if is_of_defense(k)}
         return (self.defense, tuple(own.items()))
 
     @cached_property
@@ -191,7 +191,7 @@ def _settings(record: Record) -> Iterator[tuple[str, str]]:
     for key, value in flatten(record.config):
         root = key.split(".")[0]
         ignored = root in RUN_LEVEL or root.startswith(RUN_LEVEL_STARTS)
-        if not ignored and (record.arm in WITH_DEFENSE or not _is_of_defense(key)):
+        if not ignored and (record.arm in WITH_DEFENSE or not is_of_defense(key)):
             yield key, value
     provenance = record.provenance
     yield "device", str(provenance.get("device", "")).split(":")[0]
@@ -203,7 +203,7 @@ def _differs(key: str, held: Mapping[str, str], records: Sequence[Record]) -> bo
     if len(held) == len(records) and len(set(held.values())) == 1:
         return False
     within: dict[tuple[str, ...], set[str | None]] = defaultdict(set)
-    of_defense = _is_of_defense(key)
+    of_defense = is_of_defense(key)
     for record in records:
         if of_defense and record.arm not in WITH_DEFENSE:
             continue
@@ -212,10 +212,6 @@ def _differs(key: str, held: Mapping[str, str], records: Sequence[Record]) -> bo
         choice = tuple(record.choices[n] for n in names) if "." in key else ()
         within[choice].add(held.get(record.key))
     return any(len(values) > 1 for values in within.values())
-
-
-def _is_of_defense(key: str) -> bool:
-    return key.split(".")[0] == "defense"
 
 
 def _check_seeds(records: Sequence[Record], study: Study) -> None:
@@ -256,6 +252,11 @@ def _table_order(group: Group) -> tuple[Any, ...]:
         ARMS.index(group.arm),
         at,
     )
+
+
+def is_of_defense(key: str) -> bool:
+    """Whether a setting is one of the defense."""
+    return key.split(".")[0] == "defense"
 
 
 def natural(value: str) -> tuple[int, float, str]:

@@ -129,7 +129,7 @@ def draw_curve(axes: Axes, curve: Curve) -> None:
     axes.set_ylabel("% of test rows")
     axes.set_ylim(-3, 103)
     axes.grid(axis="y")
-    _finish(axes, curve.title, columns=4)
+    _finish(axes, curve.title)
 
 
 def _draw_band(
@@ -174,12 +174,12 @@ def draw_trade_off(axes: Axes, title: str, points: Sequence[Point]) -> None:
     for arm in dict.fromkeys(p.arm for p in points):
         axes.plot([], [], MARKERS[arm], color=MUTED, label=arm, ms=5)
     for name, color in colors.items():
-        axes.plot([], [], "-", color=color, lw=4, label=name)
+        axes.plot([], [], "-", color=color, lw=4, label=textwrap.shorten(name, 44))
     axes.set_xlabel("ASR, % of attacked rows")
     axes.set_ylabel("CACC, % of test rows")
     axes.set_xlim(-4, 104)
     axes.grid()
-    _finish(axes, title, columns=4)
+    _finish(axes, title)
 
 
 def draw_heat(axes: Axes, heat: Heat) -> None:
@@ -191,7 +191,7 @@ def draw_heat(axes: Axes, heat: Heat) -> None:
             if value is None:
                 continue
             strength = 0.75 * min(1.0, max(0.0, value))
-            axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fc=(VERMILLION, strength), ec=PAPER))
+            axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fc=(VERMILLION, strength), ec=LINE))
             axes.text(x, y, heat.texts[y][x], ha="center", va="center", fontsize=8.5)
     axes.set_xticks(range(len(heat.columns)), heat.columns)
     axes.set_yticks(range(len(heat.rows)), heat.rows)
@@ -249,6 +249,8 @@ def _wrapped(title: str) -> str:
     return "\n".join(textwrap.wrap(title, TITLE_WIDTH))
 
 
-def _finish(axes: Axes, title: str, columns: int) -> None:
+def _finish(axes: Axes, title: str) -> None:
+    longest = max(len(label) for label in axes.get_legend_handles_labels()[1])
+    columns = 4 if longest < 14 else 3 if longest < 20 else 2
     axes.set_title(_wrapped(title), loc="left", pad=6)
     axes.figure.legend(loc="outside lower center", ncols=columns, handlelength=1.8)
