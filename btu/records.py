@@ -158,14 +158,10 @@ def read_record(path: Path) -> Record:
     suspects, drift = raw.pop("suspects"), raw.pop("drift")
     return Record(
         scores=Scores(**raw.pop("scores")),
-        drift=None if drift is None else tuple(_drift(d) for d in drift),
         suspects=None if suspects is None else tuple(_suspect(s) for s in suspects),
+        drift=None if drift is None else tuple(_drift(d) for d in drift),
         **raw,
     )
-
-
-def _drift(raw: dict[str, Any]) -> RoundDrift:
-    return RoundDrift(**raw | {name: tuple(raw[name]) for name in ("edges", "counts")})
 
 
 def _suspect(raw: dict[str, Any]) -> Suspect:
@@ -174,6 +170,10 @@ def _suspect(raw: dict[str, Any]) -> Suspect:
         f.name: tuple(raw[f.name]) if f.name in lists else raw[f.name] for f in fields(Suspect)
     }
     return Suspect(**values)
+
+
+def _drift(raw: dict[str, Any]) -> RoundDrift:
+    return RoundDrift(**{**raw, "edges": tuple(raw["edges"]), "counts": tuple(raw["counts"])})
 
 
 def summary_rows(records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -137,9 +137,8 @@ def _offline_runs(folder: Path, jobs: Mapping[int, JobReport]) -> list[str]:
 
 
 def _write_report(folder: Path, console: Any) -> None:
-    from btu.report.study import write_report
+    from btu.report.write import write_report
 
-    jobs = jobs_of(folder).values()
-    if any(job.records for job in jobs):
-        page = write_report([folder], folder / "report")
-        console.print(f"report: {page}", soft_wrap=True, highlight=False)
+    if any(job.records for job in jobs_of(folder).values()):
+        report = write_report([folder], folder / "report")
+        console.print(f"report: {report.page}", soft_wrap=True, highlight=False)

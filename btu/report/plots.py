@@ -1,17 +1,79 @@
-"""Plots of one run."""
+"""What is drawn: curves over thresholds, trade-offs, the heat map and the distances."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from btu.records import Record
+from btu.records import Record, RoundDrift
+from btu.report.groups import Share, share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-ASR_COLOR, CACC_COLOR = "#c0392b", "#1f6fb2"
+# Okabe and Ito's colours, distinct for the colour-blind; the page replaces each by a variable.
+INK, MUTED, LINE, PAPER = "#1b1f24", "#5b636d", "#d5dae0", "#ffffff"
+BLUE, VERMILLION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+ORANGE, SKY = "#e69f00", "#56b4e9"
+CACC_COLOR, ASR_COLOR = BLUE, VERMILLION
+SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+MARKERS = {"clean": "P", "poisoned": "X", "tuned": "D", "unlearned": "^", "defended": "o"}
+TITLE_WIDTH = 62  # characters that fit above the narrowest picture
+STYLE: dict[str, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "figure.facecolor": PAPER,
+    "axes.edgecolor": MUTED,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor"), INK),
+    **dict.fromkeys(("xtick.color", "ytick.color"), MUTED),
+    "text.parse_math": False,  # names and tokens may hold a dollar sign
+    "svg.fonttype": "none",
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Scores of one repaired model over thresholds, in their order."""
+
+    title: str
+    thresholds: tuple[float, ...]
+    cacc: tuple[Share | None, ...]
+    asr: tuple[Share | None, ...]
+    base_rate: tuple[Share | None, ...]
+    undefended: tuple[Share | None, Share | None]  # CACC and ASR
+
+
+@dataclass(frozen=True)
+class Point:
+    """One row in the plane of ASR and CACC."""
+
+    arm: str
+    series: str  # the defense
+    asr: Share
+    cacc: Share
+
+
+@dataclass(frozen=True)
+class Heat:
+    """Excess ASR by attack (rows) and defense (columns); None where nothing was measured."""
+
+    title: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    excess: tuple[tuple[float | None, ...], ...]
+    texts: tuple[tuple[str, ...], ...]
 
 
 def plot_curve(records: Sequence[Record], path: Path) -> bool:
@@ -22,37 +84,173 @@ def plot_curve(records: Sequence[Record], path: Path) -> bool:
     arm = next((a for a in ("defended", "unlearned") if any(r.arm == a for r in records)), None)
     if arm is None:
         return False
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    from matplotlib import pyplot as plt
-
-    rows = sorted((r for r in records if r.arm == arm), key=lambda r: r.threshold or 0.0)
-    figure, axes = plt.subplots(figsize=(6.4, 4.0), dpi=150, layout="constrained")
-    _draw(axes, rows, next((r for r in records if r.arm == "poisoned"), None), arm)
-    figure.savefig(path)
-    plt.close(figure)
+    with new_figure(6.4, 4.0) as figure:
+        draw_curve(figure.subplots(), _curve_of(records, arm))
+        figure.savefig(path, dpi=150)
     return True
 
 
-def _draw(axes: Axes, rows: Sequence[Record], undefended: Record | None, arm: str) -> None:
-    places = list(range(len(rows)))
-    axes.plot(places, [100 * r.scores.cacc for r in rows], "o-", color=CACC_COLOR, label="CACC")
-    attacked = [(p, r.scores) for p, r in zip(places, rows, strict=True)]
-    asr = [(p, 100 * s.asr, 100 * (s.base_rate or 0)) for p, s in attacked if s.asr is not None]
-    if asr:
-        xs, ys, base = zip(*asr, strict=True)
-        axes.plot(xs, ys, "s-", color=ASR_COLOR, label="ASR")
-        axes.plot(xs, base, ":", color=ASR_COLOR, label="base rate")
-    if undefended is not None:
-        axes.axhline(100 * undefended.scores.cacc, ls="--", lw=1, color=CACC_COLOR, alpha=0.6)
-        if undefended.scores.asr is not None:
-            axes.axhline(100 * undefended.scores.asr, ls="--", lw=1, color=ASR_COLOR, alpha=0.6)
-    axes.set_xticks(places, [f"{r.threshold:g}" for r in rows])
+def _curve_of(records: Sequence[Record], arm: str) -> Curve:
+    rows = sorted((r for r in records if r.arm == arm), key=lambda r: r.threshold or 0.0)
+    poisoned = [r.scores for r in records if r.arm == "poisoned"][:1]
+    what = " / ".join(rows[0].choices[k] for k in ("dataset", "attack", "model"))
+    return Curve(
+        title=f"{what}: {arm}",
+        thresholds=tuple(r.threshold or 0.0 for r in rows),
+        cacc=tuple(share([r.scores.cacc]) for r in rows),
+        asr=tuple(share([r.scores.asr]) for r in rows),
+        base_rate=tuple(share([r.scores.base_rate]) for r in rows),
+        undefended=(share(s.cacc for s in poisoned), share(s.asr for s in poisoned)),
+    )
+
+
+@contextmanager
+def new_figure(width: float, height: float) -> Iterator[Figure]:
+    """An empty figure in the style of this project, without a global state that others share."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def draw_curve(axes: Axes, curve: Curve) -> None:
+    """ASR and CACC with bands of one standard deviation; dotted base rate, dashed undefended."""
+    _draw_band(axes, curve.cacc, CACC_COLOR, "CACC", "o-")
+    _draw_band(axes, curve.asr, ASR_COLOR, "ASR", "s-")
+    _draw_band(axes, curve.base_rate, ASR_COLOR, "base rate", ":")
+    for value, color in zip(curve.undefended, (CACC_COLOR, ASR_COLOR), strict=True):
+        if value is not None:
+            axes.axhline(100 * value.mean, ls="--", lw=1, color=color, alpha=0.75)
+    if any(curve.undefended):
+        axes.plot([], [], "--", lw=1, color=MUTED, label="undefended")
+    axes.set_xticks(range(len(curve.thresholds)), [f"{t:g}" for t in curve.thresholds])
     axes.set_xlabel("threshold (share of the vocabulary flagged per round)")
     axes.set_ylabel("% of test rows")
     axes.set_ylim(-3, 103)
-    what = " / ".join(rows[0].choices[k] for k in ("dataset", "attack", "model"))
-    axes.set_title(f"{what}: {arm} (dashed: undefended)", fontsize=10)
-    axes.grid(alpha=0.25)
-    axes.legend(loc="center right", fontsize=9)
+    axes.grid(axis="y")
+    _finish(axes, curve.title)
+
+
+def _draw_band(
+    axes: Axes, shares: Sequence[Share | None], color: str, label: str, style: str
+) -> None:
+    known = [(x, 100 * s.mean, 100 * (s.std or 0)) for x, s in enumerate(shares) if s is not None]
+    if not known:
+        return
+    xs, means, stds = (list(values) for values in zip(*known, strict=True))
+    axes.plot(xs, means, style, color=color, label=label, ms=4.5)
+    if any(stds) and style != ":":
+        low = [max(0.0, m - s) for m, s in zip(means, stds, strict=True)]
+        high = [min(100.0, m + s) for m, s in zip(means, stds, strict=True)]
+        axes.fill_between(xs, low, high, color=color, alpha=0.18, lw=0)
+
+
+def draw_trade_off(axes: Axes, title: str, points: Sequence[Point]) -> None:
+    """CACC against ASR: the upper left corner is what a defense wants."""
+    series = list(dict.fromkeys(p.series for p in points))
+    colors = {name: SERIES[at % len(SERIES)] for at, name in enumerate(s for s in series if s)}
+    for point in points:
+        color = colors.get(point.series, INK)
+        _, _, bars = axes.errorbar(
+            100 * point.asr.mean,
+            100 * point.cacc.mean,
+            xerr=100 * (point.asr.std or 0) or None,
+            yerr=100 * (point.cacc.std or 0) or None,
+            fmt=MARKERS[point.arm],
+            color=color,
+            ms=6,
+            elinewidth=0.7,
+            ecolor=color,
+            markeredgecolor=PAPER,
+            markeredgewidth=0.5,
+        )
+        for bar in bars:
+            bar.set_alpha(0.4)
+    for series_arm in dict.fromkeys((p.series, p.arm) for p in points if p.series):
+        path = [p for p in points if (p.series, p.arm) == series_arm]
+        xs, ys = [100 * p.asr.mean for p in path], [100 * p.cacc.mean for p in path]
+        axes.plot(xs, ys, "-", lw=0.8, color=colors[series_arm[0]], alpha=0.5, zorder=1)
+    for arm in dict.fromkeys(p.arm for p in points):
+        axes.plot([], [], MARKERS[arm], color=MUTED, label=arm, ms=5)
+    for name, color in colors.items():
+        axes.plot([], [], "-", color=color, lw=4, label=textwrap.shorten(name, 44))
+    axes.set_xlabel("ASR, % of attacked rows")
+    axes.set_ylabel("CACC, % of test rows")
+    axes.set_xlim(-4, 104)
+    axes.grid()
+    _finish(axes, title)
+
+
+def draw_heat(axes: Axes, heat: Heat) -> None:
+    """A cell per attack and defense, the darker the more ASR exceeds the base rate."""
+    from matplotlib.patches import Rectangle
+
+    for y, row in enumerate(heat.excess):
+        for x, value in enumerate(row):
+            if value is None:
+                continue
+            strength = 0.75 * min(1.0, max(0.0, value))
+            axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fc=(VERMILLION, strength), ec=LINE))
+            axes.text(x, y, heat.texts[y][x], ha="center", va="center", fontsize=8.5)
+    axes.set_xticks(range(len(heat.columns)), heat.columns)
+    axes.set_yticks(range(len(heat.rows)), heat.rows)
+    axes.set_xlim(-0.5, len(heat.columns) - 0.5)
+    axes.set_ylim(len(heat.rows) - 0.5, -0.5)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False, labelcolor=INK)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_title(_wrapped(heat.title), loc="left", pad=8)
+
+
+def draw_distances(
+    axes: Sequence[Axes], title: str, by_seed: Sequence[Sequence[RoundDrift]]
+) -> None:
+    """Tokens by distance in each round; one outline per seed, the first one filled."""
+    for number, panel in enumerate(axes):
+        for seed, rounds in enumerate(by_seed):
+            if number < len(rounds):
+                _draw_round(panel, rounds[number], first=seed == 0)
+        panel.set_yscale("log")
+        panel.set_xscale("log")
+        panel.minorticks_off()
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.set_ylim(bottom=0.7)
+        panel.set_ylabel(f"round {number + 1}\ntokens")
+    axes[0].set_title(_wrapped(title), loc="left")
+    axes[-1].set_xlabel("distance that a token's embedding moved")
+
+
+def _draw_round(axes: Axes, drift: RoundDrift, first: bool) -> None:
+    alpha, width = (0.3, 0.0) if first else (0.6, 0.7)
+    axes.stairs(
+        drift.counts, drift.edges, baseline=0.7, color=BLUE, fill=first, alpha=alpha, lw=width
+    )
+    if not first:
+        return
+    if drift.flagged_from is not None:
+        axes.axvline(drift.flagged_from, ls="--", lw=1, color=MUTED)
+    for at, (token, distance) in enumerate(sorted(drift.trigger.items(), key=lambda kv: kv[1])):
+        axes.axvline(distance, ymax=0.45 + 0.16 * (at % 4) - 0.03, lw=1.1, color=VERMILLION)
+        place = (distance, 0.45 + 0.16 * (at % 4) - 0.03)
+        axes.annotate(
+            token,
+            place,
+            xycoords=("data", "axes fraction"),
+            ha="center",
+            fontsize=8.5,
+            color=VERMILLION,
+            bbox={"fc": PAPER, "ec": "none", "pad": 0.6, "alpha": 0.85},
+        )
+
+
+def _wrapped(title: str) -> str:
+    return "\n".join(textwrap.wrap(title, TITLE_WIDTH))
+
+
+def _finish(axes: Axes, title: str) -> None:
+    longest = max(len(label) for label in axes.get_legend_handles_labels()[1])
+    columns = 4 if longest < 14 else 3 if longest < 20 else 2
+    axes.set_title(_wrapped(title), loc="left", pad=6)
+    axes.figure.legend(loc="outside lower center", ncols=columns, handlelength=1.8)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from btu.pipeline import Result
 from btu.records import Record, Suspect
+
+if TYPE_CHECKING:
+    from btu.pipeline import Result
 
 NUM_SUSPECTS = 10
 ABOUT_CHOSEN = "best threshold: highest CACC minus ASR above base rate (needs the trigger)"

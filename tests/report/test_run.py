@@ -7,29 +7,10 @@ import pytest
 from rich.console import Console
 
 from btu.arms import choose
-from btu.records import Record
 from btu.report.plots import plot_curve
 from btu.report.tables import score_table
 from btu.types import Scores
-
-
-def record(arm, threshold=None, cacc=0.9, asr=1.0, base=0.1, **changes):
-    made = Record(
-        key=f"{arm}{threshold}",
-        arm=arm,
-        threshold=threshold,
-        seed=1,
-        choices={"dataset": "d", "attack": "a", "model": "m", "defense": "btu"},
-        scores=Scores(cacc, 1000, asr, 0.5, base, 400),
-        suspects=() if threshold else None,
-        detection=None,
-        leaky=False,
-        config={},
-        stages={},
-        seconds=1.0,
-        provenance={},
-    )
-    return replace(made, **changes)
+from tests.report.factory import record
 
 
 def blind_scores(cacc):

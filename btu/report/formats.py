@@ -1,0 +1,139 @@
+"""Tables as Markdown, LaTeX and CSV. Whatever comes from records is escaped."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+from btu.report.best import Marked
+from btu.report.grids import Cell, Grid
+from btu.report.groups import Group, Share
+from btu.report.study import CHOICES
+
+_MARKDOWN = re.compile(r"([\\`*_\[\]|~$#])")
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    **{c: f"\\{c}" for c in "{}$&#%_"},
+}
+LATEX_HEAD = "% \\usepackage{booktabs}\n"
+MAX_LATIN = 0x17F  # what pdflatex can typeset without further packages
+
+
+def plain(text: str) -> str:
+    """The text on one line, with what cannot be seen (control characters) spelled out."""
+    return "".join(c if _visible(c) else f"\\u{ord(c):04x}" for c in text)
+
+
+def _visible(char: str) -> bool:
+    return char == " " or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp", "Cn")
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it is, also within a table."""
+    text = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKDOWN.sub(r"\\\1", text).replace("://", "&#58;//")
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX sets as it is; what pdflatex has no letter for becomes its code point."""
+    return "".join(_LATEX.get(c) or _latin(c) for c in plain(text))
+
+
+def _latin(char: str) -> str:
+    return char if ord(char) <= MAX_LATIN else f"[U+{ord(char):04X}]"
+
+
+def markdown(grid: Grid) -> str:
+    """A pipe table."""
+    marks = " | ".join("---:" if numeric else "---" for numeric in grid.numeric)
+    rows = [" | ".join(_markdown_cell(cell) for cell in line.cells) for line in grid.lines]
+    head = " | ".join(escape_markdown(title) for title in grid.titles)
+    return "".join(f"| {row} |\n" for row in (head, marks, *rows))
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = escape_markdown(cell.text)
+    return f"**{text}**" if cell.bold and text else text
+
+
+def latex(grid: Grid, caption: str, label: str, rule_after: Sequence[int] = ()) -> str:
+    """A table float in booktabs style; `rule_after` numbers the rows that a rule follows."""
+    spec = "".join("r" if numeric else "l" for numeric in grid.numeric)
+    rows = []
+    for number, line in enumerate(grid.lines):
+        rows.append(" & ".join(_latex_cell(cell) for cell in line.cells) + r" \\")
+        if number in rule_after:
+            rows.append(r"\midrule")
+    head = " & ".join(escape_latex(title) for title in grid.titles) + r" \\"
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering\small",
+            rf"\caption{{{escape_latex(caption)}}}",
+            rf"\label{{tab:{label}}}",
+            rf"\begin{{tabular}}{{{spec}}}",
+            r"\toprule",
+            head,
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = escape_latex(cell.text)
+    return rf"\textbf{{{text}}}" if cell.bold and text else text
+
+
+def write_csv(path: Path, rows: Sequence[Marked]) -> None:
+    """The complete table, shares as fractions of full precision."""
+    import pandas as pd
+
+    frame = pd.DataFrame([_csv_row(row) for row in rows])
+    frame.to_csv(path, index=False, lineterminator="\n")
+
+
+def _csv_row(row: Marked) -> dict[str, object]:
+    group = row.group
+    counts = {
+        "num_clean": group.numbers(lambda r: r.scores.num_clean),
+        "num_triggered": group.numbers(lambda r: r.scores.num_triggered),
+    }
+    return {
+        **{name: getattr(group, name) for name in CHOICES},
+        **group.settings,
+        "arm": group.arm,
+        "threshold": group.threshold,
+        "num_seeds": len(group.seeds),
+        "seeds": " ".join(map(str, group.seeds)),
+        **{k: low if low == high else f"{low}-{high}" for k, (low, high) in counts.items()},
+        **_csv_shares(group),
+        "best": row.best,
+        "leaky": group.leaky,
+    }
+
+
+def _csv_shares(group: Group) -> dict[str, float | None]:
+    values: dict[str, float | None] = {}
+    for name in ("cacc", "asr", "base_rate", "excess", "pacc", "score"):
+        share: Share | None = getattr(group, name)
+        values[name] = share.mean if share else None
+        values[f"{name}_std"] = share.std if share else None
+    return values
+
+
+def slug(*parts: str) -> str:
+    """A name that is safe as a file name, an anchor and a label."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(p for p in parts if p)).strip("-.")[:100] or "x"

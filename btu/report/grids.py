@@ -1,0 +1,170 @@
+"""Tables as rows of text, before any file format: what every format shows alike."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from operator import attrgetter
+
+from btu.records import Suspect
+from btu.report.best import Marked
+from btu.report.groups import Group, Share, is_of_defense
+from btu.report.study import CHOICES
+
+NUM_TOKENS = 10  # suspects listed per row
+SUSPECT_TITLES = ("token", "in seeds", "best rank", "of the trigger", "leans to", "texts")
+Labels = dict[str, str]  # dataset, attack, model, defense: what a filter looks at
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value as text."""
+
+    text: str
+    bold: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a table, and what a filter may ask about it."""
+
+    cells: tuple[Cell, ...]
+    labels: Labels = field(default_factory=dict)
+    block: object = None  # rows of one block stand together
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: column titles, which of them are numbers, rows."""
+
+    titles: tuple[str, ...]
+    numeric: tuple[bool, ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class _Column:
+    title: str
+    text: Callable[[Group], str]
+    bold: Callable[[Marked], bool] = lambda row: False
+    numeric: bool = True
+
+
+def score_grid(rows: Sequence[Marked], without: Iterable[str] = ()) -> Grid:
+    """Scores, a row per group; `without` names columns to leave out."""
+    columns = [c for c in _columns(rows) if c.title not in set(without)]
+    lines = (
+        Line(
+            tuple(Cell(c.text(r.group), c.bold(r)) for c in columns),
+            labels(r.group),
+            r.group.block,
+        )
+        for r in rows
+    )
+    return Grid(tuple(c.title for c in columns), tuple(c.numeric for c in columns), tuple(lines))
+
+
+def suspect_grid(groups: Sequence[Group]) -> Grid:
+    """The suspects that most seeds flag, of the best row of each defense."""
+    columns = [*_identity(groups), _Column("threshold", threshold_text)]
+    lines = [
+        Line(
+            tuple(Cell(text) for text in (*(c.text(group) for c in columns), *cells)),
+            labels(group),
+            (group.block, group.variant),
+        )
+        for group in groups
+        for cells in _suspects(group)
+    ]
+    titles = (*(c.title for c in columns), *SUSPECT_TITLES)
+    numeric = (
+        *(c.numeric for c in columns),
+        *(t in ("best rank", "texts") for t in SUSPECT_TITLES),
+    )
+    return Grid(titles, numeric, tuple(lines))
+
+
+def labels(group: Group) -> Labels:
+    """What the filters of the page look at."""
+    return {name: getattr(group, name) for name in CHOICES}
+
+
+def percent(share: Share | None, signed: bool = False) -> str:
+    """`84.1 ± 1.2`; no spread from a single seed; empty where nothing was measured."""
+    if share is None:
+        return ""
+    mean = round(100 * share.mean, 1) + 0.0  # no -0.0
+    text = f"{mean:+.1f}" if signed else f"{mean:.1f}"
+    return text if share.std is None else f"{text} ± {100 * share.std:.1f}"
+
+
+def threshold_text(group: Group) -> str:
+    """The threshold as one would type it, empty for arms without one."""
+    return "" if group.threshold is None else f"{group.threshold:g}"
+
+
+def span(numbers: tuple[int, int]) -> str:
+    """`872`, or `860-872` where seeds differ."""
+    low, high = numbers
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _identity(groups: Sequence[Group]) -> list[_Column]:
+    """What a row is about: the choices, each followed by the settings that differ."""
+    keys = groups[0].settings if groups else {}
+    settings = [_Column(k, partial(_setting, k), numeric=_all_numbers(groups, k)) for k in keys]
+    *shared, defense = (_Column(name, attrgetter(name), numeric=False) for name in CHOICES)
+    own = [column for column in settings if is_of_defense(column.title)]
+    return [*shared, *(c for c in settings if c not in own), defense, *own]
+
+
+def _columns(rows: Sequence[Marked]) -> list[_Column]:
+    groups = [row.group for row in rows]
+    columns = _identity(groups)
+    columns += [
+        _Column("arm", lambda g: g.arm, numeric=False),
+        _Column("threshold", threshold_text),
+        _Column("seeds", lambda g: str(len(g.seeds))),
+        _Column("CACC", lambda g: percent(g.cacc), lambda r: r.highest_cacc),
+        _Column("ASR", lambda g: percent(g.asr), lambda r: r.lowest_asr),
+        _Column("base rate", lambda g: percent(g.base_rate)),
+        _Column("excess", lambda g: percent(g.excess, signed=True)),
+        _Column("PACC", lambda g: percent(g.pacc)),
+        _Column("score", lambda g: percent(g.score), lambda r: r.best),
+        _Column("test rows", lambda g: span(g.numbers(lambda r: r.scores.num_clean))),
+        _Column("attacked rows", lambda g: span(g.numbers(lambda r: r.scores.num_triggered))),
+    ]
+    if any(group.leaky for group in groups):
+        columns.append(_Column("note", lambda g: "LEAKY" if g.leaky else "", numeric=False))
+    return columns
+
+
+def _setting(key: str, group: Group) -> str:
+    return group.settings[key]
+
+
+def _all_numbers(groups: Sequence[Group], key: str) -> bool:
+    values = {group.settings[key] for group in groups} - {""}
+    return all(value.replace(".", "", 1).replace("e-", "", 1).isdigit() for value in values)
+
+
+def _suspects(group: Group) -> list[tuple[str, ...]]:
+    """The tokens of one row: those of most seeds first, then by their best rank."""
+    tokens: dict[tuple[str, int], list[Suspect]] = defaultdict(list)
+    for suspect in (s for record in group.records for s in record.suspects or ()):
+        tokens[suspect.token, suspect.id].append(suspect)
+    ranked = sorted(tokens.items(), key=lambda kv: (-len(kv[1]), min(s.rank for s in kv[1]), kv[0]))
+    known = {None: "", True: "yes", False: "no"}
+    return [
+        (
+            token,
+            f"{len(same)} of {len(group.seeds)}",
+            str(min(s.rank for s in same)),
+            known[same[0].is_trigger],
+            "/".join(sorted({s.leans_to for s in same})),
+            span((min(s.num_texts for s in same), max(s.num_texts for s in same))),
+        )
+        for (token, _), same in ranked[:NUM_TOKENS]
+    ]

@@ -1,0 +1,233 @@
+"""The page: one HTML file that holds tables, pictures, style and script and loads nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from btu.report.best import ABOUT_SPREAD, RULE, RULE_BLIND
+from btu.report.formats import plain
+from btu.report.grids import Cell, Grid, Line
+from btu.report.pictures import ABOUT, PER_SECTION, SECTIONS, Drawn, Picture
+from btu.report.study import CHOICES
+from btu.report.summary import PLURALS, Summary
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the page shows."""
+
+    title: str
+    summary: Summary
+    main: Grid
+    complete: Grid
+    suspects: Grid
+    left_out: Grid
+    jobs: Grid
+    provenance: Grid
+    drawn: Sequence[Drawn]
+    undrawn: Sequence[Picture]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page: its anchor, its name in the navigation, its heading, its HTML."""
+
+    key: str
+    name: str
+    heading: str
+    inner: str
+
+
+def page(contents: Contents) -> str:
+    """The whole HTML text."""
+    sections = _sections(contents)
+    return Template(_asset("page.html")).substitute(
+        title=_text(contents.title),
+        style=_asset("page.css"),
+        script=_asset("page.js"),
+        filters=_filters(contents.complete),
+        nav="".join(f'<a href="#{s.key}">{_text(s.name)}</a>' for s in sections),
+        body="".join(map(_section, sections)),
+        data=_json({name: _packed(getattr(contents, name)) for name in ("complete", "suspects")}),
+    )
+
+
+def _asset(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def _sections(contents: Contents) -> list[Section]:
+    captions = "".join(
+        f"<p class=about>{_text(text)}</p>" for text in (ABOUT_SPREAD, f"{RULE} {RULE_BLIND}")
+    )
+    found = [
+        Section("summary", "Summary", "Summary", _summary(contents)),
+        Section("results", "Results", "Results", captions + table(contents.main, "main")),
+    ]
+    for key, name in SECTIONS.items():
+        inner = _pictures(key, contents)
+        if inner:
+            found.append(Section(key, key.replace("-", " ").capitalize(), name, inner))
+    if contents.suspects.lines:
+        about = (
+            "Tokens that most seeds flag, of each defense's best row: at most ten, by how many "
+            "seeds flag them, then by their best rank."
+        )
+        inner = f"<p class=about>{about}</p>{_packed_table(contents.suspects, 'suspects')}"
+        found.append(Section("suspects", "Suspects", "Suspect tokens", inner))
+    every = _packed_table(contents.complete, "complete")
+    made_by = table(contents.provenance, "versions")
+    found.append(Section("complete", "All rows", "All rows, every threshold", every))
+    found.append(Section("provenance", "Provenance", "Provenance", made_by))
+    return found
+
+
+def _section(section: Section) -> str:
+    empty = '<p class="nothing" hidden>Nothing here matches the filter.</p>'
+    heading = f"<h2>{_text(section.heading)}</h2>"
+    return f'<section id="{section.key}">{heading}{section.inner}{empty}</section>\n'
+
+
+def _summary(contents: Contents) -> str:
+    facts = "".join(
+        f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>"
+        for name, value in contents.summary.facts
+    )
+    leaky = contents.summary.leaky
+    warning = f"<p class=warning>LEAKY: {leaky} records have splits that overlap.</p>"
+    jobs = "<h3>Jobs that did not finish</h3>" + table(contents.jobs, "jobs")
+    files = "<h3>Left out</h3>" + table(contents.left_out, "left-out")
+    return (
+        f"<dl class=facts>{facts}</dl>"
+        + warning * bool(leaky)
+        + jobs * bool(contents.jobs.lines)
+        + files * bool(contents.left_out.lines)
+    )
+
+
+def _pictures(section: str, contents: Contents) -> str:
+    drawn = [_figure(d) for d in contents.drawn if d.picture.section == section]
+    undrawn = [p.title for p in contents.undrawn if p.section == section]
+    more = (
+        f"<details><summary>{len(undrawn)} more are not drawn: a section draws the first "
+        f"{PER_SECTION}.</summary><ul>{''.join(f'<li>{_text(t)}</li>' for t in undrawn)}</ul>"
+        "</details>"
+    )
+    if not drawn:
+        return ""
+    about = f"<p class=about>{_text(ABOUT[section])}</p>"
+    return f'{about}<div class="figures">{"".join(drawn)}</div>{more * bool(undrawn)}'
+
+
+def _figure(drawn: Drawn) -> str:
+    labels = {name: json.dumps(values) for name, values in drawn.picture.labels.items()}
+    wide = ' class="wide"' if drawn.picture.section == "heat-maps" else ""
+    width = f' style="--width: {drawn.picture.size[0]:.2f}"'
+    return (
+        f'<figure id="{drawn.name}"{wide}{width}{_data(labels)}><div>{drawn.svg}</div></figure>\n'
+    )
+
+
+def table(grid: Grid, name: str) -> str:
+    """A grid as an HTML table in a box that scrolls by itself."""
+    return _box(grid, name, _rows(grid))
+
+
+def _rows(grid: Grid) -> str:
+    return "".join(
+        _row(line, grid.numeric, first=number == 0 or line.block != grid.lines[number - 1].block)
+        for number, line in enumerate(grid.lines)
+    )
+
+
+def _box(grid: Grid, name: str, rows: str) -> str:
+    same = " ".join(f"same-{at}" for at in _constant(grid))
+    inner = f'<table id="table-{name}" class="{same}">{_head(grid)}<tbody>{rows}</tbody></table>'
+    return f'<div class="box" tabindex="0">{inner}</div>'
+
+
+def _constant(grid: Grid) -> list[int]:
+    """The columns of choices that have one value throughout, which a narrow screen hides."""
+    places = [at for at, title in enumerate(grid.titles) if title in CHOICES]
+    return [at for at in places if len({line.cells[at].text for line in grid.lines}) == 1]
+
+
+def _head(grid: Grid) -> str:
+    cells = (
+        f'<th scope="col"{" class=n" * numeric}><button type="button">{_text(title)}</button></th>'
+        for title, numeric in zip(grid.titles, grid.numeric, strict=True)
+    )
+    return f"<thead><tr>{''.join(cells)}</tr></thead>"
+
+
+def _row(line: Line, numeric: Sequence[bool], first: bool) -> str:
+    cells = "".join(_cell(cell, n) for cell, n in zip(line.cells, numeric, strict=True))
+    data = _data({k: json.dumps([v]) for k, v in line.labels.items()})
+    return f"<tr{' class=first' * first}{data}>{cells}</tr>\n"
+
+
+def _cell(cell: Cell, numeric: bool) -> str:
+    text = f"<b>{_text(cell.text)}</b>" if cell.bold else _text(cell.text)
+    return f"<td class=n>{text}</td>" if numeric else f"<td>{text}</td>"
+
+
+def _packed_table(grid: Grid, name: str) -> str:
+    """A table whose rows the script makes from the data of the page."""
+    more = '<p><button type="button" class="more" hidden></button></p>'
+    none = (
+        "<noscript><p>This table needs JavaScript, report.md and report.csv do not.</p></noscript>"
+    )
+    return _box(grid, name, "") + more + none
+
+
+def _packed(grid: Grid) -> dict[str, Any]:
+    """The rows as lists of texts, the numbers of the bold cells at their end."""
+    return {
+        "labels": [grid.titles.index(name) for name in CHOICES],
+        "numeric": list(grid.numeric),
+        "rows": [
+            [*(plain(c.text) for c in line.cells), [i for i, c in enumerate(line.cells) if c.bold]]
+            for line in grid.lines
+        ],
+    }
+
+
+def _filters(grid: Grid) -> str:
+    """A menu per choice, with the values that the study has."""
+    menus = []
+    for name in CHOICES:
+        values = dict.fromkeys(line.labels[name] for line in grid.lines)
+        options = "".join(
+            f'<option value="{_text(v)}">{_text(v)}</option>'
+            for v in values
+            if name != "defense" or v != "none"
+        )
+        menus.append(
+            f'<label><span>{name}</span><select name="{name}">'
+            f'<option value="">all {PLURALS[name]}</option>{options}</select></label>'
+        )
+    return "".join(menus)
+
+
+def _data(labels: dict[str, str]) -> str:
+    return "".join(f' data-{name}="{_text(value)}"' for name, value in labels.items())
+
+
+def _text(text: str) -> str:
+    return escape(plain(text))
+
+
+def _json(value: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for char in ("<", ">", "&", "\u2028", "\u2029"):
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text

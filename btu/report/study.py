@@ -1,0 +1,251 @@
+"""What a report is about: the records of its sources, what was left out, which jobs failed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from btu.errors import DataError
+from btu.records import FORMAT, Record, read_record
+from btu.types import ARMS
+
+JOB_FORMAT = 1
+FINISHED = "finished"
+CHOICES = ("dataset", "attack", "model", "defense")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that is in no table, and why."""
+
+    path: Path
+    name: str  # within its source
+    reason: str
+
+
+@dataclass(frozen=True)
+class JobReport:
+    """How one job of a multirun ended."""
+
+    name: str
+    status: str
+    error: str
+    overrides: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that the sources hold, in an order that does not depend on theirs."""
+
+    records: tuple[Record, ...]
+    paths: Mapping[str, Path]  # record key -> its file
+    left_out: tuple[LeftOut, ...]
+    jobs: tuple[JobReport, ...]
+
+    @property
+    def unfinished(self) -> tuple[JobReport, ...]:
+        """The jobs that failed, were stopped or still run."""
+        return tuple(job for job in self.jobs if job.status != FINISHED)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A line for each file left out and for each job that did not finish."""
+        files = [f"left out: {item.path}: {item.reason}" for item in self.left_out]
+        jobs = [f"job {j.name} {j.status}{f': {j.error}' * bool(j.error)}" for j in self.unfinished]
+        return (*files, *jobs)
+
+
+@dataclass
+class _Reader:
+    """Collects records, each file and each key once."""
+
+    found: dict[str, tuple[Record, Path]] = field(default_factory=dict)
+    left_out: list[LeftOut] = field(default_factory=list)
+    jobs: list[JobReport] = field(default_factory=list)
+    seen: set[Path] = field(default_factory=set)
+
+    def source(self, source: Path) -> None:
+        """Read one source: a record, a folder of records, or a run's or multirun's folder."""
+        if not source.exists():
+            raise DataError(f"there is no {source}. Name a folder of records or of a run.")
+        if source.is_file():
+            for path in [source] if source.name != "job.json" else self._job(source, source.parent):
+                self._record(path, source.parent)
+            return
+        jobs = _job_files(source)
+        held = [path for job in jobs for path in self._job(job, source)]
+        files = [path for path in sorted(source.iterdir()) if path.is_file()]
+        if not jobs and not any(_is_candidate(path) for path in files):
+            raise DataError(
+                f"{source} holds neither records (*.json) nor a run (job.json). Name a folder such "
+                f"as {source / 'records'} or that of a run."
+            )
+        for path in held if jobs else files:
+            self._record(path, source)
+
+    def _skip(self, path: Path, root: Path, reason: str) -> None:
+        inside = path.is_relative_to(root)
+        name = path.relative_to(root).as_posix() if inside else path.name
+        self.left_out.append(LeftOut(path, name, reason))
+
+    def _job(self, path: Path, root: Path) -> list[Path]:
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            job, records = _parse_job(raw), [path.parent / str(name) for name in raw["records"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self._skip(path, root, f"is no job report of format {JOB_FORMAT} ({_short(error)})")
+            return []
+        self.jobs.append(job)
+        return records
+
+    def _record(self, path: Path, root: Path) -> None:
+        resolved = path.resolve()
+        if resolved in self.seen or path.name.startswith("."):
+            return
+        self.seen.add(resolved)
+        if path.suffix == ".npz" and path.with_suffix(".json").exists():
+            return
+        try:
+            record = load_record(path)
+        except ValueError as error:
+            self._skip(path, root, str(error))
+            return
+        self._add(record, path)
+
+    def _add(self, record: Record, path: Path) -> None:
+        known, other = self.found.setdefault(record.key, (record, path))
+        same = ("arm", "threshold", "seed", "choices", "scores")
+        if any(getattr(known, name) != getattr(record, name) for name in same):
+            raise DataError(
+                f"two records claim one key: {other} and {path} have different scores for "
+                f"{record.key}; leave one out."
+            )
+
+
+def read_study(sources: Sequence[Path]) -> Study:
+    """All records of the sources, each key once.
+
+    Raises:
+        DataError: a source holds nothing to read, two files claim one key, or no record is left.
+    """
+    reader = _Reader()
+    for source in sources:
+        reader.source(source)
+    if not reader.found:
+        raise DataError(_nothing(sources, reader))
+    pairs = sorted(reader.found.values(), key=lambda pair: _order(pair[0]))
+    return Study(
+        records=tuple(record for record, _ in pairs),
+        paths={record.key: path for record, path in pairs},
+        left_out=tuple(sorted(reader.left_out, key=lambda item: (item.name, item.reason))),
+        jobs=tuple(sorted(reader.jobs, key=lambda job: (job.name, job.overrides))),
+    )
+
+
+def load_record(path: Path) -> Record:
+    """A record whose predictions lie beside it.
+
+    Raises:
+        ValueError: why this is none, as the end of a sentence that begins with the file.
+    """
+    if path.suffix == ".npz":
+        raise ValueError("incomplete: predictions without their record (.json)")
+    if path.suffix != ".json":
+        raise ValueError("is no record")
+    try:
+        record = read_record(path)
+        _check(record)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(_reason(path, error)) from error
+    if not path.with_suffix(".npz").exists():
+        raise ValueError("incomplete: its predictions (.npz) are missing")
+    return record
+
+
+def _check(record: Record) -> None:
+    """Raise ValueError where a value has no meaning in a table."""
+    scores, choices = record.scores, record.choices
+    if record.arm not in ARMS:
+        raise ValueError(f"there is no arm {record.arm}")
+    if not all(isinstance(choices.get(name), str) for name in CHOICES):
+        raise ValueError(f"choices must name {', '.join(CHOICES)}")
+    for name in ("cacc", "asr", "pacc", "base_rate"):
+        _check_share(name, getattr(scores, name), optional=name != "cacc")
+    _check_share("threshold", record.threshold, optional=True)
+    if type(record.seed) is not int or not isinstance(record.key, str):
+        raise ValueError("seed must be a whole number and key a text")
+    if not all(type(n) is int for n in (scores.num_clean, scores.num_triggered)):
+        raise ValueError("counts must be whole numbers")
+    if not all(isinstance(part, Mapping) for part in (record.config, record.provenance)):
+        raise ValueError("config and provenance must be mappings")
+
+
+def _check_share(name: str, value: object, optional: bool) -> None:
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{name} is {value!r}, not a number")
+    if not math.isfinite(value) or not 0 <= value <= 1:
+        raise ValueError(f"{name} is {value!r}, not a share between 0 and 1")
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Why a file could not be read as a record, in words."""
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror})"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return "is truncated or no JSON"
+    if not isinstance(raw, dict) or "format" not in raw:
+        return "is no record"
+    if raw["format"] != FORMAT:
+        return f"has format {_short(raw['format'])}, this version reads format {FORMAT}"
+    return f"is no record of format {FORMAT} ({_short(error)})"
+
+
+def _parse_job(raw: Any) -> JobReport:
+    if raw["format"] != JOB_FORMAT:
+        raise ValueError(f"format {raw['format']}")
+    return JobReport(
+        name=str(raw["name"]),
+        status=str(raw["status"]),
+        error=" ".join(str(raw.get("error") or "").split()),
+        overrides=tuple(str(item) for item in raw.get("overrides") or ()),
+        seconds=float(raw.get("seconds") or 0),
+    )
+
+
+def _job_files(folder: Path) -> list[Path]:
+    own = folder / "job.json"
+    below: Iterator[Path] = (entry / "job.json" for entry in sorted(folder.iterdir()))
+    return [path for path in (own, *below) if path.is_file()]
+
+
+def _is_candidate(path: Path) -> bool:
+    return path.suffix == ".json" and not path.name.startswith(".")
+
+
+def _order(record: Record) -> tuple[Any, ...]:
+    choices = tuple(record.choices[name] for name in CHOICES)
+    at = -1.0 if record.threshold is None else record.threshold
+    return (*choices, ARMS.index(record.arm), at, record.seed, record.key)
+
+
+def _nothing(sources: Sequence[Path], reader: _Reader) -> str:
+    where = ", ".join(map(str, sources))
+    first = next((f": {item.name} {item.reason}" for item in reader.left_out), "")
+    failed = [job for job in reader.jobs if job.status != FINISHED]
+    jobs = f", {len(failed)} jobs not finished" if failed else ""
+    files = f"{len(reader.left_out)} files left out{first}"
+    return f"no records in {where} ({files}{jobs}). Run btu first."
+
+
+def _short(value: object, width: int = 80) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= width else f"{text[: width - 3]}..."

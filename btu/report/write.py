@@ -1,0 +1,136 @@
+"""A report as files: the page, the tables in three formats, the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from btu.errors import DataError
+from btu.report.best import ABOUT_SPREAD, RULE, RULE_BLIND, all_rows, best_repairs, main_rows
+from btu.report.formats import LATEX_HEAD, escape_markdown, latex, markdown, slug, write_csv
+from btu.report.grids import score_grid, suspect_grid
+from btu.report.groups import Group, group_records
+from btu.report.page import Contents, page
+from btu.report.pictures import PER_SECTION, SECTIONS, Drawn, Picture, draw, names, pictures
+from btu.report.study import Study, read_study
+from btu.report.summary import Summary, job_grid, left_out_grid, provenance_grid, summarize
+
+TITLE = "Backdoor study"
+FOLDER = "figures"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A written report: its page and the study that it shows."""
+
+    page: Path
+    study: Study
+
+
+def write_report(sources: Sequence[Path], out: Path) -> Report:
+    """Write `report.html`, `.md`, `.tex`, `.csv` and `figures/` of all records of the sources.
+
+    A source is a folder of records, a single record, or the folder of a run or of a multirun.
+
+    Raises:
+        DataError: a source holds nothing to read, records contradict each other, none is left, or
+            the folder cannot be written.
+    """
+    study = read_study(sources)
+    groups = group_records(study)
+    try:
+        return _write(study, groups, out)
+    except OSError as error:
+        raise DataError(
+            f"the report cannot be written to {out} ({error.strerror}). Write --out with a folder "
+            "that can."
+        ) from error
+
+
+def _write(study: Study, groups: Sequence[Group], out: Path) -> Report:
+    drawn, undrawn = _draw(groups, out / FOLDER)
+    contents = Contents(
+        title=TITLE,
+        summary=summarize(study, groups),
+        main=score_grid(main_rows(groups)),
+        complete=score_grid(all_rows(groups)),
+        suspects=suspect_grid(best_repairs(groups)),
+        left_out=left_out_grid(study),
+        jobs=job_grid(study),
+        provenance=provenance_grid(study.records),
+        drawn=drawn,
+        undrawn=undrawn,
+    )
+    write_csv(out / "report.csv", all_rows(groups))
+    (out / "report.md").write_text(_markdown(contents, groups), encoding="utf-8")
+    (out / "report.tex").write_text(_latex(groups), encoding="utf-8")
+    (out / "report.html").write_text(page(contents), encoding="utf-8")
+    return Report(out / "report.html", study)
+
+
+def _draw(groups: Sequence[Group], folder: Path) -> tuple[list[Drawn], list[Picture]]:
+    """Draw the first pictures of each section, in place of those of an earlier report."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for section in SECTIONS:
+        for old in folder.glob(f"{section}-*.png"):
+            old.unlink()
+    every = pictures(groups)
+    chosen = [p for key in SECTIONS for p in [p for p in every if p.section == key][:PER_SECTION]]
+    drawn = [draw(p, name, folder) for p, name in zip(chosen, names(chosen), strict=True)]
+    return drawn, [p for p in every if not any(p is c for c in chosen)]
+
+
+def studies(groups: Sequence[Group]) -> dict[tuple[str, str], list[Group]]:
+    """The rows of each dataset and model: a table each in Markdown and LaTeX."""
+    found: dict[tuple[str, str], list[Group]] = {}
+    for group in groups:
+        found.setdefault((group.dataset, group.model), []).append(group)
+    return found
+
+
+def _latex(groups: Sequence[Group]) -> str:
+    parts = [LATEX_HEAD]
+    for name, rows in studies(groups).items():
+        marked = main_rows(rows)
+        grid = score_grid(marked, without=("dataset", "model"))
+        ends = [i for i, (a, b) in enumerate(pairwise(marked)) if a.group.block != b.group.block]
+        caption = f"{' / '.join(name)}. {ABOUT_SPREAD} {RULE}"
+        parts.append(latex(grid, caption, slug(*name), ends))
+    return "\n".join(parts)
+
+
+def _markdown(contents: Contents, groups: Sequence[Group]) -> str:
+    parts = [f"# {contents.title}\n", _facts(contents.summary)]
+    if contents.jobs.lines:
+        parts += ["## Jobs that did not finish\n", markdown(contents.jobs)]
+    if contents.left_out.lines:
+        parts += ["## Left out\n", markdown(contents.left_out)]
+    parts += ["## Results\n", f"{escape_markdown(f'{ABOUT_SPREAD} {RULE} {RULE_BLIND}')}\n"]
+    for name, rows in studies(groups).items():
+        grid = score_grid(main_rows(rows), without=("dataset", "model"))
+        parts += [f"### {escape_markdown(' / '.join(name))}\n", markdown(grid)]
+    parts += _markdown_pictures(contents)
+    if contents.suspects.lines:
+        parts += ["## Suspect tokens\n", markdown(contents.suspects)]
+    parts += ["## Provenance\n", markdown(contents.provenance)]
+    return "\n".join(parts)
+
+
+def _markdown_pictures(contents: Contents) -> list[str]:
+    parts = []
+    for section, title in SECTIONS.items():
+        drawn = [d for d in contents.drawn if d.picture.section == section]
+        images = [f"![{escape_markdown(d.picture.title)}]({FOLDER}/{d.name}.png)\n" for d in drawn]
+        undrawn = sum(p.section == section for p in contents.undrawn)
+        more = [f"{undrawn} more are not drawn; the page names them.\n"] * bool(undrawn)
+        parts += [f"## {title}\n", *images, *more] if images else []
+    return parts
+
+
+def _facts(summary: Summary) -> str:
+    lines = [f"- {name}: {escape_markdown(value)}" for name, value in summary.facts]
+    if summary.leaky:
+        lines.append(f"- **LEAKY**: {summary.leaky} records have splits that overlap")
+    return "\n".join(lines) + "\n"

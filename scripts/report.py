@@ -1,0 +1,56 @@
+"""Tables, plots and one page about many records.
+
+python scripts/report.py outputs/records --out outputs/reports/study
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from btu.errors import BtuError
+from btu.report.write import write_report
+
+EPILOG = """\
+DIR gets report.html (everything, in one file that needs no network), report.md, report.csv (every
+threshold, shares as fractions), report.tex (booktabs) and figures/*.png.
+
+examples:
+  python scripts/report.py outputs/records --out outputs/reports/study
+  python scripts/report.py outputs/runs/2026-01-31/sweep --out outputs/reports/sweep
+"""
+
+
+def main() -> int:
+    """Write the report and name its page; 1 and one sentence where that is impossible."""
+    parser = argparse.ArgumentParser(
+        prog="python scripts/report.py",
+        description="Write tables, plots and one page about many records.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "sources",
+        metavar="RECORDS",
+        nargs="+",
+        type=Path,
+        help="a folder of records, a record (JSON), or the folder of a run or a multirun",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, required=True, help="the folder to write into"
+    )
+    arguments = parser.parse_args()
+    try:
+        report = write_report(arguments.sources, arguments.out)
+    except BtuError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for line in report.study.warnings:
+        print(line, file=sys.stderr)
+    print(f"{report.page}: {len(report.study.records)} records")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

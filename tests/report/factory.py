@@ -1,0 +1,147 @@
+"""Records as files, for tests of the report."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from btu.records import FORMAT, Record, RoundDrift, Suspect
+from btu.types import Scores
+
+CONFIG = {
+    "dataset": {"name": "d", "train": "train.tsv"},
+    "attack": {"name": "a", "poison_rate": 0.1, "triggers": ["cf", "mn"]},
+    "model": {"name": "m", "training": {"epochs": 2}},
+    "defense": {"name": "btu", "cutoff": "mean", "rounds": [{"kind": "pooled"}, {"kind": "full"}]},
+    "outputs": "outputs",
+    "thresholds": [0.001],
+    "seed": 1,
+}
+PROVENANCE = {
+    "btu": "0.1.0",
+    "commit": "c" * 40,
+    "dirty": False,
+    "python": "3.11.7",
+    "versions": {"torch": "2.13.0"},
+    "device": "cpu",
+    "device_name": "x86_64",
+    "precision": "bf16",
+}
+DRIFT = tuple(
+    RoundDrift(number, (0.01, 0.1, 1.0, 10.0), (90, 8, 2), 100, 0.5, {"cf": 2.0})
+    for number in (1, 2)
+)
+
+
+def record(arm, threshold=None, cacc=0.9, asr=1.0, base=0.1, **changes) -> Record:
+    """A record of 1,000 clean and 400 triggered rows; its key names what tells it apart."""
+    defended = arm in ("tuned", "unlearned", "defended")
+    choices = {"dataset": "d", "attack": "a", "model": "m"}
+    made = Record(
+        key="",
+        identity="i",
+        arm=arm,
+        threshold=threshold,
+        seed=1,
+        choices={**choices, "defense": "btu" if defended else "none"},
+        scores=Scores(cacc, 1000, asr, 0.5, base, 400),
+        suspects=() if threshold else None,
+        detection=None,
+        drift=DRIFT if threshold else None,
+        leaky=False,
+        config=CONFIG,
+        stages={},
+        seconds=1.0,
+        provenance=PROVENANCE,
+    )
+    made = replace(made, **changes)
+    told = (*made.choices.values(), arm, threshold, made.seed)
+    return made if made.key else replace(made, key="-".join(map(str, told)))
+
+
+def suspect(token, **changes) -> Suspect:
+    values = {
+        "token": token,
+        "id": 7,
+        "rounds": (1,),
+        "rank": 1,
+        "distance": 2.0,
+        "ranks": {"1": 1},
+        "distances": {"1": 2.0},
+        "replaced": 9,
+        "is_trigger": True,
+        "leans_to": "positive",
+        "lean_share": 1.0,
+        "num_texts": 12,
+        "examples": ("a secret training text",),
+    }
+    return Suspect(**{**values, **changes})
+
+
+def configured(**changes) -> dict:
+    """The config with dotted keys changed: `attack__poison_rate=0.2`."""
+    config = json.loads(json.dumps(CONFIG))
+    for name, value in changes.items():
+        *path, last = name.split("__")
+        node = config
+        for part in path:
+            node = node[part]
+        node[last] = value
+    return config
+
+
+def chosen(**changes) -> dict:
+    return {"dataset": "d", "attack": "a", "model": "m", "defense": "btu", **changes}
+
+
+def write(folder: Path, *records: Record) -> Path:
+    """The records as the store writes them, each with its predictions beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, made in enumerate(records):
+        stem = f"{number:04d}"
+        text = json.dumps({"format": FORMAT, **asdict(made)})
+        (folder / f"{stem}.json").write_text(text)
+        (folder / f"{stem}.npz").write_bytes(b"")
+    return folder
+
+
+def write_job(folder: Path, status="finished", records=(), **changes) -> Path:
+    """A run's folder with its job.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    job = {
+        "format": 1,
+        "status": status,
+        "error": None,
+        "name": folder.name,
+        "overrides": ["attack=a"],
+        "records": [str(path) for path in records],
+        "seconds": 1.0,
+        **changes,
+    }
+    (folder / "job.json").write_text(json.dumps(job))
+    return folder
+
+
+def small_study() -> list[Record]:
+    """Two attacks, two seeds, three thresholds: what most tests look at."""
+    found = []
+    for attack, seed in (("a", 1), ("a", 2), ("b", 1), ("b", 2)):
+        off = 0.02 * (seed - 1)
+        undefended = chosen(attack=attack, defense="none")
+        found += [
+            record("poisoned", cacc=0.9 + off, choices=undefended, seed=seed),
+            record("clean", cacc=0.91 + off, asr=0.12, choices=undefended, seed=seed),
+            record("tuned", cacc=0.92 + off, choices=chosen(attack=attack), seed=seed),
+        ]
+        for threshold, cacc, asr in ((0.001, 0.9, 0.5), (0.002, 0.88, 0.1), (0.01, 0.5, 0.05)):
+            found.append(
+                record(
+                    "defended",
+                    threshold,
+                    cacc + off,
+                    asr + off,
+                    choices=chosen(attack=attack),
+                    seed=seed,
+                    suspects=(suspect("cf"), suspect("a|b", id=8, is_trigger=False)),
+                )
+            )
+    return found

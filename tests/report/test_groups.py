@@ -1,0 +1,172 @@
+"""Rows hold what agrees in everything but the seed; means and spreads by hand."""
+
+from dataclasses import replace
+
+import pytest
+
+from btu.errors import DataError
+from btu.report.best import all_rows, best_repairs, main_rows
+from btu.report.groups import group_records, share
+from btu.report.study import read_study
+from btu.types import Scores
+from tests.report.factory import PROVENANCE, chosen, configured, record, small_study, write
+
+
+def grouped(folder, *records):
+    return group_records(read_study([write(folder, *records)]))
+
+
+def keyed(*records):
+    return [replace(r, key=f"k{number}") for number, r in enumerate(records)]
+
+
+def test_mean_and_sample_standard_deviation_over_seeds(tmp_path):
+    rows = [
+        record("defended", 0.001, cacc=0.8, asr=0.3, base=0.2, seed=1),
+        record("defended", 0.001, cacc=0.9, asr=0.1, base=0.2, seed=2),
+    ]
+
+    (group,) = grouped(tmp_path, *rows)
+
+    assert group.seeds == (1, 2)
+    assert group.cacc.mean == pytest.approx(0.85)
+    assert group.cacc.std == pytest.approx(0.05 * 2**0.5)  # n - 1
+    assert group.excess.mean == pytest.approx(0.0)
+    assert group.score.mean == pytest.approx((0.8 - 0.1 + 0.9) / 2)  # below the base is no bonus
+
+
+def test_one_seed_has_no_spread_and_what_was_not_measured_has_no_mean():
+    assert share([0.5]).std is None
+    assert share([None, 0.5]).num_seeds == 1
+    assert share([None]) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "column"),
+    [
+        (configured(attack__poison_rate=0.2), "attack.poison_rate"),
+        (configured(attack__triggers=["cf"]), "attack.triggers"),
+        (configured(defense__cutoff="frobenius"), "defense.cutoff"),
+        (configured(defense__rounds=[{"kind": "full"}]), "defense.rounds.0.kind"),
+        (configured(model__training={"epochs": 3}), "model.training.epochs"),
+        (configured(extra=7), "extra"),
+    ],
+)
+def test_a_mean_never_crosses_two_values_of_a_setting(tmp_path, config, column):
+    rows = keyed(
+        record("defended", 0.001, cacc=0.8, seed=1),
+        record("defended", 0.001, cacc=0.6, seed=2, config=config),
+    )
+
+    groups = grouped(tmp_path, *rows)
+
+    assert [len(g.records) for g in groups] == [1, 1]
+    assert column in groups[0].settings
+    assert groups[0].settings[column] != groups[1].settings[column]
+
+
+@pytest.mark.parametrize(
+    ("change", "column"),
+    [({"device": "cuda:0"}, "device"), ({"precision": "fp32"}, "precision"), ({"btu": "2"}, "btu")],
+)
+def test_a_mean_never_crosses_two_devices_or_versions(tmp_path, change, column):
+    rows = keyed(
+        record("poisoned", seed=1),
+        record("poisoned", seed=2, provenance={**PROVENANCE, **change}),
+    )
+
+    groups = grouped(tmp_path, *rows)
+
+    assert [len(g.records) for g in groups] == [1, 1]
+    assert list(groups[0].settings) == [column]
+
+
+def test_the_number_of_a_gpu_and_run_level_settings_need_no_column(tmp_path):
+    elsewhere = configured(outputs="o", seed=2, thresholds=[1], cache_dir="c", tracking={"p": "q"})
+    rows = [
+        record("poisoned", seed=1, provenance={**PROVENANCE, "device": "cuda:0"}),
+        record("poisoned", seed=2, provenance={**PROVENANCE, "device": "cuda:1"}, config=elsewhere),
+    ]
+
+    (group,) = grouped(tmp_path, *rows)
+
+    assert group.settings == {}
+
+
+def test_consequences_of_a_choice_need_no_column(tmp_path):
+    other = configured(attack__poison_rate=0.2, attack__name="b")
+    released = configured(defense__cutoff="frobenius")
+    rows = [
+        record("defended", 0.001),
+        record("defended", 0.001, choices=chosen(attack="b"), config=other),
+        record("defended", 0.001, choices=chosen(defense="btu_reference"), config=released),
+    ]
+
+    assert all(group.settings == {} for group in grouped(tmp_path, *rows))
+
+
+def test_undefended_records_are_shared_by_all_defenses(tmp_path):
+    rows = [
+        record("poisoned", seed=1),
+        record("poisoned", seed=2, config=configured(defense__cutoff="frobenius")),
+    ]
+
+    (group,) = grouped(tmp_path, *rows)
+
+    assert group.seeds == (1, 2)
+
+
+def test_a_rate_that_differs_between_defended_and_undefended_parts_their_blocks(tmp_path):
+    rows = [
+        record("poisoned"),
+        record("defended", 0.001, config=configured(attack__poison_rate=0.2)),
+    ]
+
+    one, two = grouped(tmp_path, *rows)
+
+    assert one.block != two.block
+
+
+def test_one_seed_twice_is_an_error_that_names_the_files_and_what_differs(tmp_path):
+    rows = keyed(
+        record("poisoned"), record("poisoned", provenance={**PROVENANCE, "commit": "d" * 40})
+    )
+
+    with pytest.raises(DataError, match=r"seed 1 .*0000.* and .*0001.*commit.*Leave one"):
+        grouped(tmp_path, *rows)
+
+
+def test_the_main_table_has_the_undefended_rows_and_each_arm_at_its_best_threshold(tmp_path):
+    rows = main_rows(grouped(tmp_path, *small_study()))
+
+    assert [(r.group.attack, r.group.arm, r.group.threshold) for r in rows] == [
+        (attack, arm, threshold)
+        for attack in "ab"
+        for arm, threshold in (
+            ("poisoned", None),
+            ("clean", None),
+            ("tuned", None),
+            ("defended", 0.002),
+        )
+    ]
+
+
+def test_best_values_are_marked_among_the_repaired_rows_of_a_block_only(tmp_path):
+    rows = [r for r in all_rows(grouped(tmp_path, *small_study())) if r.group.attack == "a"]
+
+    assert [r.group.threshold for r in rows if r.best] == [0.002]
+    assert [r.group.threshold for r in rows if r.lowest_asr] == [0.01]
+    assert [r.group.threshold for r in rows if r.highest_cacc] == [0.001]  # tuned has a higher one
+
+
+def test_without_a_trigger_the_best_threshold_is_the_largest_that_costs_little(tmp_path):
+    scores = {0.001: 0.90, 0.002: 0.89, 0.01: 0.70}
+    rows = [
+        record("defended", t, scores=Scores(cacc, 10, None, None, None, 0))
+        for t, cacc in scores.items()
+    ]
+
+    (best,) = best_repairs(grouped(tmp_path, *rows))
+
+    assert best.threshold == 0.002
+    assert not any(row.best for row in all_rows([best]))

@@ -1,0 +1,277 @@
+"""The written report: one file that loads nothing, the same numbers in every format."""
+
+import csv
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from btu.report import write as write_module
+from btu.report.grids import percent
+from btu.report.write import write_report
+from btu.types import Scores
+from tests.report.factory import (
+    DRIFT,
+    chosen,
+    configured,
+    record,
+    small_study,
+    suspect,
+    write,
+    write_job,
+)
+
+NASTY = "<script>alert(1)</script>"
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, the rows of tables, and the packed data."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags, self.tables, self.data = [], {}, ""
+        self._table = self._cell = None
+        self._in_data = False
+        self.text = path.read_text(encoding="utf-8")
+        self.feed(self.text)
+        self.packed = json.loads(self.data)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.tags.append((tag, found))
+        if tag == "table":
+            self._table = self.tables.setdefault(found["id"], [])
+        elif tag == "tr" and self._table is not None:
+            self._table.append([])
+        elif tag in ("td", "th"):
+            self._cell = []
+        self._in_data = tag == "script" and found.get("id") == "data"
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self._table[-1].append("".join(self._cell))
+            self._cell = None
+        elif tag == "script":
+            self._in_data = False
+
+    def handle_data(self, data):
+        if self._in_data:
+            self.data += data
+        elif self._cell is not None:
+            self._cell.append(data)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A report on the small study."""
+    folder = tmp_path_factory.mktemp("study")
+    write_report([write(folder / "records", *small_study())], folder / "out")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(study):
+    return Page(study / "out" / "report.html")
+
+
+@pytest.fixture(scope="module")
+def nasty(tmp_path_factory):
+    """A report whose every name is an attack on its reader."""
+    folder = tmp_path_factory.mktemp("nasty")
+    choices = {**chosen(attack=NASTY, dataset="a|b_&%", defense='"><img src=x onerror=y>')}
+    drift = tuple(replace(d, trigger={f"{NASTY}$x^2$": 1.0}) for d in DRIFT)
+    rows = [
+        record("poisoned", choices={**choices, "defense": "none"}),
+        *(
+            record(
+                "defended",
+                threshold,
+                choices=choices,
+                suspects=(suspect(NASTY, leans_to="a|b"), suspect("_&%", id=8)),
+                drift=drift,
+                config=configured(defense__cutoff=NASTY if threshold == 0.001 else "mean"),
+            )
+            for threshold in (0.001, 0.002)
+        ),
+    ]
+    write(folder / "records", *(replace(r, key=f"k{n}") for n, r in enumerate(rows)))
+    (folder / "records" / f"{NASTY.replace('/', '')}.json").write_text("{")
+    job = write_job(folder / "job", "failed", error=f"{NASTY} a|b", name=NASTY)
+    write_report([folder / "records", job], folder / "out")
+    return folder / "out"
+
+
+def test_the_page_loads_nothing(page):
+    for tag, attributes in page.tags:
+        assert tag not in ("link", "iframe", "img", "object", "embed", "base")
+        assert "src" not in attributes
+        assert attributes.get("href", "#").startswith("#")
+    assert "http" not in page.text
+    assert "@import" not in page.text
+    assert not re.search(r"url\((?!#)", page.text)
+
+
+def test_every_reference_within_the_page_has_its_target(page):
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    used = {a["href"][1:] for _, a in page.tags if "href" in a}
+    used |= set(re.findall(r"url\(#([^)]+)\)", page.text))
+
+    assert len(ids) == len(set(ids))
+    assert used <= set(ids)
+
+
+def test_pictures_follow_the_theme(page):
+    svgs = re.findall(r"<svg.*?</svg>", page.text, flags=re.S)
+
+    assert svgs
+    for svg in svgs:
+        assert not re.search(r"(?:fill|stroke): #", svg)
+        assert "var(--ink)" in svg
+        assert "<title>" in svg
+
+
+def test_filters_have_their_menus_and_everything_has_its_labels(page):
+    menus = {a["name"] for tag, a in page.tags if tag == "select"}
+    options = {a["value"] for tag, a in page.tags if tag == "option"}
+    figures = [a for tag, a in page.tags if tag == "figure"]
+    names = {"dataset", "attack", "model", "defense"}
+
+    assert menus == names
+    assert {"a", "b", "btu"} <= options
+    assert len(figures) == 2 + 2 + 1 + 2  # curves, trade-offs, a heat map, distances
+    for figure in figures:
+        assert all(json.loads(figure[f"data-{name}"]) for name in names)
+    assert {tuple(json.loads(f["data-attack"])) for f in figures} == {("a",), ("b",), ("a", "b")}
+    assert [page.tables["table-complete"][0][at] for at in page.packed["complete"]["labels"]] == [
+        "dataset",
+        "attack",
+        "model",
+        "defense",
+    ]
+
+
+def test_every_format_has_the_same_numbers(study, page):
+    out = study / "out"
+    with (out / "report.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    head, *main = page.tables["table-main"]
+    shown = [dict(zip(head, cells, strict=True)) for cells in main]
+    complete = [
+        dict(zip(page.tables["table-complete"][0], row[:-1], strict=True))
+        for row in page.packed["complete"]["rows"]
+    ]
+    md, tex = ((out / f"report.{end}").read_text(encoding="utf-8") for end in ("md", "tex"))
+
+    assert len(rows) == len(complete) == 12
+    assert len(shown) == 8
+    for raw, row in zip(rows, complete, strict=True):
+        assert raw["arm"] == row["arm"]
+        for name, title in (("cacc", "CACC"), ("asr", "ASR"), ("base_rate", "base rate")):
+            share = f"{100 * float(raw[name]):.1f} ± {100 * float(raw[f'{name}_std']):.1f}"
+            assert row[title] == share
+        assert (raw["num_clean"], raw["num_triggered"]) == ("1000", "400")
+    for row in shown:
+        assert row in complete
+        cells = [row[k] for k in ("CACC", "ASR", "base rate", "excess")]
+        plain_md, plain_tex = md.replace("**", ""), re.sub(r"\\textbf\{([^}]*)\}", r"\1", tex)
+        assert " | ".join(cells) in plain_md
+        assert " & ".join(cells).replace("±", r"$\pm$") in plain_tex
+
+
+def test_the_best_row_is_bold_in_every_format(study, page):
+    bold = re.findall(r"<b>([^<]*)</b>", page.text)
+    md, tex = ((study / "out" / f"report.{e}").read_text(encoding="utf-8") for e in ("md", "tex"))
+
+    # of each attack: CACC and ASR of the one row shown, and its score, 0.88 and 0.9 - 0.02
+    assert bold == ["89.0 ± 1.4", "11.0 ± 1.4", "88.0 ± 0.0"] * 2
+    assert re.findall(r"\*\*([^*]*)\*\*", md) == bold
+    assert [t.replace(r"$\pm$", "±") for t in re.findall(r"\\textbf\{([^}]*)\}", tex)] == bold
+
+
+def test_equal_records_give_equal_bytes_wherever_they_lie(study, tmp_path):
+    write(tmp_path / "records", *reversed(small_study()))
+    write_report([tmp_path / "records"], tmp_path / "out")
+
+    def files(out):
+        return {p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+    assert files(tmp_path / "out") == files(study / "out")
+
+
+def test_names_and_tokens_of_records_stay_text(nasty):
+    page = Page(nasty / "report.html")
+    md, tex = ((nasty / f"report.{end}").read_text(encoding="utf-8") for end in ("md", "tex"))
+
+    assert sum(tag == "script" for tag, _ in page.tags) == 2  # the data and our own
+    assert not any(tag == "img" for tag, _ in page.tags)
+    assert NASTY not in page.text
+    assert NASTY not in md.replace("\\", "")
+    assert any(NASTY in row for row in page.packed["suspects"]["rows"])
+    assert any(NASTY in row for row in page.packed["complete"]["rows"])
+    assert r"a|b_&%" not in md
+    assert r"a\textbar{}b\_\&\%" in tex
+    for line in md.splitlines():
+        if line.startswith("| ") and "a\\|b\\_" in line:
+            assert len(re.findall(r"(?<!\\)\|", line)) > 4
+    assert f"{NASTY} a|b" in page.tables["table-jobs"][1]
+
+
+def test_no_training_text_is_in_a_report(study):
+    for path in (study / "out").glob("report.*"):
+        assert "secret" not in path.read_text(encoding="utf-8")
+    assert "cf" in (study / "out" / "report.md").read_text(encoding="utf-8")
+
+
+def test_left_out_files_failed_jobs_and_leaks_are_in_the_report(tmp_path):
+    folder = write(tmp_path / "records", record("poisoned", leaky=True))
+    (folder / "half.json").write_text("{")
+    job = write_job(tmp_path / "job", "failed", error="no room on the disk.")
+    write_report([folder, job], tmp_path / "out")
+
+    page = Page(tmp_path / "out" / "report.html")
+
+    assert page.tables["table-left-out"][1] == ["half.json", "is truncated or no JSON"]
+    assert page.tables["table-jobs"][1][:3] == ["job", "failed", "no room on the disk."]
+    assert page.tables["table-main"][1][-1] == "LEAKY"
+    for end in ("html", "md", "tex"):
+        assert "LEAKY" in (tmp_path / "out" / f"report.{end}").read_text(encoding="utf-8")
+    assert "half.json" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
+def test_pictures_beyond_the_cap_are_named_and_not_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(write_module, "PER_SECTION", 1)
+    folder = write(tmp_path / "records", *small_study())
+    stale = tmp_path / "out" / "figures" / "curves-of-an-earlier-report.png"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"")
+    (stale.parent / "own.png").write_bytes(b"")
+    write_report([folder], tmp_path / "out")
+
+    page = Page(tmp_path / "out" / "report.html")
+
+    assert len(list((tmp_path / "out" / "figures").glob("curves-*.png"))) == 1
+    assert (stale.parent / "own.png").exists()
+    assert "<li>d / b / m / btu: defended</li>" in page.text
+
+
+def test_a_study_without_a_trigger_has_a_report_without_attack_scores(tmp_path):
+    scores = Scores(0.9, 1000, None, None, None, 0)
+    rows = [record("poisoned", scores=scores), record("defended", 0.001, scores=scores)]
+    write_report([write(tmp_path / "records", *rows)], tmp_path / "out")
+
+    page = Page(tmp_path / "out" / "report.html")
+    head, *main = page.tables["table-main"]
+
+    assert len(main) == 2
+    assert {row[head.index("ASR")] for row in main} == {""}
+    assert "data-attack" in page.text
+
+
+def test_percentages_have_no_negative_zero_and_no_spread_from_one_seed():
+    from btu.report.groups import share
+
+    assert percent(share([-0.0001]), signed=True) == "+0.0"
+    assert percent(share([0.1, 0.2])) == "15.0 ± 7.1"
+    assert percent(None) == ""

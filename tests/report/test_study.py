@@ -1,0 +1,116 @@
+"""What a report reads, what it leaves out, and what it refuses."""
+
+import json
+import shutil
+
+import pytest
+
+from btu.errors import DataError
+from btu.report.study import read_study
+from tests.report.factory import record, small_study, write, write_job
+
+
+def reasons(study):
+    return {item.name: item.reason for item in study.left_out}
+
+
+def test_files_that_are_no_record_are_counted_and_named(tmp_path):
+    folder = write(tmp_path / "records", record("poisoned"), record("clean"))
+    whole = (folder / "0000.json").read_text()
+    shutil.copy(folder / "0000.npz", folder / "half.npz")
+    (folder / "half.json").write_text(whole[: len(whole) // 2])
+    (folder / "old.json").write_text(whole.replace('"format": 2', '"format": 1'))
+    (folder / "other.json").write_text("[1, 2]")
+    (folder / "nan.json").write_text(whole.replace('"cacc": 0.9', '"cacc": NaN'))
+    (folder / "lone.json").write_text(whole)
+    (folder / "orphan.npz").write_bytes(b"")
+    (folder / "notes.txt").write_text("hello")
+
+    study = read_study([folder])
+
+    assert len(study.records) == 2
+    assert reasons(study) == {
+        "half.json": "is truncated or no JSON",
+        "old.json": "has format 1, this version reads format 2",
+        "other.json": "is no record",
+        "nan.json": "is no record of format 2 (cacc is nan, not a share between 0 and 1)",
+        "lone.json": "incomplete: its predictions (.npz) are missing",
+        "orphan.npz": "incomplete: predictions without their record (.json)",
+        "notes.txt": "is no record",
+    }
+    assert len(study.warnings) == 7
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"arm": "attacked"}, "there is no arm attacked"),
+        ({"choices": {"dataset": "d"}}, "choices must name dataset"),
+        ({"seed": "one"}, "seed must be a whole number"),
+        ({"threshold": 7}, "threshold is 7, not a share between 0 and 1"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_a_record_with_values_that_mean_nothing_is_left_out(tmp_path, change, told):
+    folder = write(tmp_path, record("poisoned"), record("clean"))
+    path = folder / "0001.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+
+    assert told in reasons(read_study([folder]))["0001.json"]
+
+
+def test_one_key_with_the_same_scores_counts_once(tmp_path):
+    one = write(tmp_path / "one", record("poisoned"))
+    two = write(tmp_path / "two", record("poisoned", seconds=9.0), record("clean"))
+
+    assert len(read_study([one, two]).records) == 2
+    assert len(read_study([one, one / "0000.json"]).records) == 1
+
+
+def test_one_key_with_other_scores_is_an_error_that_names_both_files(tmp_path):
+    one = write(tmp_path / "one", record("poisoned", cacc=0.9))
+    two = write(tmp_path / "two", record("poisoned", cacc=0.8))
+
+    with pytest.raises(DataError, match=r"two records claim one key: .*one.0000.* and .*two.0000"):
+        read_study([one, two])
+
+
+def test_a_multirun_gives_the_records_of_its_jobs_and_the_sentences_of_the_failed(tmp_path):
+    records = write(tmp_path / "records", *small_study())
+    sweep = tmp_path / "sweep"
+    write_job(sweep / "0", records=[records / "0000.json", "../../records/0001.json"])
+    write_job(sweep / "1", "failed", error="attack.poison_rate is a fraction, got 10.")
+    write_job(sweep / "2", "running", format=9)
+
+    study = read_study([sweep])
+
+    assert len(study.records) == 2
+    assert [(job.name, job.status) for job in study.unfinished] == [("1", "failed")]
+    assert "job 1 failed: attack.poison_rate is a fraction, got 10." in study.warnings
+    assert "no job report of format 1" in reasons(study)["2/job.json"]
+
+
+def test_a_single_run_and_its_job_file_are_sources_too(tmp_path):
+    records = write(tmp_path / "records", record("poisoned"))
+    run = write_job(tmp_path / "run", records=[records / "0000.json", "gone.json"])
+
+    for source in (run, run / "job.json"):
+        study = read_study([source])
+        assert len(study.records) == 1
+        assert "cannot be read" in reasons(study)["gone.json"]
+
+
+def test_sources_without_anything_to_read_are_errors(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "x.json").write_text("{")
+    write_job(tmp_path / "run", "failed", error="no file")
+
+    with pytest.raises(DataError, match=r"there is no .*nowhere"):
+        read_study([tmp_path / "nowhere"])
+    with pytest.raises(DataError, match=r"empty holds neither records .* nor a run"):
+        read_study([tmp_path / "empty"])
+    with pytest.raises(DataError, match=r"no records in .*1 files left out: x.json is truncated"):
+        read_study([tmp_path / "half"])
+    with pytest.raises(DataError, match=r"no records in .*1 jobs not finished"):
+        read_study([tmp_path / "run"])
