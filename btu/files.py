@@ -37,8 +37,10 @@ def check_writable(folder: Path, needed_bytes: int, setting: str = "outputs") ->
     probe = folder / f".write-test.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"btu")
-        probe.unlink()
+        try:
+            probe.write_bytes(b"btu")
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(
             f"{setting}={folder} cannot be written ({error.strerror}). Write {setting}=PATH for "
