@@ -182,9 +182,7 @@ def _cell(cell: Cell, numeric: bool) -> str:
 def _packed_table(grid: Grid, name: str) -> str:
     """A table whose rows the script makes from the data of the page."""
     more = '<p><button type="button" class="more" hidden></button></p>'
-    none = (
-        "<noscript><p>This table needs JavaScript, report.md and report.csv do not.</p></noscript>"
-    )
+    none = "<noscript><p>This table needs JavaScript; report.csv does not.</p></noscript>"
     return _box(grid, name, "") + more + none
 
 
