@@ -149,29 +149,14 @@ def _draw_band(
 
 def draw_trade_off(axes: Axes, title: str, points: Sequence[Point]) -> None:
     """CACC against ASR: the upper left corner is what a defense wants."""
-    series = list(dict.fromkeys(p.series for p in points))
-    colors = {name: SERIES[at % len(SERIES)] for at, name in enumerate(s for s in series if s)}
+    series = dict.fromkeys(p.series for p in points if p.series)
+    colors = {name: SERIES[at % len(SERIES)] for at, name in enumerate(series)}
     for point in points:
-        color = colors.get(point.series, INK)
-        _, _, bars = axes.errorbar(
-            100 * point.asr.mean,
-            100 * point.cacc.mean,
-            xerr=100 * (point.asr.std or 0) or None,
-            yerr=100 * (point.cacc.std or 0) or None,
-            fmt=MARKERS[point.arm],
-            color=color,
-            ms=6,
-            elinewidth=0.7,
-            ecolor=color,
-            markeredgecolor=PAPER,
-            markeredgewidth=0.5,
-        )
-        for bar in bars:
-            bar.set_alpha(0.4)
-    for series_arm in dict.fromkeys((p.series, p.arm) for p in points if p.series):
-        path = [p for p in points if (p.series, p.arm) == series_arm]
+        _draw_point(axes, point, colors.get(point.series, INK))
+    for name, arm in dict.fromkeys((p.series, p.arm) for p in points if p.series):
+        path = [p for p in points if (p.series, p.arm) == (name, arm)]
         xs, ys = [100 * p.asr.mean for p in path], [100 * p.cacc.mean for p in path]
-        axes.plot(xs, ys, "-", lw=0.8, color=colors[series_arm[0]], alpha=0.5, zorder=1)
+        axes.plot(xs, ys, "-", lw=0.8, color=colors[name], alpha=0.5, zorder=1)
     for arm in dict.fromkeys(p.arm for p in points):
         axes.plot([], [], MARKERS[arm], color=MUTED, label=arm, ms=5)
     for name, color in colors.items():
@@ -181,6 +166,23 @@ def draw_trade_off(axes: Axes, title: str, points: Sequence[Point]) -> None:
     axes.set_xlim(-4, 104)
     axes.grid()
     _finish(axes, title)
+
+
+def _draw_point(axes: Axes, point: Point, color: str) -> None:
+    _, _, bars = axes.errorbar(
+        100 * point.asr.mean,
+        100 * point.cacc.mean,
+        xerr=100 * (point.asr.std or 0) or None,
+        yerr=100 * (point.cacc.std or 0) or None,
+        fmt=MARKERS[point.arm],
+        color=color,
+        ms=6,
+        elinewidth=0.7,
+        markeredgecolor=PAPER,
+        markeredgewidth=0.5,
+    )
+    for bar in bars:
+        bar.set_alpha(0.4)
 
 
 def draw_heat(axes: Axes, heat: Heat) -> None:
