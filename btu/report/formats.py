@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 from btu.report.best import Marked
 from btu.report.grids import Cell, Grid
@@ -131,7 +132,21 @@ def _csv_shares(group: Group) -> dict[str, float | None]:
         share: Share | None = getattr(group, name)
         values[name] = share.mean if share else None
         values[f"{name}_std"] = share.std if share else None
+    for name, numbers in _csv_detection(group).items():
+        values[name] = fmean(numbers) if numbers else None
     return values
+
+
+def _csv_detection(group: Group) -> dict[str, list[float]]:
+    """Number of suspects, and how well they hit the trigger where it is known."""
+    found = [r.detection for r in group.records if r.detection]
+    return {
+        "num_suspects": [float(len(r.suspects)) for r in group.records if r.suspects is not None],
+        **{
+            name: [d[name] for d in found if isinstance(d.get(name), float)]
+            for name in ("precision", "recall")
+        },
+    }
 
 
 def slug(*parts: str) -> str:

@@ -17,6 +17,12 @@ from btu.report.pictures import ABOUT, PER_SECTION, SECTIONS, Drawn, Picture
 from btu.report.study import CHOICES
 from btu.report.summary import PLURALS, Summary
 
+NAV = {
+    "curves": "Curves",
+    "trade-offs": "Trade-offs",
+    "heat-maps": "Heat maps",
+    "distances": "Distances",
+}
 HERE = Path(__file__).parent
 
 
@@ -75,7 +81,7 @@ def _sections(contents: Contents) -> list[Section]:
     for key, name in SECTIONS.items():
         inner = _pictures(key, contents)
         if inner:
-            found.append(Section(key, key.replace("-", " ").capitalize(), name, inner))
+            found.append(Section(key, NAV[key], name, inner))
     if contents.suspects.lines:
         about = (
             "Tokens that most seeds flag, of each defense's best row: at most ten, by how many "
@@ -182,9 +188,7 @@ def _cell(cell: Cell, numeric: bool) -> str:
 def _packed_table(grid: Grid, name: str) -> str:
     """A table whose rows the script makes from the data of the page."""
     more = '<p><button type="button" class="more" hidden></button></p>'
-    none = (
-        "<noscript><p>This table needs JavaScript, report.md and report.csv do not.</p></noscript>"
-    )
+    none = "<noscript><p>This table needs JavaScript; report.csv does not.</p></noscript>"
     return _box(grid, name, "") + more + none
 
 

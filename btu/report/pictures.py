@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -89,7 +90,12 @@ def draw(picture: Picture, name: str, folder: Path) -> Drawn:
     import matplotlib as mpl
 
     buffer = io.StringIO()
-    with plots.new_figure(*picture.size) as figure, mpl.rc_context({"svg.hashsalt": name}):
+    with (
+        plots.new_figure(*picture.size) as figure,
+        mpl.rc_context({"svg.hashsalt": name}),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # tokens of any script
         picture.draw(figure)
         figure.savefig(folder / f"{name}.png", dpi=144, metadata={"Software": None})
         figure.set_layout_engine("none")  # computed once, it is half of the work

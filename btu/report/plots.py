@@ -24,6 +24,7 @@ CACC_COLOR, ASR_COLOR = BLUE, VERMILLION
 SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 MARKERS = {"clean": "P", "poisoned": "X", "tuned": "D", "unlearned": "^", "defended": "o"}
 TITLE_WIDTH = 62  # characters that fit above the narrowest picture
+MAX_LINES = 3  # of a title or label; longer ones are cut
 STYLE: dict[str, Any] = {
     "font.size": 9,
     "axes.titlesize": 9.5,
@@ -148,38 +149,40 @@ def _draw_band(
 
 def draw_trade_off(axes: Axes, title: str, points: Sequence[Point]) -> None:
     """CACC against ASR: the upper left corner is what a defense wants."""
-    series = list(dict.fromkeys(p.series for p in points))
-    colors = {name: SERIES[at % len(SERIES)] for at, name in enumerate(s for s in series if s)}
+    series = dict.fromkeys(p.series for p in points if p.series)
+    colors = {name: SERIES[at % len(SERIES)] for at, name in enumerate(series)}
     for point in points:
-        color = colors.get(point.series, INK)
-        _, _, bars = axes.errorbar(
-            100 * point.asr.mean,
-            100 * point.cacc.mean,
-            xerr=100 * (point.asr.std or 0) or None,
-            yerr=100 * (point.cacc.std or 0) or None,
-            fmt=MARKERS[point.arm],
-            color=color,
-            ms=6,
-            elinewidth=0.7,
-            ecolor=color,
-            markeredgecolor=PAPER,
-            markeredgewidth=0.5,
-        )
-        for bar in bars:
-            bar.set_alpha(0.4)
-    for series_arm in dict.fromkeys((p.series, p.arm) for p in points if p.series):
-        path = [p for p in points if (p.series, p.arm) == series_arm]
+        _draw_point(axes, point, colors.get(point.series, INK))
+    for name, arm in dict.fromkeys((p.series, p.arm) for p in points if p.series):
+        path = [p for p in points if (p.series, p.arm) == (name, arm)]
         xs, ys = [100 * p.asr.mean for p in path], [100 * p.cacc.mean for p in path]
-        axes.plot(xs, ys, "-", lw=0.8, color=colors[series_arm[0]], alpha=0.5, zorder=1)
+        axes.plot(xs, ys, "-", lw=0.8, color=colors[name], alpha=0.5, zorder=1)
     for arm in dict.fromkeys(p.arm for p in points):
         axes.plot([], [], MARKERS[arm], color=MUTED, label=arm, ms=5)
     for name, color in colors.items():
-        axes.plot([], [], "-", color=color, lw=4, label=textwrap.shorten(name, 44))
+        axes.plot([], [], "-", color=color, lw=4, label=_short(name))
     axes.set_xlabel("ASR, % of attacked rows")
     axes.set_ylabel("CACC, % of test rows")
     axes.set_xlim(-4, 104)
     axes.grid()
     _finish(axes, title)
+
+
+def _draw_point(axes: Axes, point: Point, color: str) -> None:
+    _, _, bars = axes.errorbar(
+        100 * point.asr.mean,
+        100 * point.cacc.mean,
+        xerr=100 * (point.asr.std or 0) or None,
+        yerr=100 * (point.cacc.std or 0) or None,
+        fmt=MARKERS[point.arm],
+        color=color,
+        ms=6,
+        elinewidth=0.7,
+        markeredgecolor=PAPER,
+        markeredgewidth=0.5,
+    )
+    for bar in bars:
+        bar.set_alpha(0.4)
 
 
 def draw_heat(axes: Axes, heat: Heat) -> None:
@@ -193,8 +196,8 @@ def draw_heat(axes: Axes, heat: Heat) -> None:
             strength = 0.75 * min(1.0, max(0.0, value))
             axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fc=(VERMILLION, strength), ec=LINE))
             axes.text(x, y, heat.texts[y][x], ha="center", va="center", fontsize=8.5)
-    axes.set_xticks(range(len(heat.columns)), heat.columns)
-    axes.set_yticks(range(len(heat.rows)), heat.rows)
+    axes.set_xticks(range(len(heat.columns)), [_wrapped(name, 20) for name in heat.columns])
+    axes.set_yticks(range(len(heat.rows)), [_wrapped(name, 24) for name in heat.rows])
     axes.set_xlim(-0.5, len(heat.columns) - 0.5)
     axes.set_ylim(len(heat.rows) - 0.5, -0.5)
     axes.tick_params(length=0, labeltop=True, labelbottom=False, labelcolor=INK)
@@ -235,7 +238,7 @@ def _draw_round(axes: Axes, drift: RoundDrift, first: bool) -> None:
         axes.axvline(distance, ymax=0.45 + 0.16 * (at % 4) - 0.03, lw=1.1, color=VERMILLION)
         place = (distance, 0.45 + 0.16 * (at % 4) - 0.03)
         axes.annotate(
-            token,
+            _short(token, 20),
             place,
             xycoords=("data", "axes fraction"),
             ha="center",
@@ -245,8 +248,13 @@ def _draw_round(axes: Axes, drift: RoundDrift, first: bool) -> None:
         )
 
 
-def _wrapped(title: str) -> str:
-    return "\n".join(textwrap.wrap(title, TITLE_WIDTH))
+def _wrapped(text: str, width: int = TITLE_WIDTH) -> str:
+    lines = [line for part in text.split("\n") for line in textwrap.wrap(part, width)]
+    return "\n".join(lines[:MAX_LINES])
+
+
+def _short(text: str, width: int = 40) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
 def _finish(axes: Axes, title: str) -> None:

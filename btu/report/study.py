@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from btu.errors import DataError
-from btu.records import FORMAT, Record, read_record
+from btu.records import FORMAT, Record, RoundDrift, read_record
 from btu.types import ARMS
 
 JOB_FORMAT = 1
@@ -183,6 +183,25 @@ def _check(record: Record) -> None:
         raise ValueError("counts must be whole numbers")
     if not all(isinstance(part, Mapping) for part in (record.config, record.provenance)):
         raise ValueError("config and provenance must be mappings")
+    if not isinstance(record.seconds, (int, float)) or not math.isfinite(record.seconds):
+        raise ValueError(f"seconds is {record.seconds!r}, not a number")
+    for suspect in record.suspects or ():
+        if not all(isinstance(text, str) for text in (suspect.token, suspect.leans_to)):
+            raise ValueError("a suspect's token and label must be texts")
+        if not all(type(n) is int for n in (suspect.id, suspect.rank, suspect.num_texts)):
+            raise ValueError("a suspect's id, rank and texts must be whole numbers")
+    for drift in record.drift or ():
+        _check_drift(drift)
+
+
+def _check_drift(drift: RoundDrift) -> None:
+    distances = (*drift.edges, *drift.trigger.values(), drift.flagged_from or 0.0)
+    if not all(isinstance(d, (int, float)) and math.isfinite(d) for d in distances):
+        raise ValueError("a distance of drift is no number")
+    if len(drift.edges) != len(drift.counts) + 1 or not drift.counts:
+        raise ValueError("drift needs one edge more than counts")
+    if not all(type(n) is int for n in (drift.number, drift.num_tokens, *drift.counts)):
+        raise ValueError("drift counts must be whole numbers")
 
 
 def _check_share(name: str, value: object, optional: bool) -> None:

@@ -269,6 +269,36 @@ def test_a_study_without_a_trigger_has_a_report_without_attack_scores(tmp_path):
     assert "data-attack" in page.text
 
 
+def test_the_csv_says_how_well_the_suspects_hit_the_trigger(tmp_path):
+    rows = [
+        record("poisoned"),
+        record("defended", 0.001, detection={"precision": 0.5, "recall": 1.0}),
+        record("defended", 0.001, seed=2, detection={"precision": None, "recall": 0.0}),
+    ]
+    rows = [replace(r, suspects=(suspect("cf"),)) if r.threshold else r for r in rows]
+    write_report([write(tmp_path / "records", *rows)], tmp_path / "out")
+
+    with (tmp_path / "out" / "report.csv").open(encoding="utf-8", newline="") as file:
+        poisoned, defended = csv.DictReader(file)
+
+    names = ("num_suspects", "precision", "recall")
+    assert [poisoned[name] for name in names] == ["", "", ""]
+    assert [defended[name] for name in names] == ["1.0", "0.5", "0.5"]
+
+
+def test_tokens_of_any_script_and_length_are_drawn_without_a_warning(tmp_path, recwarn):
+    drift = tuple(replace(d, trigger={"触发": 1.0, "x" * 300: 2.0}) for d in DRIFT)
+    choices = chosen(attack="攻击" * 40, defense="d" * 200)
+    rows = [
+        record("poisoned", choices={**choices, "defense": "none"}),
+        *(record("defended", t, choices=choices, drift=drift) for t in (0.001, 0.002)),
+    ]
+    write_report([write(tmp_path / "records", *rows)], tmp_path / "out")
+
+    assert len(list((tmp_path / "out" / "figures").iterdir())) == 4
+    assert [str(w.message) for w in recwarn] == []
+
+
 def test_percentages_have_no_negative_zero_and_no_spread_from_one_seed():
     from btu.report.groups import share
 

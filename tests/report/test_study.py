@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from dataclasses import asdict
 
 import pytest
 
 from btu.errors import DataError
 from btu.report.study import read_study
-from tests.report.factory import record, small_study, write, write_job
+from tests.report.factory import DRIFT, record, small_study, suspect, write, write_job
+
+DRIFT_JSON, SUSPECT_JSON = asdict(DRIFT[0]), asdict(suspect("cf"))
 
 
 def reasons(study):
@@ -49,6 +52,10 @@ def test_files_that_are_no_record_are_counted_and_named(tmp_path):
         ({"seed": "one"}, "seed must be a whole number"),
         ({"threshold": 7}, "threshold is 7, not a share between 0 and 1"),
         ({"surprise": 1}, "surprise"),
+        ({"seconds": "long"}, "seconds is 'long', not a number"),
+        ({"drift": [{**DRIFT_JSON, "counts": [1]}]}, "one edge more than counts"),
+        ({"drift": [{**DRIFT_JSON, "edges": [1, "x"], "counts": [1]}]}, "distance of drift"),
+        ({"suspects": [{**SUSPECT_JSON, "token": 7}]}, "token and label must be texts"),
     ],
 )
 def test_a_record_with_values_that_mean_nothing_is_left_out(tmp_path, change, told):
