@@ -98,12 +98,17 @@ def describe_drift(
     trigger_ids: frozenset[int],
     token_strings: Callable[[list[int]], list[str]],
 ) -> tuple[RoundDrift, ...]:
-    """The distribution of the tokens' drift in each round, and where the trigger lies in it."""
+    """The distribution of the tokens' drift in each round, and where the trigger lies in it.
+
+    A round in which nothing moved is left out.
+    """
     tokens = sorted(trigger_ids)
     names = token_strings(tokens)
     described = []
     for drift, flagged in zip(suspects.distances, suspects.by_round, strict=True):
         edges, counts = _histogram(drift)
+        if not edges:
+            continue
         described.append(
             RoundDrift(
                 number=drift.round,

@@ -51,7 +51,7 @@ class RoundDrift:
     """How far the tokens moved in one detection round, as a distribution."""
 
     number: int  # of the round, from 1
-    edges: tuple[float, ...]  # B + 1 edges of distance, equal in log10; empty if nothing moved
+    edges: tuple[float, ...]  # B + 1 edges of distance, equal in log10
     counts: tuple[int, ...]  # (B,) unprotected tokens in each bin
     num_tokens: int
     flagged_from: float | None  # distance of the last token flagged at the record's threshold

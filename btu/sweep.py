@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,19 +46,30 @@ class JobReport:
         write_json(folder / JOB, asdict(self))
 
 
-def read_job(folder: Path) -> JobReport | None:
-    """The report of a job's folder; None where there is none."""
-    try:
-        raw = json.loads((folder / JOB).read_text(encoding="utf-8"))
-        return JobReport(**raw) if raw.get("format") == FORMAT else None
-    except (OSError, ValueError, TypeError, AttributeError):
-        return None
+def load_job(path: Path) -> JobReport:
+    """The report of a job from its file.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: no such file, another format, or no job's report.
+    """
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    if raw["format"] != FORMAT:
+        raise ValueError(f"format {raw['format']}")
+    words = {name: [str(word) for word in raw[name]] for name in ("overrides", "records")}
+    texts = {name: str(raw[name]) for name in ("status", "name")}
+    error = None if raw["error"] is None else " ".join(str(raw["error"]).split())
+    return JobReport(**raw | words | texts | {"error": error, "seconds": float(raw["seconds"])})
 
 
 def jobs_of(sweep: Path) -> dict[int, JobReport]:
     """The jobs of a multirun's folder by their number."""
-    found = {int(p.name): read_job(p) for p in sweep.iterdir() if p.name.isdigit()}
-    return {number: job for number, job in sorted(found.items()) if job is not None}
+    found = {}
+    for folder in sorted(
+        (p for p in sweep.iterdir() if p.name.isdigit()), key=lambda p: int(p.name)
+    ):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            found[int(folder.name)] = load_job(folder / JOB)
+    return found
 
 
 def check_may_start(run_dir: Path, on_failure: str) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 from btu.errors import DataError
 from btu.records import FORMAT, Record, RoundDrift, read_record
+from btu.sweep import FINISHED, JOB, JobReport, load_job
+from btu.sweep import FORMAT as JOB_FORMAT
 from btu.types import ARMS
 
-JOB_FORMAT = 1
-FINISHED = "finished"
 CHOICES = ("dataset", "attack", "model", "defense")
 
 
@@ -25,17 +25,6 @@ class LeftOut:
     path: Path
     name: str  # within its source
     reason: str
-
-
-@dataclass(frozen=True)
-class JobReport:
-    """How one job of a multirun ended."""
-
-    name: str
-    status: str
-    error: str
-    overrides: tuple[str, ...]
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -74,7 +63,7 @@ class _Reader:
         if not source.exists():
             raise DataError(f"there is no {source}. Name a folder of records or of a run.")
         if source.is_file():
-            for path in [source] if source.name != "job.json" else self._job(source, source.parent):
+            for path in [source] if source.name != JOB else self._job(source, source.parent):
                 self._record(path, source.parent)
             return
         jobs = _job_files(source)
@@ -95,13 +84,12 @@ class _Reader:
 
     def _job(self, path: Path, root: Path) -> list[Path]:
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            job, records = _parse_job(raw), [path.parent / str(name) for name in raw["records"]]
+            job = load_job(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
             self._skip(path, root, f"is no job report of format {JOB_FORMAT} ({_short(error)})")
             return []
         self.jobs.append(job)
-        return records
+        return [path.parent / name for name in job.records]
 
     def _record(self, path: Path, root: Path) -> None:
         resolved = path.resolve()
@@ -228,21 +216,9 @@ def _reason(path: Path, error: Exception) -> str:
     return f"is no record of format {FORMAT} ({_short(error)})"
 
 
-def _parse_job(raw: Any) -> JobReport:
-    if raw["format"] != JOB_FORMAT:
-        raise ValueError(f"format {raw['format']}")
-    return JobReport(
-        name=str(raw["name"]),
-        status=str(raw["status"]),
-        error=" ".join(str(raw.get("error") or "").split()),
-        overrides=tuple(str(item) for item in raw.get("overrides") or ()),
-        seconds=float(raw.get("seconds") or 0),
-    )
-
-
 def _job_files(folder: Path) -> list[Path]:
-    own = folder / "job.json"
-    below: Iterator[Path] = (entry / "job.json" for entry in sorted(folder.iterdir()))
+    own = folder / JOB
+    below: Iterator[Path] = (entry / JOB for entry in sorted(folder.iterdir()))
     return [path for path in (own, *below) if path.is_file()]
 
 
