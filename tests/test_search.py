@@ -14,7 +14,7 @@ from wandb.wandb_agent import Agent
 
 from tests.conftest import TINY, composed, shell
 from tests.test_config import ROOT
-from tests.test_tracking import exit_code_of, offline_runs, records_of, summary_of
+from tests.test_tracking import closed_with, offline_runs, records_of, summary_of
 
 SMALL = [*TINY, "model=tiny", "model.training.epochs=2"]
 SWEEP = yaml.safe_load((ROOT / "scripts" / "wandb_sweep.yaml").read_text())
@@ -93,7 +93,7 @@ def test_the_agent_runs_a_point_of_the_sweep(agent, files, tmp_path):
     summary = summary_of(records_of(path))
     (folder,) = (tmp_path / "outputs" / "runs").glob("*/*")
     assert summary[SWEEP["metric"]["name"]] == pytest.approx(cost_of(folder))
-    assert exit_code_of(records_of(path)) == [0]
+    assert closed_with(path) == [0]
 
 
 def test_a_multirun_in_an_agent_is_refused(files, tmp_path):
@@ -119,7 +119,7 @@ def test_a_multirun_gives_one_wandb_run_per_job_in_one_group(files, tmp_path):
     assert {run.display_name for run in runs} == {
         f"local-{attack}-tiny-btu-{seed}" for attack in ("badnets", "addsent") for seed in (1, 2)
     }
-    assert [exit_code_of(records_of(path)) for path in offline_runs(tmp_path)] == [[0]] * 4
+    assert [closed_with(path) for path in offline_runs(tmp_path)] == [[0]] * 4
     assert all("poisoned/asr" in summary_of(records_of(p)) for p in offline_runs(tmp_path))
 
 
@@ -131,7 +131,7 @@ def test_a_failed_job_of_a_multirun_is_closed_and_the_next_has_its_own_run(files
     assert done.returncode == 1
     assert "tf32 needs a CUDA device" in done.stderr
     endings = {
-        config_of(path)["model"]["training"]["precision"]: exit_code_of(records_of(path))
+        config_of(path)["model"]["training"]["precision"]: closed_with(path)
         for path in offline_runs(tmp_path)
     }
     assert endings == {"fp32": [0], "tf32": [1], "bf16": [0]}

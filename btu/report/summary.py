@@ -53,7 +53,7 @@ def left_out_grid(study: Study) -> Grid:
 def job_grid(study: Study) -> Grid:
     """The jobs that did not finish, with their sentence."""
     lines = (
-        Line((Cell(j.name), Cell(j.status), Cell(j.error), Cell(" ".join(j.overrides))))
+        Line((Cell(j.name), Cell(j.status), Cell(j.error or ""), Cell(" ".join(j.overrides))))
         for j in study.unfinished
     )
     return Grid(("job", "status", "error", "overrides"), (False,) * 4, tuple(lines))
