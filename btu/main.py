@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from btu.config import Config, explain
 from btu.errors import BtuError
 from btu.job import run_job
+from btu.memory import give_memory_back
 from btu.sweep import (
     FAILED,
     FINISHED,
@@ -73,6 +74,7 @@ def _hydra_main(cfg: DictConfig) -> float | None:
         report.status = STOPPED
         raise
     finally:
+        give_memory_back()
         report.seconds = round(time.perf_counter() - start, 3)
         with suppress(OSError):
             report.write(run_dir)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,12 +14,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from btu.errors import ConfigError
 from btu.halves import HalvedModel, two_threads
+from btu.memory import keep_freed_memory
 from btu.models.base import Training
 from btu.progress import progress
 from btu.seeding import stream, torch_stream
 from btu.types import IntArray
 
-M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of malloc.h
 BUCKET = 50  # batches whose rows are sorted by length together
 
 
@@ -63,19 +61,6 @@ class Compute:
     def in_halves(self) -> bool:
         """Whether two threads share each batch."""
         return self.device == "cpu"
-
-
-def keep_freed_memory() -> None:
-    """Let this process reuse large blocks; glibc gives those over 32 MB back at every free.
-
-    An embedding gradient and the activations of the pooled rounds are larger than that, and their
-    pages were zeroed anew in each step. Other C libraries are left as they are.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, -1)  # never
-        mallopt(M_ARENA_MAX, 1)  # the arenas of other threads cannot hold such blocks
 
 
 def resolve_precision(wanted: str, device: str) -> str:

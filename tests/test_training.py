@@ -8,7 +8,7 @@ import pytest
 
 COUNT_FAULTS = """
 import resource, sys, torch
-from btu.training import keep_freed_memory
+from btu.memory import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
