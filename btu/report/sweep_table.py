@@ -25,8 +25,8 @@ def sweep_table(jobs: Mapping[int, JobReport]) -> Table:
         ("job", "right"),
         ("setting", "left"),
         ("status", "left"),
-        ("poisoned CACC / ASR", "right"),
-        ("repaired CACC / ASR (base)", "right"),
+        ("poisoned", "right"),
+        ("repaired", "right"),
         ("at", "right"),
         ("s", "right"),
     ):
@@ -59,8 +59,9 @@ def _status(job: JobReport) -> str:
 
 
 def _caption(jobs: Mapping[int, JobReport]) -> str:
-    """The sentences of the jobs that did not finish."""
-    lines = [f"job {number}: {job.error}" for number, job in jobs.items() if job.error]
+    """What the columns hold, and the sentences of the jobs that did not finish."""
+    lines = ["poisoned, repaired: CACC / ASR in per cent, repaired with its base rate"]
+    lines += [f"job {number}: {job.error}" for number, job in jobs.items() if job.error]
     return escape("\n".join(lines))
 
 
