@@ -126,15 +126,16 @@ def test_a_multirun_gives_one_wandb_run_per_job_in_one_group(files, tmp_path):
 def test_a_failed_job_of_a_multirun_is_closed_and_the_next_has_its_own_run(files, tmp_path):
     words = [*fixed_words(files), "arms=[poisoned]", "thresholds=[0.01]", "tracking.mode=offline"]
 
-    done = shell("-m", *words, "model.training.precision=fp32,tf32,bf16", cwd=tmp_path)
+    # The tokenizer is asked for the trigger when the run is open already.
+    done = shell("-m", *words, "attack.triggers=[cf],[☃],[mn]", cwd=tmp_path)
 
     assert done.returncode == 1
-    assert "tf32 needs a CUDA device" in done.stderr
+    assert "maps the trigger '☃' to unknown tokens only" in done.stderr
     endings = {
-        config_of(path)["model"]["training"]["precision"]: closed_with(path)
+        config_of(path)["attack"]["triggers"][0]: closed_with(path)
         for path in offline_runs(tmp_path)
     }
-    assert endings == {"fp32": [0], "tf32": [1], "bf16": [0]}
+    assert endings == {"cf": [0], "☃": [1], "mn": [0]}
     assert len({run_of(path).run_id for path in offline_runs(tmp_path)}) == 3
 
 
@@ -186,7 +187,7 @@ def test_a_search_that_cannot_judge_any_job_is_one_sentence_and_trains_nothing(f
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "Write objective.arm=poisoned" in done.stderr
-    assert not (tmp_path / "outputs" / "cache").exists()
+    assert not (tmp_path / "outputs" / "cache" / "victim").exists()
 
 
 def test_a_search_that_is_typed_again_reads_its_finished_trials(files, tmp_path):

@@ -40,7 +40,9 @@ def summarize(study: Study, groups: Sequence[Group]) -> Summary:
         ("left out", f"{len(study.left_out)} files"),
     ]
     if study.jobs:
-        facts.append(("jobs", f"{len(study.jobs)}, {len(study.unfinished)} of them not finished"))
+        unfinished = len(study.unfinished)
+        how = f"{unfinished} of them not finished" if unfinished else "all finished"
+        facts.append(("jobs", f"{len(study.jobs)}, {how}"))
     return Summary(tuple(facts), sum(r.leaky for r in records))
 
 
