@@ -127,7 +127,7 @@ def test_a_failed_job_of_a_multirun_is_closed_and_the_next_has_its_own_run(files
     words = [*fixed_words(files), "arms=[poisoned]", "thresholds=[0.01]", "tracking.mode=offline"]
 
     # The tokenizer is asked for the trigger when the run is open already.
-    done = shell("-m", *words, "attack.triggers=[cf],[☃],[mn]", cwd=tmp_path)
+    done = shell("-m", *words, 'attack.triggers=[cf],["☃"],[mn]', cwd=tmp_path)
 
     assert done.returncode == 1
     assert "maps the trigger '☃' to unknown tokens only" in done.stderr
