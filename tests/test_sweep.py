@@ -8,8 +8,10 @@ import sys
 import time
 
 import pytest
+from omegaconf import OmegaConf
 
 from btu.cache import entries
+from btu.sweep import JobReport, close_sweep
 from tests.conftest import TINY, shell
 
 SMALL = [
@@ -120,6 +122,20 @@ def test_on_failure_stop_ends_at_the_first(files, multirun, fits):
     assert [job["status"] for job in done.jobs] == ["finished", "failed", "not run"]
     assert done.jobs[2]["error"] == "not run: job 1 failed and on_failure=stop"
     assert fits == ["victim"]
+
+
+def test_a_job_that_died_without_a_word_is_in_the_table_and_counts(tmp_path, capsys):
+    """As on a cluster, where the process that launched the jobs is not theirs."""
+    JobReport(status="finished", num_computed=1).write(tmp_path / "0")
+    JobReport(status="running").write(tmp_path / "1")
+    hydra = {"sweep": {"dir": str(tmp_path)}, "overrides": {"task": []}}
+
+    unfinished = close_sweep(OmegaConf.create({"hydra": hydra, "report": False}), complete=True)
+
+    assert unfinished == 1
+    said = capsys.readouterr().out
+    assert "1 of 2 jobs finished" in said
+    assert "died" in said
 
 
 def test_a_sweep_without_jobs_is_an_error(multirun, tmp_path):
