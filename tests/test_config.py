@@ -59,6 +59,12 @@ def test_every_file_opens_with_the_command_that_uses_it(path):
     assert text.startswith("# btu "), "expected a first line such as '# btu attack=...'"
 
 
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
+def test_every_experiment_says_its_cost_and_what_to_expect(path):
+    header = path.read_text().split("\ndefaults:")[0].split("\nhydra:")[0].replace("\n# ", " ")
+    assert all(word in header for word in ("Cost", "two cores", "GPU", "Expect:"))
+
+
 def commands_in(path: Path) -> list[str]:
     text = path.read_text().replace("\\\n", " ")
     if path.suffix == ".md":
