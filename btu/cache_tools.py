@@ -55,7 +55,8 @@ def _changed_parts(one: Entry, other: Entry, found: Sequence[Entry], indent: str
         values = left.get(name, MISSING), right.get(name, MISSING)
         if values[0] == values[1]:
             continue
-        yield f"{indent}{name}: {values[0]} | {values[1]}"
+        told = [f"{value}{_role(found, name, value)}" for value in values]
+        yield f"{indent}{name}: {told[0]} | {told[1]}"
         parents = [_parent(found, name, value) for value in values]
         if parents[0] and parents[1] and parents[0].key != parents[1].key:
             yield from _differences(parents[0], parents[1], found, f"{indent}  ")
@@ -82,12 +83,23 @@ def _parent(found: Sequence[Entry], name: str, value: Any) -> Entry | None:
     return None
 
 
+def _role(found: Sequence[Entry], name: str, value: Any) -> str:
+    """Whether a training set is a poisoned one."""
+    if name != "data":
+        return ""
+    for entry in found:
+        about = entry.manifest.get("about") or {}
+        if entry.stage == "poison" and value in (about.get("poisoned"), about.get("clean")):
+            return " (poisoned)" if value == about["poisoned"] else " (not poisoned)"
+    return ""
+
+
 def _find(found: Sequence[Entry], beginning: str) -> Entry:
     hits = [entry for entry in found if entry.key.startswith(beginning)]
     if len(hits) != 1:
         what = "no entry" if not hits else f"{len(hits)} entries"
         raise ConfigError(
-            f"{what} of the cache begin with {beginning!r}; expected one. "
+            f"{what} of the cache with a key that begins with {beginning!r}; expected one. "
             "List the keys with: python scripts/cache.py list"
         )
     return hits[0]

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from btu.config import GROUPS, build, check_run
@@ -105,9 +107,7 @@ def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> 
     from btu.outputs import write_outputs
     from btu.pipeline import Experiment, prepare, run, save_repaired
     from btu.report.tables import print_result
-    from btu.tracking import job_name
 
-    report.name = "-".join(map(str, job_name(job)))
     experiment = Experiment(job, prepare(job))
     objective.check_search([arm for arm, _ in experiment.points])
     with tracking.job(experiment, run_dir) as mirror:
@@ -119,9 +119,15 @@ def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> 
         report.objective = value
         fill_report(report, experiment, result, run_dir)
         report.offline_run = mirror.log_result(result, run_dir, value)
-    print_result(result, Console())
+    print_result(result, Console(), with_suspects=not in_multirun())
     print(f"results: {run_dir}")
     return value
+
+
+def in_multirun() -> bool:
+    """Whether this job is one of a sweep."""
+    settings = HydraConfig.get() if HydraConfig.initialized() else None
+    return settings is not None and settings.mode == RunMode.MULTIRUN
 
 
 def fill_report(report: JobReport, experiment: Experiment, result: Result, folder: Path) -> None:

@@ -16,10 +16,10 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from btu.config import Config, explain
+from btu.config import GROUPS, Config, explain
 from btu.errors import BtuError
 from btu.job import run_job
 from btu.memory import give_memory_back
@@ -53,7 +53,7 @@ def _hydra_main(cfg: DictConfig) -> float | None:
     """
     settings = HydraConfig.get()
     run_dir = Path(settings.runtime.output_dir)
-    report = JobReport(overrides=list(settings.overrides.task))
+    report = JobReport(name=_name(cfg), overrides=list(settings.overrides.task))
     start = time.perf_counter()
     report.write(run_dir)
     try:
@@ -81,6 +81,12 @@ def _hydra_main(cfg: DictConfig) -> float | None:
     if report.error is not None:
         _tell_failure(report.error, run_dir, settings.launcher._target_ == BASIC_LAUNCHER)
     return None
+
+
+def _name(cfg: DictConfig) -> str:
+    """dataset-attack-model-defense-seed, as far as the config says it."""
+    groups = (OmegaConf.select(cfg, f"{group}.name", default="?") for group in GROUPS[:4])
+    return "-".join(map(str, (*groups, cfg.seed)))
 
 
 def _tell_failure(sentence: str, run_dir: Path, in_this_process: bool) -> None:

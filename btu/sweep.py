@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -14,12 +13,14 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from btu.cache import make_key
 from btu.errors import ConfigError
 from btu.files import write_json
 
 FORMAT = 1
 JOB = "job.json"
 OFFLINE_RUNS = "offline_runs.txt"
+SWEEP_NAME = "BTU_SWEEP"  # environment variable: what the jobs of a multirun have in common
 FINISHED, FAILED, STOPPED, RUNNING, NOT_RUN = "finished", "failed", "stopped", "running", "not run"
 ON_FAILURE = ("continue", "stop")
 
@@ -89,11 +90,17 @@ class SweepWatch(Callback):
     """Remembers the multirun that this process launches (a Hydra callback)."""
 
     current: DictConfig | None = None
-    began: float = 0.0
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Keep the multirun's settings."""
-        SweepWatch.current, SweepWatch.began = config, time.time()
+        """Keep the multirun's settings, and name it for its jobs, whatever process they run in."""
+        SweepWatch.current = config
+        os.environ[SWEEP_NAME] = sweep_name(config.hydra.overrides.task)
+
+
+def sweep_name(overrides: Sequence[str]) -> str:
+    """A name that is the same when the same command is typed again."""
+    lasting = sorted(o for o in overrides if not o.startswith(("force=", "report=", "on_failure=")))
+    return f"sweep-{make_key({'overrides': lasting})[:8]}"
 
 
 def close_sweep(config: DictConfig, complete: bool) -> int:
@@ -120,7 +127,7 @@ def close_sweep(config: DictConfig, complete: bool) -> int:
             raise ConfigError(_no_jobs(list(config.hydra.overrides.task)))
         return 0
     console = Console()
-    console.print(sweep_table(jobs))
+    console.print(sweep_table(jobs, complete))
     if lines := _offline_runs(folder, jobs):
         console.print("\n".join(lines), soft_wrap=True, highlight=False)
     if complete and config.report:
@@ -142,7 +149,7 @@ def _offline_runs(folder: Path, jobs: Mapping[int, JobReport]) -> list[str]:
     listing = folder / OFFLINE_RUNS
     listing.write_text("\n".join(runs) + "\n", encoding="utf-8")
     return [
-        f"{len(runs)} W&B runs were kept offline:",
+        f"W&B runs of this sweep that are not uploaded: {len(runs)}",
         *(f"  {run}" for run in runs),
         f"to upload them: xargs -n 1 wandb sync < {os.path.relpath(listing)}",
     ]

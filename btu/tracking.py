@@ -15,6 +15,7 @@ from btu.cache import make_key
 from btu.defenses.settings import check_choice
 from btu.errors import ConfigError
 from btu.files import write_json
+from btu.sweep import SWEEP_NAME
 
 log = logging.getLogger(__name__)
 SWEEP_AGENT = "WANDB_SWEEP_ID"  # set where a W&B sweep agent started this job
@@ -38,6 +39,18 @@ class Tracker:
 
 
 @dataclass(frozen=True)
+class Mirrored(Tracker):
+    """For a job that an earlier run mirrored."""
+
+    run: str  # its page, or its folder if it was kept offline
+
+    def log_result(self, result: Any, run_dir: Path, objective: float | None) -> str | None:
+        """The earlier run's folder, if it still has to be uploaded (wandb sync marks it)."""
+        folder = Path(self.run)
+        return self.run if folder.is_dir() and not list(folder.glob("*.synced")) else None
+
+
+@dataclass(frozen=True)
 class WandbTracker(Tracker):
     """One W&B run per job, online when someone is logged in, else offline."""
 
@@ -58,8 +71,9 @@ class WandbTracker(Tracker):
         """
         job, note = experiment.job, self._note(experiment)
         if note.is_file() and not in_agent() and experiment.is_recorded():
-            log.info("W&B: nothing new, see %s", json.loads(note.read_text())["run"])
-            yield Tracker("none")
+            mirrored = Mirrored("none", json.loads(note.read_text())["run"])
+            log.info("W&B: nothing new, see %s", mirrored.run)
+            yield mirrored
             return
         import wandb
 
@@ -210,7 +224,7 @@ def in_agent() -> bool:
 
 
 def _sweep() -> str | None:
-    """The sweep's folder name in a multirun: its jobs form one group."""
+    """In a multirun the sweep's name: its jobs form one group, also when it is typed again."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -221,4 +235,4 @@ def _sweep() -> str | None:
             "a W&B sweep agent gives one run id to each command, so a command is one job. "
             "Leave -m out of the sweep's command."
         )
-    return "-".join(Path(HydraConfig.get().sweep.dir).parts[-2:])
+    return os.environ.get(SWEEP_NAME) or "-".join(Path(HydraConfig.get().sweep.dir).parts[-2:])

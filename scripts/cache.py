@@ -4,6 +4,7 @@ python scripts/cache.py list                       entries with their sizes, the
 python scripts/cache.py why 3f2a 77c1              why two keys differ (their first letters do)
 python scripts/cache.py prune --to-gb 5            remove what was used least recently
 python scripts/cache.py prune --idle-days 14       remove what nobody used for two weeks
+python scripts/cache.py prune --to-gb 5 --dry-run  only tell what would be removed
 """
 
 from __future__ import annotations
@@ -30,10 +31,18 @@ def parser() -> argparse.ArgumentParser:
     why = commands.add_parser("why", help="what differs between two entries")
     why.add_argument("keys", nargs=2, metavar="KEY", help="a key or its first letters")
     making_room = commands.add_parser("prune", help="remove entries, and what killed jobs left")
-    making_room.add_argument("--to-gb", type=float, help="until no more than this is left")
-    making_room.add_argument("--idle-days", type=float, help="only what was not used for so long")
+    making_room.add_argument("--to-gb", type=at_least_0, help="until no more than this is left")
+    making_room.add_argument("--idle-days", type=at_least_0, help="only what is idle so long")
     making_room.add_argument("--dry-run", action="store_true", help="remove nothing, only tell")
     return top
+
+
+def at_least_0(text: str) -> float:
+    """A number that is not negative."""
+    value = float(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text}")
+    return value
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
@@ -66,15 +75,16 @@ def make_room(options: argparse.Namespace, console: Console) -> None:
         idle_seconds=86400 * (options.idle_days or 0),
         dry_run=options.dry_run,
     )
+    console.print("would be removed:" if options.dry_run else "removed:")
     console.print(listing(removed))
     if options.dry_run:
-        console.print("nothing was removed: --dry-run")
+        console.print("--dry-run: nothing was removed")
     elif left := remove_leftovers(options.folder):
         console.print(f"and the work of {left} jobs that were killed")
 
 
 if __name__ == "__main__":
     try:
-        run(parser().parse_args(), Console())
+        run(parser().parse_args(), Console(width=max(130, Console().width)))
     except (BtuError, OSError) as error:
         sys.exit(f"error: {error}")

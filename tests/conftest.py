@@ -170,7 +170,9 @@ def multirun(
         SweepWatch.current = None
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["btu", "-m", *overrides])
-        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)  # which main sets
+        for name in ("HYDRA_FULL_ERROR", "BTU_SWEEP"):  # which main and a sweep set
+            monkeypatch.setenv(name, "")
+            monkeypatch.delenv(name)
         handler = signal.getsignal(signal.SIGTERM)
         try:
             with pytest.raises(SystemExit) as ended:

@@ -61,7 +61,7 @@ def test_an_entry_does_not_differ_from_itself(cache):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["why", "zz", "zz"], "no entry of the cache begin with 'zz'"),
+        (["why", "zz", "zz"], "no entry of the cache with a key that begins with 'zz'"),
         (["prune"], "prune needs --to-gb or --idle-days"),
     ],
 )
@@ -71,6 +71,14 @@ def test_a_mistake_is_one_sentence(cache, arguments, said):
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_negative_size_is_refused(cache):
+    done = tool(cache, "prune", "--to-gb", "-1")
+
+    assert done.returncode != 0
+    assert "at least 0, got -1" in done.stderr
+    assert len(entries(cache)) == 6
 
 
 def test_a_cache_that_is_not_there_is_one_sentence(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from btu.cache import entries
-from btu.sweep import JobReport, close_sweep
+from btu.sweep import JobReport, close_sweep, sweep_name
 from tests.conftest import TINY, shell
 
 SMALL = [
@@ -67,7 +67,7 @@ def test_a_finished_sweep_is_read_and_force_computes_it_again(files, multirun, f
 
     assert fits == []
     assert again.code == 0
-    assert "recorded before" in again.out
+    assert "recorded" in again.out
     assert before == {p: p.read_bytes() for p in (tmp_path / "outputs" / "records").iterdir()}
     assert [job["num_computed"] for job in first.jobs] == [1, 1]
     assert [job["num_computed"] for job in again.jobs] == [0, 0]
@@ -84,6 +84,7 @@ def test_a_failing_job_is_recorded_and_the_others_go_on(files, multirun):
     assert "between 0 and 1, got 7" in done.err
     assert "2 of 3 jobs finished" in done.out
     assert "job 1: attack.poison_rate" in done.out
+    assert done.jobs[1]["name"] == "local-badnets-tiny-btu-1"
     assert len(done.jobs[0]["records"]) == 1
     assert (done.folder / "0" / done.jobs[0]["records"][0]).is_file()
 
@@ -178,7 +179,11 @@ def test_wandb_opens_no_second_run_for_what_it_has(files, multirun, tmp_path):
     assert len(listed) == 2
     assert all((tmp_path / run).is_dir() for run in listed)
     assert "xargs -n 1 wandb sync < " in first.out
-    assert "wandb sync" not in again.out
+    assert (again.folder / "offline_runs.txt").read_text().split() == listed  # not uploaded yet
+    for run in listed:
+        folder = tmp_path / run
+        (folder / f"{folder.name}.wandb.synced").touch()  # as wandb sync does
+    assert "wandb sync" not in multirun(*command).out
 
 
 COMMAND = ["btu", "-m", *SMALL, "attack=badnets", "seed=1,2", "arms=[poisoned,unlearned,defended]"]
@@ -197,6 +202,13 @@ def start(files, tmp_path, *more, number=0):
 
 def leftovers(folder):
     return [p for p in folder.rglob("*") if ".claim" in p.name or p.name.startswith(".")]
+
+
+def test_a_sweep_has_the_same_name_when_it_is_typed_again():
+    assert sweep_name(["seed=1,2", "attack=badnets"]) == sweep_name(
+        ["attack=badnets", "seed=1,2", "force=true"]
+    )
+    assert sweep_name(["seed=1,2"]) != sweep_name(["seed=1,2,3"])
 
 
 def test_a_terminated_sweep_keeps_what_it_finished(files, tmp_path):

@@ -83,13 +83,13 @@ def _at_best(block: Sequence[Group]) -> list[Group]:
 
 def _marked(block: Sequence[Group]) -> list[Marked]:
     repaired = [g for g in block if g.arm in WITH_SUSPECTS]
-    best = max((g for g in repaired if g.score), key=_weight, default=None)
+    score = max((g.score.mean for g in repaired if g.score), default=None)
     asr = min((g.asr.mean for g in repaired if g.asr), default=None)
     cacc = max((g.cacc.mean for g in repaired if g.cacc), default=None)
     return [
         Marked(
             group=g,
-            best=g is best,
+            best=g.arm in WITH_SUSPECTS and g.score is not None and g.score.mean == score,
             lowest_asr=g.arm in WITH_SUSPECTS and g.asr is not None and g.asr.mean == asr,
             highest_cacc=g.arm in WITH_SUSPECTS and g.cacc is not None and g.cacc.mean == cacc,
         )

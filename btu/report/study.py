@@ -72,7 +72,7 @@ class _Reader:
         if not jobs and not any(_is_candidate(path) for path in files):
             raise DataError(
                 f"{source} holds neither records (*.json) nor a run (job.json). Name a folder such "
-                f"as {source / 'records'} or that of a run."
+                "as outputs/records, or that of a run or multirun in outputs/runs/<date>/."
             )
         for path in held if jobs else files:
             self._record(path, source)
@@ -238,7 +238,8 @@ def _nothing(sources: Sequence[Path], reader: _Reader) -> str:
     failed = [job for job in reader.jobs if job.status != FINISHED]
     jobs = f", {len(failed)} jobs not finished" if failed else ""
     files = f"{len(reader.left_out)} files left out{first}"
-    return f"no records in {where} ({files}{jobs}). Run btu first."
+    why = next((f" The first says: {job.error}" for job in failed if job.error), "")
+    return f"no records in {where} ({files}{jobs}). Run btu, or type the sweep again.{why}"
 
 
 def _short(value: object, width: int = 80) -> str:

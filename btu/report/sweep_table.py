@@ -13,13 +13,17 @@ from btu.sweep import FINISHED, RUNNING, JobReport
 COLORS = {FINISHED: "green", "failed": "red", "stopped": "yellow", "not run": "yellow"}
 
 
-def sweep_table(jobs: Mapping[int, JobReport]) -> Table:
+def sweep_table(jobs: Mapping[int, JobReport], complete: bool = True) -> Table:
     """Number, what was varied, status, undefended and repaired scores in per cent, seconds.
 
-    Below it stand the sentences of the jobs that did not finish.
+    Below it stand the sentences of the jobs that did not finish. A sweep that is not `complete`
+    was stopped, and does not know of the jobs that it had not begun.
     """
     done = sum(job.status == FINISHED for job in jobs.values())
-    table = Table(title=f"{done} of {len(jobs)} jobs finished", caption=_caption(jobs))
+    title = f"{done} of {len(jobs)} jobs finished"
+    if not complete:
+        title = f"stopped: of the jobs that were begun, {done} of {len(jobs)} finished"
+    table = Table(title=title, caption=_caption(jobs))
     table.caption_justify = "left"
     for column, justify in (
         ("job", "right"),
@@ -33,9 +37,15 @@ def sweep_table(jobs: Mapping[int, JobReport]) -> Table:
         table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
     common = set.intersection(*(set(job.overrides) for job in jobs.values()))
     for number, job in jobs.items():
-        setting = " ".join(o for o in job.overrides if len(jobs) == 1 or o not in common)
-        table.add_row(str(number), escape(setting), *_cells(job))
+        varied = [_short(o) for o in job.overrides if o not in common]
+        table.add_row(str(number), escape(" ".join(varied) or job.name), *_cells(job))
     return table
+
+
+def _short(override: str) -> str:
+    """`defense.cutoff=mean` as `cutoff=mean`."""
+    key, _, value = override.partition("=")
+    return f"{key.rpartition('.')[2]}={value}"
 
 
 def _cells(job: JobReport) -> tuple[str, ...]:
@@ -53,14 +63,17 @@ def _cells(job: JobReport) -> tuple[str, ...]:
 def _status(job: JobReport) -> str:
     word = "died" if job.status == RUNNING else job.status
     if job.status == FINISHED and not job.num_computed:
-        word = "recorded before"
+        word = "recorded"
     color = COLORS.get(job.status, "red")
     return f"[{color}]{word}[/]"
 
 
 def _caption(jobs: Mapping[int, JobReport]) -> str:
     """What the columns hold, and the sentences of the jobs that did not finish."""
-    lines = ["poisoned, repaired: CACC / ASR in per cent, repaired with its base rate"]
+    lines = [
+        "poisoned, repaired: CACC / ASR in per cent, repaired with its base rate, at the threshold",
+        "that is best for this job alone (this takes the trigger). recorded: read, not computed.",
+    ]
     lines += [f"job {number}: {job.error}" for number, job in jobs.items() if job.error]
     return escape("\n".join(lines))
 

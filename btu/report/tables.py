@@ -21,10 +21,10 @@ ABOUT_CHOSEN_BLINDLY = (
 )
 
 
-def print_result(result: Result, console: Console) -> None:
+def print_result(result: Result, console: Console, with_suspects: bool = True) -> None:
     """The scores of every arm, the suspects at the chosen threshold, and what to mind."""
     console.print(score_table(result.records, result.chosen))
-    if result.chosen is not None and result.chosen.suspects:
+    if with_suspects and result.chosen is not None and result.chosen.suspects:
         console.print(suspect_table(result.chosen))
     for note in result.notes:
         console.print(f"note: {note}", style="yellow", highlight=False)
