@@ -14,7 +14,7 @@ from pathlib import Path
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -37,6 +37,11 @@ from btu.sweep import (
 
 HERE = Path(__file__).resolve().parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # wheel, or checkout
+PLUGINS = {  # Hydra's name of what an extra of pyproject.toml brings
+    "hydra/sweeper/optuna": "search",
+    "hydra/launcher/joblib": "workstation",
+    "hydra/launcher/submitit": "slurm",
+}
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 ConfigStore.instance().store(name="btu_schema", node=Config)
@@ -121,7 +126,11 @@ def in_one_sentence(error: BaseException) -> str:
         if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENOTDIR):
             advice = " Make room or write outputs=PATH for a folder that can be written."
         return f"{os.strerror(error.errno)}{where}.{advice}"
-    return " ".join(str(error).split("Config search path:")[0].split())
+    sentence = " ".join(str(error).split("Config search path:")[0].split())
+    missing = next((extra for name, extra in PLUGINS.items() if f"'{name}" in sentence), None)
+    if isinstance(error, MissingConfigException) and missing:
+        return f'{sentence} Install the plugin: pip install -e ".[{missing}]"'
+    return sentence
 
 
 def main() -> None:

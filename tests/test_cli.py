@@ -1,5 +1,7 @@
 """The command line in a process of its own: exit codes, sentences, speed."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -79,3 +81,17 @@ def test_a_multirun_goes_on_after_a_failed_job_and_its_exit_code_says_so(files, 
     assert done.returncode == 1
     assert "between 0 and 1, got 7" in done.stderr
     assert len(list((tmp_path / "outputs" / "records").glob("*.json"))) == 2
+
+
+def test_a_plugin_that_is_not_installed_is_named_with_the_way_to_get_it(tmp_path):
+    """Without hydra-optuna-sweeper, whose files are hidden from the search path here."""
+    hide = "import sys, hydra_plugins; hydra_plugins.__path__ = []; "
+    hide += "sys.argv = ['btu', '-m', 'hydra/sweeper=optuna']; import btu.main; btu.main.main()"
+
+    done = subprocess.run(
+        [sys.executable, "-c", hide], cwd=tmp_path, capture_output=True, text=True
+    )
+
+    assert done.returncode == 1
+    assert 'pip install -e ".[search]"' in done.stderr
+    assert "Traceback" not in done.stderr
