@@ -1,5 +1,6 @@
 """Multiruns: what jobs share, what a failure does, and what a second invocation does."""
 
+import io
 import json
 import os
 import signal
@@ -9,8 +10,10 @@ import time
 
 import pytest
 from omegaconf import OmegaConf
+from rich.console import Console
 
 from btu.cache import entries
+from btu.report.sweep_table import sweep_table
 from btu.sweep import JobReport, close_sweep, sweep_name
 from tests.conftest import TINY, shell
 
@@ -137,6 +140,18 @@ def test_a_job_that_died_without_a_word_is_in_the_table_and_counts(tmp_path, cap
     said = capsys.readouterr().out
     assert "1 of 2 jobs finished" in said
     assert "died" in said
+
+
+@pytest.mark.parametrize(
+    ("override", "shown"),
+    [("seed=1", "seed=1"), ("defense.cutoff=mean", "cutoff=mean"), ("thresholds.0=1", None)],
+)
+def test_the_table_of_jobs_shortens_what_was_varied(override, shown):
+    console = Console(width=100, record=True, file=io.StringIO())
+
+    console.print(sweep_table({0: JobReport(overrides=[override]), 1: JobReport()}))
+
+    assert f" {shown or override} " in console.export_text()
 
 
 def test_a_sweep_without_jobs_is_an_error(multirun, tmp_path):

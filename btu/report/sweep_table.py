@@ -43,9 +43,10 @@ def sweep_table(jobs: Mapping[int, JobReport], complete: bool = True) -> Table:
 
 
 def _short(override: str) -> str:
-    """`defense.cutoff=mean` as `cutoff=mean`."""
+    """`defense.cutoff=mean` as `cutoff=mean`; an element keeps its list's name."""
     key, _, value = override.partition("=")
-    return f"{key.rpartition('.')[2]}={value}"
+    *_, last = outer = key.split(".")
+    return f"{'.'.join(outer[-2:]) if last.isdigit() else last}={value}"
 
 
 def _cells(job: JobReport) -> tuple[str, ...]:
