@@ -12,13 +12,17 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Lock
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from btu.models.dropout import WordDropout
+from btu.types import IntArray
 
 HALVES = 2
+PART_TOKENS = 4096  # with padding; MiniLM keeps 0.3 MB for each until the backward pass
 
 
 @contextmanager
@@ -43,6 +47,7 @@ class HalvedModel:
     Args:
         model: takes the first half of each batch, and collects the gradients of both.
         loss: the mean loss of a model on some rows.
+        lengths: tokens of every row.
         pool: where the halves are computed.
         seed: of dropout.
     """
@@ -51,28 +56,56 @@ class HalvedModel:
         self,
         model: nn.Module,
         loss: Callable[[nn.Module, Sequence[int]], Tensor],
+        lengths: IntArray,
         pool: ThreadPoolExecutor,
         seed: int,
     ) -> None:
         shared = {id(p): nn.Parameter(p.data, p.requires_grad) for p in model.parameters()}
         self.models = (model, copy.deepcopy(model, dict(shared)))
-        self.loss, self.pool = loss, pool
-        self.noise = [
-            WordDropout(torch.Generator().manual_seed(seed + half)) for half in range(HALVES)
-        ]
+        self.loss, self.lengths, self.pool = loss, lengths, pool
+        self.noise = [WordDropout(seed + half) for half in range(HALVES)]
+        pairs = zip(*(model.parameters() for model in self.models), strict=True)
+        self.sums = [GradientSum(*pair) for pair in pairs if pair[0].requires_grad]
 
     def backward(self, rows: Sequence[int]) -> None:
         """Leave the gradients of the mean loss of these rows in the model's parameters."""
         middle = (len(rows) + 1) // 2
-        halves = [half for half in (rows[:middle], rows[middle:]) if half]
+        halves = [parts(half, self.lengths) for half in (rows[:middle], rows[middle:]) if half]
 
         def work(half: int) -> None:
-            with self.noise[half]:
-                loss = self.loss(self.models[half], halves[half])
-            (loss * (len(halves[half]) / len(rows))).backward()
+            for part in halves[half]:
+                with self.noise[half]:
+                    loss = self.loss(self.models[half], part)
+                (loss * (len(part) / len(rows))).backward()
 
+        for gradient in self.sums:
+            gradient.awaited = sum(map(len, halves))
         list(self.pool.map(work, range(len(halves))))
-        for own, other in zip(*(model.parameters() for model in self.models), strict=True):
-            if other.grad is not None:
-                own.grad = other.grad if own.grad is None else own.grad.add_(other.grad)
-                other.grad = None
+
+
+def parts(rows: Sequence[int], lengths: IntArray) -> list[Sequence[int]]:
+    """A half of long texts in parts that fit into memory; their gradients are added up."""
+    size = max(1, PART_TOKENS // int(lengths[np.asarray(rows)].max()))
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+class GradientSum:
+    """Adds a twin's gradient to the model's as soon as both are there, while caches hold them.
+
+    Of two numbers the sum is the same in either order, so it does not matter which half is first.
+    """
+
+    def __init__(self, own: nn.Parameter, twin: nn.Parameter) -> None:
+        self.own, self.twin = own, twin
+        self.awaited = 0  # gradients that this batch still gives
+        self.lock = Lock()
+        for parameter in (own, twin):
+            parameter.register_post_accumulate_grad_hook(self._arrived)
+
+    def _arrived(self, parameter: Tensor) -> None:
+        with self.lock:
+            self.awaited -= 1
+            if self.awaited == 0 and self.twin.grad is not None:
+                own = self.own.grad
+                self.own.grad = self.twin.grad if own is None else own.add_(self.twin.grad)
+                self.twin.grad = None

@@ -29,6 +29,11 @@ def give_memory_back() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+    release_freed_memory()
+
+
+def release_freed_memory() -> None:
+    """Give back what was freed and kept; the pieces that one stage leaves fit no other."""
     malloc_trim = getattr(_libc(), "malloc_trim", None)
     if malloc_trim is not None:
         malloc_trim(0)

@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from btu.errors import ConfigError
 from btu.halves import HalvedModel, two_threads
-from btu.memory import keep_freed_memory
+from btu.memory import keep_freed_memory, release_freed_memory
 from btu.models.base import Training
+from btu.models.rows import rows_in_use
 from btu.progress import progress
 from btu.seeding import stream, torch_stream
 from btu.types import IntArray
@@ -134,6 +135,7 @@ class Padder:
 
 def fit(
     model: nn.Module,
+    table: nn.Embedding,
     data: Encoded,
     settings: Training,
     padder: Padder,
@@ -145,6 +147,7 @@ def fit(
 
     Args:
         model: its forward takes a batch and gives a loss.
+        table: its word embeddings, trained or frozen.
         data: the rows to train on.
         settings: epochs, batch size, learning rate, weight decay.
         padder: makes batches.
@@ -153,36 +156,31 @@ def fit(
         title: what the progress bar says.
     """
     sampler = LengthSampler(_lengths(data), settings.batch_size, stream(seed, "batches"))
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
-
-    def loss(part: nn.Module, rows: Sequence[int]) -> Tensor:
-        with _autocast(compute):
-            value: Tensor = part(**padder([data[row] for row in rows]))["loss"]
-        return value
-
-    if compute.in_halves:
-        keep_freed_memory()
-        passes = _in_halves(model, sampler, loss, seed)
-    else:
-        pinned = compute.device.startswith("cuda")
-        loader = DataLoader(data, batch_sampler=sampler, collate_fn=padder, pin_memory=pinned)
-        passes = _accelerated(model, loader, compute)
-    model.train()
-    with (
-        torch_stream(seed),
-        passes as (batches, backward),
-        progress(title, settings.epochs * len(sampler)) as advance,
-    ):
-        for _ in range(settings.epochs):
-            for batch in batches:
-                backward(batch)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                advance()
-    model.eval()
+    num_steps = settings.epochs * len(sampler)
+    decay = (1 - settings.learning_rate * settings.weight_decay) ** num_steps
+    with rows_in_use(table, data.ids, padder.pad_token_id, decay) as ids:
+        optimizer = torch.optim.AdamW(
+            [p for p in model.parameters() if p.requires_grad],
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        few_rows = Encoded(ids, data.labels)
+        how = _in_halves if compute.in_halves else _accelerated
+        model.train()
+        with (
+            torch_stream(seed),
+            how(model, few_rows, sampler, padder, compute, seed) as (batches, backward),
+            progress(title, num_steps) as advance,
+        ):
+            for _ in range(settings.epochs):
+                for batch in batches:
+                    backward(batch)
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
+                    advance()
+        model.eval()
+    release_freed_memory()
 
 
 def predict(
@@ -228,17 +226,34 @@ Passes = tuple[Iterable[Any], Callable[[Any], None]]  # an epoch's batches, and 
 @contextmanager
 def _in_halves(
     model: nn.Module,
+    data: Encoded,
     sampler: LengthSampler,
-    loss: Callable[[nn.Module, Sequence[int]], Tensor],
+    padder: Padder,
+    compute: Compute,
     seed: int,
 ) -> Iterator[Passes]:
     """On CPU: each batch in two halves, side by side."""
+
+    def loss(part: nn.Module, rows: Sequence[int]) -> Tensor:
+        with _autocast(compute):
+            value: Tensor = part(**padder([data[row] for row in rows]))["loss"]
+        return value
+
+    keep_freed_memory()
+    lengths = sampler.lengths if padder.pad_to is None else np.ones_like(sampler.lengths)
     with two_threads() as pool:
-        yield sampler, HalvedModel(model, loss, pool, seed).backward
+        yield sampler, HalvedModel(model, loss, lengths, pool, seed).backward
 
 
 @contextmanager
-def _accelerated(model: nn.Module, loader: Any, compute: Compute) -> Iterator[Passes]:
+def _accelerated(
+    model: nn.Module,
+    data: Encoded,
+    sampler: LengthSampler,
+    padder: Padder,
+    compute: Compute,
+    seed: int,
+) -> Iterator[Passes]:
     """On other devices: whole batches, as accelerate runs them."""
     from accelerate import Accelerator, DataLoaderConfiguration
     from accelerate.state import AcceleratorState
@@ -252,6 +267,8 @@ def _accelerated(model: nn.Module, loader: Any, compute: Compute) -> Iterator[Pa
         mixed_precision="bf16" if compute.precision == "bf16" else "no",
         dataloader_config=DataLoaderConfiguration(non_blocking=True),
     )
+    pinned = compute.device.startswith("cuda")
+    loader = DataLoader(data, batch_sampler=sampler, collate_fn=padder, pin_memory=pinned)
     prepared, batches = accelerator.prepare(model, loader)
     try:
         yield batches, lambda batch: accelerator.backward(prepared(**batch)["loss"])

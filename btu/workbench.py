@@ -20,12 +20,13 @@ from btu.cache import StageCache, make_key
 from btu.data.stored import fingerprint
 from btu.defenses.settings import Round, TuningSettings
 from btu.models.base import Classifier, ModelSource, Training, encode, trigger_token_ids
+from btu.models.first_position import read_first_position_only
 from btu.models.probe import PooledProbe
 from btu.seeding import stream, stream_seed, torch_stream
 from btu.training import Compute, Encoded, Padder, fit, freeze_all_but, predict
 from btu.types import EditReport, IntArray, PoisonedDataset, Predictions, Split, TokenDistances
 
-VERSION = 3  # of every stage: raise it when what a stage computes changes
+VERSION = 4  # of every stage: raise it when what a stage computes changes
 WEIGHTS, DISTANCES = "model.safetensors", "distances.npz"
 PREDICTIONS, EDITS = "predictions.npz", "edits.npz"
 T = TypeVar("T")
@@ -67,12 +68,17 @@ class Workbench:
         self._seen: set[str] = set()  # keys that the log has named
         self._in_use: dict[str, str] = {}  # title -> key
         self._encoded: dict[int, Encoded] = {}
+        self._resident: tuple[Split, dict[str, torch.Tensor]] | None = None  # the last victim
 
     @cached_property
     def pristine(self) -> Classifier:
-        """The classifier as loaded; copied, never trained."""
-        train = self.data.clean.train
-        return self.source.load(self.data.clean.num_labels, train.texts, self.seed)
+        """The classifier as loaded, made ready for the device; copied, never trained."""
+        data = self.data.clean
+        classifier = self.source.load(data.num_labels, data.train.texts, self.seed)
+        if self.compute.device == "cpu":  # in bf16 faster than sdpa, and its dropout is ours
+            classifier.model.set_attn_implementation("eager")
+        read_first_position_only(classifier.model)
+        return classifier
 
     @cached_property
     def identity(self) -> str:
@@ -155,28 +161,34 @@ class Workbench:
         max_length = min(settings.max_length, self.source.max_length)
         data = self.encoded(self.data.train).cut(max_length).without_tokens(hidden)
         padder = self._padder(max_length if over_padding else None)
-        fit(model, data, training, padder, self.compute, seed, f"detection round {number}")
-        return embedding_distances(
-            self.pretrained_embeddings(), classifier.embeddings.weight.detach().cpu()
-        )
+        table = classifier.embeddings
+        fit(model, table, data, training, padder, self.compute, seed, f"detection round {number}")
+        return embedding_distances(self.pretrained_embeddings(), table.weight.detach().cpu())
 
     def victim(self, train: Split) -> Classifier:
-        """A classifier fine-tuned on this training set, to edit at will."""
+        """A classifier fine-tuned on this training set, to edit at will.
+
+        The weights stay in memory until those of another training set are asked for.
+        """
+        if self._resident is None or self._resident[0] is not train:
+            self._resident = None  # two would be there while the next one trains
+            self._resident = train, self._victim_state(train)
+        classifier = self._fresh()
+        classifier.model.load_state_dict(self._resident[1])
+        return classifier
+
+    def _victim_state(self, train: Split) -> dict[str, torch.Tensor]:
         name = self._name(train)
 
         def work(folder: Path) -> None:
             classifier = self._fresh()
             seed = stream_seed(self.seed, "victim")
-            data, training = self.encoded(train), self.source.training
-            fit(classifier.model, data, training, self._padder(), self.compute, seed, name)
+            self._fit(classifier, self.encoded(train), self.source.training, seed, name)
             state = {k: v.cpu().contiguous() for k, v in classifier.model.state_dict().items()}
             save_file(state, folder / WEIGHTS)
 
         parts = self._parts(train, self.source.training)
-        state = self._stage("victim", name, parts, work, lambda folder: load_file(folder / WEIGHTS))
-        classifier = self._fresh()
-        classifier.model.load_state_dict(state)
-        return classifier
+        return self._stage("victim", name, parts, work, lambda folder: load_file(folder / WEIGHTS))
 
     def evaluate(
         self,
@@ -228,13 +240,18 @@ class Workbench:
         training = settings.as_training(self.source.training)
         seed = stream_seed(self.seed, "tuning")
         classifier.model.requires_grad_(True)
-        padder = self._padder()
-        fit(classifier.model, data, training, padder, self.compute, seed, "clean tuning")
+        self._fit(classifier, data, training, seed, "clean tuning")
 
     def tuning_rows(self, settings: TuningSettings) -> int:
         """How many rows clean tuning uses."""
         tuning = self.data.clean.tuning
         return settings.num_rows(len(self.data.train), len(tuning)) if tuning else 0
+
+    def _fit(
+        self, classifier: Classifier, data: Encoded, training: Training, seed: int, title: str
+    ) -> None:
+        model, table = classifier.model, classifier.embeddings
+        fit(model, table, data, training, self._padder(), self.compute, seed, title)
 
     def _predict(self, classifier: Classifier) -> Predictions:
         """Predicted labels on the clean and the triggered test set, in one pass."""

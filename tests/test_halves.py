@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from btu import halves
 from btu.halves import HalvedModel, two_threads
 from btu.models.base import Training
 from btu.training import Compute, Encoded, Padder, fit, predict
@@ -49,6 +50,10 @@ def mean_loss(data: Encoded) -> Callable[[nn.Module, Sequence[int]], torch.Tenso
     return lambda model, rows: model(**PADDER([data[row] for row in rows]))["loss"]
 
 
+def lengths(data: Encoded) -> np.ndarray:
+    return np.asarray([len(row) for row in data.ids])
+
+
 @pytest.fixture
 def set_threads() -> Iterator[object]:
     before = torch.get_num_threads()
@@ -62,12 +67,33 @@ def test_the_gradient_of_the_halves_is_the_gradient_of_the_batch(rows):
 
     mean_loss(data)(whole, rows).backward()
     with two_threads() as pool:
-        HalvedModel(halved, mean_loss(data), pool, seed=1).backward(rows)
+        HalvedModel(halved, mean_loss(data), lengths(data), pool, seed=1).backward(rows)
 
     for one, other in zip(whole.parameters(), halved.parameters(), strict=True):
         assert (one.grad is None) == (other.grad is None)
         if one.grad is not None:
             torch.testing.assert_close(one.grad, other.grad)
+
+
+@pytest.mark.parametrize("part_tokens", [1, 10, 17])
+def test_a_half_in_parts_has_the_same_gradient(part_tokens, monkeypatch):
+    data, rows, gradients, seen = some_data(), list(range(13)), [], []
+    monkeypatch.setattr(halves, "PART_TOKENS", part_tokens)
+
+    def loss(model, part):
+        seen.append(part)
+        return mean_loss(data)(model, part)
+
+    for sizes in (lengths(data), np.ones_like(lengths(data))):
+        model = Bag(dropout=0)
+        with two_threads() as pool:
+            HalvedModel(model, loss, sizes, pool, seed=1).backward(rows)
+        gradients.append([p.grad for p in model.parameters() if p.requires_grad])
+
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+    longest = [len(part) * max(lengths(data)[part]) for part in seen if len(part) > 1]
+    assert part_tokens < 10 or min(longest) <= part_tokens
 
 
 def test_training_in_halves_is_training(monkeypatch):
@@ -76,7 +102,7 @@ def test_training_in_halves_is_training(monkeypatch):
     for halved in (True, False):
         model = Bag(dropout=0)
         monkeypatch.setattr(Compute, "in_halves", halved)
-        fit(model, some_data(), TRAINING, PADDER, CPU, seed=3, title="bag")
+        fit(model, model.words, some_data(), TRAINING, PADDER, CPU, seed=3, title="bag")
         ended.append(model)
 
     for one, other, fresh in zip(*(m.parameters() for m in (*ended, Bag())), strict=True):
@@ -90,7 +116,7 @@ def test_the_number_of_threads_changes_no_bit(count, set_threads):
     for number in (1, count):
         set_threads(number)
         model = Bag()
-        fit(model, some_data(), TRAINING, PADDER, CPU, seed=3, title="bag")
+        fit(model, model.words, some_data(), TRAINING, PADDER, CPU, seed=3, title="bag")
         assert torch.get_num_threads() == number
         ended.append(model)
 
@@ -103,7 +129,7 @@ def test_another_seed_draws_other_dropout():
     for seed in (3, 4):
         model = Bag()
         with two_threads() as pool:
-            HalvedModel(model, mean_loss(data), pool, seed).backward(range(8))
+            HalvedModel(model, mean_loss(data), lengths(data), pool, seed).backward(range(8))
         gradients.append(model.head.weight.grad)
 
     assert not torch.equal(*gradients)
@@ -118,7 +144,7 @@ def test_each_half_has_noise_of_its_own_and_none_is_torchs():
 
     before = torch.get_rng_state()
     with two_threads() as pool:
-        HalvedModel(Bag(), loss, pool, seed=1).backward([0, 1])
+        HalvedModel(Bag(), loss, np.ones(3, dtype=np.int64), pool, seed=1).backward([0, 1])
 
     assert not torch.equal(masks[0], masks[1])
     assert torch.equal(torch.get_rng_state(), before)
@@ -140,7 +166,7 @@ def test_an_error_in_a_half_is_raised_and_ends_the_threads(set_threads):
         raise ValueError("no loss")
 
     with pytest.raises(ValueError, match="no loss"), two_threads() as pool:
-        HalvedModel(Bag(), loss, pool, seed=1).backward([1, 2])
+        HalvedModel(Bag(), loss, np.ones(3, dtype=np.int64), pool, seed=1).backward([1, 2])
 
     assert torch.get_num_threads() == 2
     assert pool._shutdown

@@ -95,7 +95,6 @@ class Pretrained(ModelSource):
                 num_labels=num_labels,
                 use_safetensors=True,
                 ignore_mismatched_sizes=True,  # a head for other classes is drawn anew
-                attn_implementation="eager",  # faster than sdpa in bf16 on CPU
             )
             tokenizer = AutoTokenizer.from_pretrained(place, revision=self.revision)
         return check_classifier(Classifier(model.float(), tokenizer), self.max_length, self.name)

@@ -69,7 +69,6 @@ class TinyModel(ModelSource):
             "max_position_embeddings": self.max_length + 2,  # RoBERTa counts from padding + 1
             "pad_token_id": pad_token_id,
             "num_labels": num_labels,
-            "attn_implementation": "eager",
         }
         if self.family == "bert":
             return BertForSequenceClassification(BertConfig(**sizes))

@@ -9,7 +9,7 @@ from btu.models.dropout import WordDropout
 
 
 def noise(seed: int = 1) -> WordDropout:
-    return WordDropout(torch.Generator().manual_seed(seed))
+    return WordDropout(seed)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9])
