@@ -144,7 +144,7 @@ class Workbench:
     ) -> np.ndarray[Any, np.dtype[np.float32]]:
         from btu.defenses.detection import embedding_distances
 
-        classifier = self._fresh()
+        classifier = self.fresh()
         seed = stream_seed(self.seed, "detection", str(number))
         over_padding = settings.kind == "pooled" and settings.pooling == "all_positions"
         if settings.kind == "pooled":
@@ -173,7 +173,7 @@ class Workbench:
         if self._resident is None or self._resident[0] is not train:
             self._resident = None  # two would be there while the next one trains
             self._resident = train, self._victim_state(train)
-        classifier = self._fresh()
+        classifier = self.fresh()
         classifier.model.load_state_dict(self._resident[1])
         return classifier
 
@@ -181,7 +181,7 @@ class Workbench:
         name = self._name(train)
 
         def work(folder: Path) -> None:
-            classifier = self._fresh()
+            classifier = self.fresh()
             seed = stream_seed(self.seed, "victim")
             self._fit(classifier, self.encoded(train), self.source.training, seed, name)
             state = {k: v.cpu().contiguous() for k, v in classifier.model.state_dict().items()}
@@ -218,7 +218,7 @@ class Workbench:
 
         def work(folder: Path) -> None:
             classifier, edits = build()
-            found = self._predict(classifier)
+            found = self.predict(classifier)
             np.savez(folder / PREDICTIONS, clean=found.clean, triggered=found.triggered)
             if edits is not None:
                 np.savez(folder / EDITS, **asdict(edits))
@@ -253,14 +253,15 @@ class Workbench:
         model, table = classifier.model, classifier.embeddings
         fit(model, table, data, training, self._padder(), self.compute, seed, title)
 
-    def _predict(self, classifier: Classifier) -> Predictions:
+    def predict(self, classifier: Classifier) -> Predictions:
         """Predicted labels on the clean and the triggered test set, in one pass."""
         clean = self.encoded(self.data.clean.test).ids
         triggered = self.encoded(self.data.triggered).ids if self.data.triggered else []
         both = predict(classifier.model, [*clean, *triggered], self._padder(), self.compute)
         return Predictions(clean=both[: len(clean)], triggered=both[len(clean) :])
 
-    def _fresh(self) -> Classifier:
+    def fresh(self) -> Classifier:
+        """A copy of the classifier as loaded, to train."""
         return Classifier(copy.deepcopy(self.pristine.model), self.pristine.tokenizer)
 
     def _padder(self, pad_to: int | None = None) -> Padder:

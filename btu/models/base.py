@@ -14,6 +14,7 @@ from btu.types import IntArray
 if TYPE_CHECKING:
     import torch
 
+CHUNK = 10_000  # texts tokenized at once; a tokenizer keeps kilobytes about each
 PRECISIONS = ("auto", "bf16", "fp32", "tf32")
 
 
@@ -161,9 +162,13 @@ def _ids_in(tokenizer: Any, text: str, span: tuple[int, int]) -> list[int]:
 
 def encode(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[IntArray]:
     """Token ids of each text with the model's special tokens, cut at `max_length`."""
-    if not texts:
-        return []
-    rows = tokenizer(
-        list(texts), truncation=True, max_length=max_length, return_attention_mask=False
-    )["input_ids"]
-    return [np.asarray(row, dtype=np.int64) for row in rows]
+    ids: list[IntArray] = []
+    for start in range(0, len(texts), CHUNK):
+        rows = tokenizer(
+            list(texts[start : start + CHUNK]),
+            truncation=True,
+            max_length=max_length,
+            return_attention_mask=False,
+        )["input_ids"]
+        ids += [np.asarray(row, dtype=np.int64) for row in rows]
+    return ids
