@@ -22,7 +22,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
 from btu.errors import BtuError, ConfigError
+from btu.main import CONF, in_one_sentence
 
 ROOT = Path(__file__).resolve().parent.parent
 ONE = "thresholds=[0.0005]"
@@ -73,8 +78,8 @@ def main() -> int:
             report = measure(arguments, what, Path(folder))
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    except (BtuError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (BtuError, HydraException, OmegaConfBaseException, OSError) as error:
+        print(f"error: {in_one_sentence(error)}", file=sys.stderr)
         return 1
     print_tables(report)
     print(f"written: {out}")
@@ -148,11 +153,7 @@ def common_overrides(arguments: argparse.Namespace, device: str, folder: Path) -
 
 def composed_config(overrides: Sequence[str]) -> Any:
     """The config that `btu` would run."""
-    from hydra import compose, initialize_config_dir
-
-    import btu.main
-
-    with initialize_config_dir(str(btu.main.CONF), version_base=None):
+    with initialize_config_dir(str(CONF), version_base=None):
         return compose("config", list(overrides))
 
 
