@@ -82,6 +82,11 @@ class HalvedModel:
             gradient.awaited = sum(map(len, halves))
         list(self.pool.map(work, range(len(halves))))
 
+    def end(self) -> None:
+        """Leave the model as it was, but for its gradients."""
+        for gradient in self.sums:
+            gradient.end()
+
 
 def parts(rows: Sequence[int], lengths: IntArray) -> list[Sequence[int]]:
     """A half of long texts in parts that fit into memory; their gradients are added up."""
@@ -99,8 +104,12 @@ class GradientSum:
         self.own, self.twin = own, twin
         self.awaited = 0  # gradients that this batch still gives
         self.lock = Lock()
-        for parameter in (own, twin):
-            parameter.register_post_accumulate_grad_hook(self._arrived)
+        self.hooks = [p.register_post_accumulate_grad_hook(self._arrived) for p in (own, twin)]
+
+    def end(self) -> None:
+        """Let go of the parameters, which would else be kept by what their hooks refer to."""
+        for hook in self.hooks:
+            hook.remove()
 
     def _arrived(self, parameter: Tensor) -> None:
         with self.lock:

@@ -254,7 +254,9 @@ def _in_halves(
     keep_freed_memory()
     lengths = sampler.lengths if padder.pad_to is None else np.ones_like(sampler.lengths)
     with two_threads() as pool:
-        yield sampler, HalvedModel(model, loss, lengths, pool, seed).backward
+        halved = HalvedModel(model, loss, lengths, pool, seed)
+        yield sampler, halved.backward
+        halved.end()
 
 
 @contextmanager

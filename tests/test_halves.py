@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -109,6 +111,20 @@ def test_training_in_halves_is_training(monkeypatch):
     for one, other, fresh in zip(*(m.parameters() for m in (*ended, Bag())), strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
         assert torch.equal(one, fresh) != one.requires_grad
+
+
+def test_a_trained_model_is_freed_when_nobody_refers_to_it():
+    """Not when the garbage collector comes by: a sweep would keep a model per threshold."""
+    model = Bag()
+    weights = weakref.ref(model.head.weight)
+    gc.collect()
+    gc.disable()
+    try:
+        fit(model, model.words, some_data(), TRAINING, PADDER, CPU, seed=3, title="bag")
+        del model
+        assert weights() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("count", [2, 3])
