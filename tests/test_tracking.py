@@ -76,6 +76,7 @@ def test_an_offline_run_holds_asr_and_cacc_of_every_threshold(files, run_btu, tm
     rows = run_btu(*files.overrides, *SMALL, "thresholds=[0.01,0.02]")
 
     (path,) = offline_runs(tmp_path)
+    assert closed_with(path) == [0]
     records = records_of(path)
     points = [p for p in history_of(records) if "defended/asr" in p]
     wanted = [(r["threshold"], r["cacc"], r["asr"]) for r in rows if r["arm"] == "defended"]
@@ -86,13 +87,13 @@ def test_an_offline_run_holds_asr_and_cacc_of_every_threshold(files, run_btu, tm
     assert summary["chosen_threshold"] in (0.01, 0.02)
     steps = [r.metric for r in records if r.WhichOneof("record_type") == "metric"]
     assert any(m.glob_name == "defended/*" and m.step_metric == "threshold" for m in steps)
-    assert closed_with(path) == [0]
 
 
 def test_suspects_records_and_the_curve_are_logged(files, run_btu, tmp_path):
     run_btu(*files.overrides, *SMALL)
 
     (path,) = offline_runs(tmp_path)
+    assert closed_with(path) == [0]
     (media,) = [p for p in history_of(records_of(path)) if "suspects/_type" in p]
     assert {key.split("/")[0] for key in media} >= {"suspects", "records", "curve"}
 
