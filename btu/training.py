@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from btu.seeding import stream, torch_stream
 from btu.types import IntArray
 
 BUCKET = 50  # batches whose rows are sorted by length together
+RELEASE_EVERY = 32  # steps; batches of many lengths leave gaps in memory that no later one fits
 
 
 @dataclass(frozen=True)
@@ -173,12 +175,14 @@ def fit(
             how(model, few_rows, sampler, padder, compute, seed) as (batches, backward),
             progress(title, num_steps) as advance,
         ):
-            for _ in range(settings.epochs):
-                for batch in batches:
-                    backward(batch)
-                    optimizer.step()
-                    optimizer.zero_grad(set_to_none=True)
-                    advance()
+            passes = itertools.chain.from_iterable(itertools.repeat(batches, settings.epochs))
+            for step, batch in enumerate(passes, 1):
+                backward(batch)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                if step % RELEASE_EVERY == 0:
+                    release_freed_memory()
+                advance()
         model.eval()
     release_freed_memory()
 
