@@ -141,6 +141,8 @@ def main() -> None:
     # A thread that waits for its partner must not spin: with one other process on two cores an
     # epoch took more than six times as long. Read once, when torch loads its OpenMP.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # oneDNN keeps a kernel for every shape of matrix it has met, 1,024 of them; a sweep meets more.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
     gc.set_threshold(100_000, 20, 20)  # libraries make millions of objects that stay: 0.7 s
     signal.signal(signal.SIGTERM, _terminate)
     status = _exit_code(full_trace)
