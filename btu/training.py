@@ -259,8 +259,10 @@ def _in_halves(
     lengths = sampler.lengths if padder.pad_to is None else np.ones_like(sampler.lengths)
     with two_threads() as pool:
         halved = HalvedModel(model, loss, lengths, pool, seed)
-        yield sampler, halved.backward
-        halved.end()
+        try:
+            yield sampler, halved.backward
+        finally:
+            halved.end()
 
 
 @contextmanager
