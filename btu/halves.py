@@ -22,7 +22,7 @@ from btu.models.dropout import WordDropout
 from btu.types import IntArray
 
 HALVES = 2
-PART_TOKENS = 4096  # with padding; MiniLM keeps 0.3 MB for each until the backward pass
+PART_TOKENS = 4096  # with padding; MiniLM keeps 0.1 to 0.3 MB for each until the backward pass
 
 
 @contextmanager

@@ -4,6 +4,8 @@ import copy
 
 import pytest
 import torch
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
@@ -79,6 +81,40 @@ def test_the_last_layer_gives_one_position_and_copies_do_too(family):
     assert not model.training
     assert read_first_position_only(model.train())
     assert model.training
+
+
+class DropoutsSeen(TorchFunctionMode):
+    """Notes the probability of every dropout that is at work."""
+
+    def __init__(self):
+        super().__init__()
+        self.probabilities = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is F.dropout:
+            self.note(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    def note(self, input, p=0.5, training=True, inplace=False):
+        if training and p:
+            self.probabilities.append(p)
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_dropout_is_where_it_was(family):
+    config = copy.deepcopy(CONFIGS[family])
+    of_attention = "attention_dropout" if family == "distilbert" else "attention_probs_dropout_prob"
+    setattr(config, of_attention, 0.3)  # the hidden states have 0.1
+    model = made(config).train()
+    with DropoutsSeen() as before:
+        model(**batch(1))
+
+    assert read_first_position_only(model)
+    with DropoutsSeen() as after:
+        model(**batch(1))
+
+    assert after.probabilities == before.probabilities
+    assert after.probabilities.count(0.3) == 2
 
 
 def test_a_saved_model_is_an_ordinary_one(tmp_path):
