@@ -113,6 +113,17 @@ def test_training_in_halves_is_training(monkeypatch):
         assert torch.equal(one, fresh) != one.requires_grad
 
 
+def test_a_word_that_no_text_holds_decays_with_every_step():
+    model, before = Bag(), Bag().words.weight.detach()
+    few_words = Encoded([np.asarray([1 + row % 9, 9]) for row in range(20)], np.arange(20) % 2)
+
+    fit(model, model.words, few_words, TRAINING, PADDER, CPU, seed=3, title="bag")
+
+    steps = 6  # two epochs of three batches
+    left = (1 - TRAINING.learning_rate * TRAINING.weight_decay) ** steps
+    torch.testing.assert_close(model.words.weight.detach()[10:], before[10:] * left)
+
+
 def test_a_trained_model_is_freed_when_nobody_refers_to_it():
     """Not when the garbage collector comes by: a sweep would keep a model per threshold."""
     model = Bag()
