@@ -22,7 +22,7 @@ from btu.models.dropout import WordDropout
 from btu.types import IntArray
 
 HALVES = 2
-PART_TOKENS = 4096  # with padding; MiniLM keeps 0.1 to 0.3 MB for each until the backward pass
+PART_TOKENS = 3072  # with padding; MiniLM keeps 0.1 to 0.3 MB for each until the backward pass
 
 
 @contextmanager
@@ -89,8 +89,10 @@ class HalvedModel:
 
 
 def parts(rows: Sequence[int], lengths: IntArray) -> list[Sequence[int]]:
-    """A half of long texts in parts that fit into memory; their gradients are added up."""
-    size = max(1, PART_TOKENS // int(lengths[np.asarray(rows)].max()))
+    """A half of long texts in parts of like size that fit into memory; their gradients add up."""
+    fitting = max(1, PART_TOKENS // int(lengths[np.asarray(rows)].max()))
+    num_parts = -(-len(rows) // fitting)
+    size = -(-len(rows) // num_parts)
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 

@@ -26,7 +26,7 @@ from btu.seeding import stream, stream_seed, torch_stream
 from btu.training import Compute, Encoded, Padder, fit, freeze_all_but, predict
 from btu.types import EditReport, IntArray, PoisonedDataset, Predictions, Split, TokenDistances
 
-VERSION = 4  # of every stage: raise it when what a stage computes changes
+VERSION = 5  # of every stage: raise it when what a stage computes changes
 WEIGHTS, DISTANCES = "model.safetensors", "distances.npz"
 PREDICTIONS, EDITS = "predictions.npz", "edits.npz"
 T = TypeVar("T")

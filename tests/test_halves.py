@@ -99,6 +99,13 @@ def test_a_half_in_parts_has_the_same_gradient(part_tokens, monkeypatch):
             torch.testing.assert_close(one.grad, other.grad)
 
 
+def test_the_parts_of_a_half_are_of_like_size():
+    long = np.full(32, halves.PART_TOKENS // 31)  # all but one would fit
+
+    assert [len(part) for part in halves.parts(range(32), long)] == [16, 16]
+    assert [len(part) for part in halves.parts(range(31), long)] == [31]
+
+
 def test_training_in_halves_is_training(monkeypatch):
     """Without dropout it ends where accelerate's whole batches end."""
     ended = []
