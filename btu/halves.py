@@ -22,7 +22,7 @@ from btu.models.dropout import WordDropout
 from btu.types import IntArray
 
 HALVES = 2
-PART_TOKENS = 3072  # with padding; MiniLM keeps 0.1 to 0.3 MB for each until the backward pass
+PART_TOKENS = 2560  # with padding; MiniLM keeps 0.1 to 0.3 MB for each until the backward pass
 
 
 @contextmanager
@@ -45,7 +45,8 @@ class HalvedModel:
     """A model and its twin, which has the same weights and gradients of its own.
 
     Args:
-        model: takes the first half of each batch, and collects the gradients of both.
+        model: takes the first half of each batch, and collects the gradients of both. Its
+            attribute `part_tokens`, where it has one, stands in for `PART_TOKENS`.
         loss: the mean loss of a model on some rows.
         lengths: tokens of every row.
         pool: where the halves are computed.
@@ -63,6 +64,7 @@ class HalvedModel:
         shared = {id(p): nn.Parameter(p.data, p.requires_grad) for p in model.parameters()}
         self.models = (model, copy.deepcopy(model, dict(shared)))
         self.loss, self.lengths, self.pool = loss, lengths, pool
+        self.part_tokens: int = getattr(model, "part_tokens", PART_TOKENS)
         self.noise = [WordDropout(seed + half) for half in range(HALVES)]
         pairs = zip(*(model.parameters() for model in self.models), strict=True)
         self.sums = [GradientSum(*pair) for pair in pairs if pair[0].requires_grad]
@@ -70,7 +72,8 @@ class HalvedModel:
     def backward(self, rows: Sequence[int]) -> None:
         """Leave the gradients of the mean loss of these rows in the model's parameters."""
         middle = (len(rows) + 1) // 2
-        halves = [parts(half, self.lengths) for half in (rows[:middle], rows[middle:]) if half]
+        both = (rows[:middle], rows[middle:])
+        halves = [parts(half, self.lengths, self.part_tokens) for half in both if half]
 
         def work(half: int) -> None:
             for part in halves[half]:
@@ -88,11 +91,9 @@ class HalvedModel:
             gradient.end()
 
 
-def parts(rows: Sequence[int], lengths: IntArray) -> list[Sequence[int]]:
-    """A half of long texts in parts of like size that fit into memory; their gradients add up."""
-    fitting = max(1, PART_TOKENS // int(lengths[np.asarray(rows)].max()))
-    num_parts = -(-len(rows) // fitting)
-    size = -(-len(rows) // num_parts)
+def parts(rows: Sequence[int], lengths: IntArray, tokens: int) -> list[Sequence[int]]:
+    """A half of long texts in parts that fit into memory; their gradients are added up."""
+    size = max(1, tokens // int(lengths[np.asarray(rows)].max()))
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 

@@ -99,11 +99,19 @@ def test_a_half_in_parts_has_the_same_gradient(part_tokens, monkeypatch):
             torch.testing.assert_close(one.grad, other.grad)
 
 
-def test_the_parts_of_a_half_are_of_like_size():
-    long = np.full(32, halves.PART_TOKENS // 31)  # all but one would fit
+def test_a_model_may_say_how_many_tokens_fit():
+    data, seen = some_data(), []
 
-    assert [len(part) for part in halves.parts(range(32), long)] == [16, 16]
-    assert [len(part) for part in halves.parts(range(31), long)] == [31]
+    def loss(model, part):
+        seen.append(len(part))
+        return mean_loss(data)(model, part)
+
+    model = Bag()
+    model.part_tokens = 1
+    with two_threads() as pool:
+        HalvedModel(model, loss, lengths(data), pool, seed=1).backward(range(6))
+
+    assert seen == [1] * 6
 
 
 def test_training_in_halves_is_training(monkeypatch):

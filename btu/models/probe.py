@@ -19,6 +19,8 @@ class PooledProbe(nn.Module):
     Source: Jiang et al. 2025, backdoor token detection, rounds 1 and 2.
     """
 
+    part_tokens = 4096  # of btu.halves; it keeps a few vectors per token, a whole model a hundred
+
     def __init__(
         self, classifier: Classifier, num_labels: int, over_padding: bool, train_all: bool
     ) -> None:
