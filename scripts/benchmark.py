@@ -134,11 +134,12 @@ def common_overrides(arguments: argparse.Namespace, device: str, folder: Path) -
 
     chosen = [f"model={arguments.model}", f"device={device}", "model.training.epochs=1"]
     if arguments.data is not None:
-        for part in PARTS:
-            if not (arguments.data / f"{part}.tsv").is_file():
-                raise ConfigError(
-                    f"--data {arguments.data} has no {part}.tsv; it needs all of {PARTS}."
-                )
+        files = [f"{part}.tsv" for part in PARTS]
+        if missing := [name for name in files if not (arguments.data / name).is_file()]:
+            raise ConfigError(
+                f"--data {arguments.data} has no {', '.join(missing)}; "
+                f"it must be a folder with {', '.join(files)}."
+            )
         data = ["dataset=local", *(f"dataset.{p}={arguments.data / p}.tsv" for p in PARTS)]
     else:
         say("corpus")
