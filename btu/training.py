@@ -256,7 +256,7 @@ def _in_halves(
         return value
 
     keep_freed_memory()
-    # only the pooled probe has batches of a fixed length; it keeps too little for parts
+    # a batch of a fixed length is a pooled probe's, which keeps little: it is not split
     lengths = sampler.lengths if padder.pad_to is None else np.ones_like(sampler.lengths)
     with two_threads() as pool:
         halved = HalvedModel(model, loss, lengths, pool, seed)

@@ -19,7 +19,9 @@ class PooledProbe(nn.Module):
     Source: Jiang et al. 2025, backdoor token detection, rounds 1 and 2.
     """
 
-    part_tokens = 4096  # of btu.halves; it keeps a few vectors per token, a whole model a hundred
+    # Of btu.halves. It keeps too little for memory to matter, but sums over other parts round
+    # otherwise, and the last of a few suspects may then be another token.
+    part_tokens = 4096
 
     def __init__(
         self, classifier: Classifier, num_labels: int, over_padding: bool, train_all: bool
