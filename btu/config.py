@@ -42,6 +42,7 @@ class Config:
     report: bool = True
     force: bool = False
     save_model: bool = False
+    rerun: str | None = None
     objective: Objective = field(default_factory=Objective)
 
 

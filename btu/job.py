@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from btu.models.base import ModelSource
     from btu.pipeline import Experiment, Result
 
-MOVE_NO_NUMBER = ("tracking", "cache", "on_failure", "report", "objective")  # in no record
+MOVE_NO_NUMBER = ("tracking", "cache", "on_failure", "report", "rerun", "objective")
 FIXED_NEED = 50_000_000  # bytes for records, logs, plots and W&B files
 log = logging.getLogger("btu")
 
@@ -62,20 +62,16 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
     from btu.files import check_writable
 
     check_choice("on_failure", cfg.on_failure, ON_FAILURE)
+    if cfg.rerun is not None:
+        raise ConfigError(f"rerun={cfg.rerun} runs several jobs: type btu -m rerun={cfg.rerun}")
     cache: Any = OmegaConf.to_object(cfg.cache)
     check_writable(Path(cfg.outputs), FIXED_NEED)
     check_writable(Path(cache.folder), FIXED_NEED, "cache.folder")
     config = OmegaConf.to_container(cfg, resolve=True)
     if not isinstance(config, dict):
         raise ConfigError("the config is not a mapping.")
-    for elsewhere in (
-        "tracking",
-        "cache",
-        "on_failure",
-        "report",
-        "objective",
-    ):  # they move no number
-        config.pop(elsewhere)
+    for setting in MOVE_NO_NUMBER:
+        config.pop(setting)  # in no record
     job = Job(
         dataset=dataset,
         attack=attack,

@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from btu.config import GROUPS, Config, explain
 from btu.errors import BtuError
 from btu.job import run_job
+from btu.launch.outcomes import JobFailed
 from btu.memory import give_memory_back
 from btu.sweep import (
     FAILED,
@@ -184,10 +185,6 @@ def _exit_code(full_trace: bool) -> int:
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, which ends a run as Ctrl-C does."""
-
-
-class JobFailed(BtuError):
-    """A job that another process ran has failed."""
 
 
 def _terminate(number: int, frame: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -18,11 +19,13 @@ from btu.errors import ConfigError
 from btu.files import write_json
 
 FORMAT = 1
-JOB = "job.json"
+JOB, JOBS = "job.json", "jobs.json"
 OFFLINE_RUNS = "offline_runs.txt"
 SWEEP_NAME = "BTU_SWEEP"  # environment variable: what the jobs of a multirun have in common
 FINISHED, FAILED, STOPPED, RUNNING, NOT_RUN = "finished", "failed", "stopped", "running", "not run"
+DIED, NOT_BEGUN = "died", "not begun"  # what the jobs themselves cannot say
 ON_FAILURE = ("continue", "stop")
+NO_OTHER_SWEEP = ("force=", "report=", "on_failure=")  # overrides that leave its name
 
 
 @dataclass
@@ -62,9 +65,36 @@ def load_job(path: Path) -> JobReport:
     return JobReport(**raw | words | texts | {"error": error, "seconds": float(raw["seconds"])})
 
 
+@dataclass
+class JobList:
+    """All jobs of a multirun, written before the first begins."""
+
+    name: str  # of the sweep, see `sweep_name`
+    jobs: list[list[str]]  # the overrides of each
+    format: int = FORMAT
+
+    def write(self, folder: Path) -> None:
+        """Write the list whole or not at all."""
+        write_json(folder / JOBS, asdict(self))
+
+
+def load_job_list(folder: Path) -> JobList | None:
+    """The list of a multirun's jobs; None where there is none (a search draws its jobs)."""
+    try:
+        raw = json.loads((folder / JOBS).read_text(encoding="utf-8"))
+        jobs = [[str(word) for word in job] for job in raw["jobs"]]
+        return JobList(str(raw["name"]), jobs) if raw["format"] == FORMAT else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def jobs_of(sweep: Path) -> dict[int, JobReport]:
-    """The jobs of a multirun's folder by their number."""
-    found = {}
+    """The jobs of a multirun's folder by their number, those without a report as not begun."""
+    listed = load_job_list(sweep)
+    found = {
+        number: JobReport(NOT_BEGUN, overrides=overrides)
+        for number, overrides in enumerate(listed.jobs if listed else [])
+    }
     for folder in sorted(
         (p for p in sweep.iterdir() if p.name.isdigit()), key=lambda p: int(p.name)
     ):
@@ -94,12 +124,15 @@ class SweepWatch(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Keep the multirun's settings, and name it for its jobs, whatever process they run in."""
         SweepWatch.current = config
-        os.environ[SWEEP_NAME] = sweep_name(config.hydra.overrides.task)
+        earlier = load_job_list(Path(config.rerun)) if config.rerun else None
+        os.environ[SWEEP_NAME] = (
+            earlier.name if earlier else sweep_name(config.hydra.overrides.task)
+        )
 
 
 def sweep_name(overrides: Sequence[str]) -> str:
     """A name that is the same when the same command is typed again."""
-    lasting = sorted(o for o in overrides if not o.startswith(("force=", "report=", "on_failure=")))
+    lasting = sorted(o for o in overrides if not o.startswith(NO_OTHER_SWEEP))
     return f"sweep-{make_key({'overrides': lasting})[:8]}"
 
 
@@ -128,8 +161,9 @@ def close_sweep(config: DictConfig, complete: bool) -> int:
         return 0
     console = Console()
     console.print(sweep_table(jobs, complete))
-    if lines := _offline_runs(folder, jobs):
-        console.print("\n".join(lines), soft_wrap=True, highlight=False)
+    for lines in (_offline_runs(folder, jobs), _how_to_rerun(config, folder, jobs)):
+        if lines:
+            console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
     if complete and config.report:
         _write_report(folder, console)
     print(f"sweep: {folder}")
@@ -152,6 +186,24 @@ def _offline_runs(folder: Path, jobs: Mapping[int, JobReport]) -> list[str]:
         f"W&B runs of this sweep that are not uploaded: {len(runs)}",
         *(f"  {run}" for run in runs),
         f"to upload them: xargs -n 1 wandb sync < {os.path.relpath(listing)}",
+    ]
+
+
+def _how_to_rerun(config: DictConfig, folder: Path, jobs: Mapping[int, JobReport]) -> list[str]:
+    """The command for the jobs that did not finish, with the launcher that was typed."""
+    left = sum(job.status != FINISHED for job in jobs.values())
+    if not left or load_job_list(folder) is None:
+        return []
+    overrides = config.hydra.overrides
+    launcher = [o for o in overrides.hydra if o.startswith(("hydra/launcher", "hydra.launcher"))]
+    outputs = [o for o in overrides.task if o.startswith("outputs=")]
+    rerun = f"rerun={os.path.relpath(folder)}"
+    which = "the job that did" if left == 1 else f"the {left} jobs that did"
+    return [
+        f"to run {which} not finish again, from where it stopped:"
+        if left == 1
+        else f"to run {which} not finish again, from where they stopped:",
+        f"  {shlex.join(['btu', '-m', rerun, *outputs, *launcher])}",
     ]
 
 

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
-from btu.sweep import FINISHED, RUNNING, JobReport
+from btu.sweep import DIED, FINISHED, NOT_BEGUN, RUNNING, JobReport
 
-COLORS = {FINISHED: "green", "failed": "red", "stopped": "yellow", "not run": "yellow"}
+YELLOW = ("stopped", "not run", NOT_BEGUN)
+MOST_ROWS = 200  # of a longer sweep only the jobs that did not finish
 
 
 def sweep_table(jobs: Mapping[int, JobReport], complete: bool = True) -> Table:
     """Number, what was varied, status, undefended and repaired scores in per cent, seconds.
 
     Below it stand the sentences of the jobs that did not finish. A sweep that is not `complete`
-    was stopped, and does not know of the jobs that it had not begun.
+    was stopped, or still runs.
     """
-    done = sum(job.status == FINISHED for job in jobs.values())
-    title = f"{done} of {len(jobs)} jobs finished"
-    if not complete:
-        title = f"stopped: of the jobs that were begun, {done} of {len(jobs)} finished"
-    table = Table(title=title, caption=_caption(jobs))
+    shown = _shown(jobs)
+    table = Table(title=_title(jobs, complete), caption=_caption(shown, len(jobs)))
     table.caption_justify = "left"
     for column, justify in (
         ("job", "right"),
@@ -36,10 +36,25 @@ def sweep_table(jobs: Mapping[int, JobReport], complete: bool = True) -> Table:
     ):
         table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
     common = set.intersection(*(set(job.overrides) for job in jobs.values()))
-    for number, job in jobs.items():
+    for number, job in shown.items():
         varied = [_short(o) for o in job.overrides if o not in common]
-        table.add_row(str(number), escape(" ".join(varied) or job.name), *_cells(job))
+        table.add_row(str(number), escape(" ".join(varied) or job.name), *_cells(job, complete))
     return table
+
+
+def _title(jobs: Mapping[int, JobReport], complete: bool) -> str:
+    """`7 of 9 jobs finished, 1 failed, 1 died`."""
+    counts = Counter(_word(job, complete) for job in jobs.values() if job.status != FINISHED)
+    done = len(jobs) - counts.total()
+    others = "".join(f", {count} {word}" for word, count in sorted(counts.items()))
+    return f"{done} of {len(jobs)} jobs finished{others}"
+
+
+def _shown(jobs: Mapping[int, JobReport]) -> Mapping[int, JobReport]:
+    if len(jobs) <= MOST_ROWS:
+        return jobs
+    left = ((number, job) for number, job in jobs.items() if job.status != FINISHED)
+    return dict(islice(left, MOST_ROWS))
 
 
 def _short(override: str) -> str:
@@ -49,11 +64,11 @@ def _short(override: str) -> str:
     return f"{'.'.join(outer[-2:]) if last.isdigit() else last}={value}"
 
 
-def _cells(job: JobReport) -> tuple[str, ...]:
+def _cells(job: JobReport, complete: bool) -> tuple[str, ...]:
     chosen = job.scores.get("chosen")
     at = f"{chosen['threshold']:g}" if chosen else ""
     return (
-        _status(job),
+        _status(job, complete),
         _shares(job.scores.get("poisoned"), with_base=False),
         _shares(chosen, with_base=True),
         at,
@@ -61,17 +76,25 @@ def _cells(job: JobReport) -> tuple[str, ...]:
     )
 
 
-def _status(job: JobReport) -> str:
-    word = "died" if job.status == RUNNING else job.status
+def _status(job: JobReport, complete: bool) -> str:
+    word = _word(job, complete)
+    color = "green" if job.status == FINISHED else "yellow" if word in YELLOW else "red"
     if job.status == FINISHED and not job.num_computed:
         word = "recorded"
-    color = COLORS.get(job.status, "red")
     return f"[{color}]{word}[/]"
 
 
-def _caption(jobs: Mapping[int, JobReport]) -> str:
+def _word(job: JobReport, complete: bool) -> str:
+    """The status; a job that still runs when its sweep is complete has died."""
+    return DIED if complete and job.status == RUNNING else job.status
+
+
+def _caption(jobs: Mapping[int, JobReport], num_jobs: int) -> str:
     """What the columns hold, and the sentences of the jobs that did not finish."""
-    lines = [
+    lines = [f"of {num_jobs} jobs only those that did not finish, {len(jobs)} at most"] * (
+        num_jobs > MOST_ROWS
+    )
+    lines += [
         "poisoned, repaired: CACC / ASR in per cent, repaired with its base rate, at the threshold",
         "that is best for this job alone (this takes the trigger). recorded: read, not computed.",
     ]
