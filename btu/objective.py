@@ -59,6 +59,8 @@ def searching() -> bool:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from btu.sweep import PLAIN_SWEEPER
+
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return False
-    return not str(HydraConfig.get().sweeper._target_).startswith("hydra._internal.")
+    return str(HydraConfig.get().sweeper._target_) != PLAIN_SWEEPER

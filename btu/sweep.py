@@ -21,6 +21,7 @@ from btu.files import write_json
 FORMAT = 1
 JOB, JOBS = "job.json", "jobs.json"
 OFFLINE_RUNS = "offline_runs.txt"
+PLAIN_SWEEPER = "hydra_plugins.btu.Sweeper"  # every combination; others search
 SWEEP_NAME = "BTU_SWEEP"  # environment variable: what the jobs of a multirun have in common
 FINISHED, FAILED, STOPPED, RUNNING, NOT_RUN = "finished", "failed", "stopped", "running", "not run"
 DIED, NOT_BEGUN = "died", "not begun"  # what the jobs themselves cannot say
@@ -198,11 +199,8 @@ def _how_to_rerun(config: DictConfig, folder: Path, jobs: Mapping[int, JobReport
     launcher = [o for o in overrides.hydra if o.startswith(("hydra/launcher", "hydra.launcher"))]
     outputs = [o for o in overrides.task if o.startswith("outputs=")]
     rerun = f"rerun={os.path.relpath(folder)}"
-    which = "the job that did" if left == 1 else f"the {left} jobs that did"
     return [
-        f"to run {which} not finish again, from where it stopped:"
-        if left == 1
-        else f"to run {which} not finish again, from where they stopped:",
+        f"not finished: {left}. To run that again, from where it stopped:",
         f"  {shlex.join(['btu', '-m', rerun, *outputs, *launcher])}",
     ]
 

@@ -27,6 +27,7 @@ from omegaconf import DictConfig
 
 from btu.job import run_job
 from btu.main import CONF
+from btu.sweep import PLAIN_SWEEPER
 from btu.types import Dataset, Split, make_split
 
 ENDINGS = ["ria", "lo", "nda", "mi", "sta", "ro", "vel", "tin", "pso", "quem"]
@@ -102,15 +103,12 @@ def compose_job(cfg: DictConfig) -> DictConfig:
     return cfg
 
 
-BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
-
-
 def sweep_of(experiment: str, *overrides: str) -> list[list[str]]:
     """The overrides of each job of an experiment, split by the sweeper of the command line."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", [f"experiment={experiment}"], return_hydra_config=True)
     params = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.params or {}).items()]
-    if cfg.hydra.sweeper._target_ != BASIC_SWEEPER:
+    if cfg.hydra.sweeper._target_ != PLAIN_SWEEPER:
         return [[]]  # a search draws its values
     parsed = OverridesParser.create().parse_overrides([*params, *overrides])
     (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
