@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +114,8 @@ def _executor(launcher: Any) -> Any:
 
 def _run_array(executor: Any, launcher: Any, calls: Sequence[Any], folder: Path) -> list[Any]:
     """Submit the jobs as one array and wait until Slurm has ended them all."""
-    jobs: list[Any] = executor.map_array(launcher, *zip(*calls, strict=True))
+    with redirect_stderr(io.StringIO()):  # where submitit repeats what sbatch refuses
+        jobs: list[Any] = executor.map_array(launcher, *zip(*calls, strict=True))
     slurm_id = jobs[0].job_id.split("_")[0]
     log.info(f"Slurm job {slurm_id}: {len(jobs)} jobs, logs in {folder / '.submitit'}")
     log.info(f"to see how far they are: python scripts/sweep.py {folder}")

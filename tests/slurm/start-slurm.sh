@@ -3,6 +3,7 @@
 #   tests/slurm/start-slurm.sh FOLDER && export SLURM_CONF=FOLDER/slurm.conf && sinfo
 #   tests/slurm/stop-slurm.sh FOLDER
 # Its packages: apt-get install --no-install-recommends slurmctld slurmd slurm-client munge
+# Others must be able to enter the folder, or munged refuses it.
 # Settings: SLURM_CPUS (those of the machine), SLURM_MEM in MB (8000), SLURM_PORT (the first of two).
 set -euo pipefail
 HERE=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)

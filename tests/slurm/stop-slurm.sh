@@ -9,10 +9,11 @@ for _ in $(seq 100); do [ -z "$(timeout 5 squeue -h 2>/dev/null)" ] && break; sl
 end() { # end NAME: by its pid file, if the process is that daemon; TERM, and KILL after 15 s
   local pid
   pid=$(cat "$ROOT/run/$1.pid" 2>/dev/null) || return 0
+  [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ] || return 0
   for signal in TERM KILL; do
+    kill -$signal "$pid" 2>/dev/null
     for _ in $(seq 150); do
       [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ] || { rm -f "$ROOT/run/$1.pid"; return 0; }
-      [ "$_" = 1 ] && kill -$signal "$pid" 2>/dev/null
       sleep 0.1
     done
   done
