@@ -24,6 +24,7 @@ from btu.config import GROUPS, Config, explain
 from btu.errors import BtuError
 from btu.job import run_job
 from btu.launch.outcomes import JobFailed
+from btu.launch.shared import check_mark
 from btu.memory import give_memory_back
 from btu.sweep import (
     FAILED,
@@ -66,6 +67,7 @@ def _hydra_main(cfg: DictConfig) -> float | None:
     try:
         if settings.mode == RunMode.MULTIRUN:
             check_may_start(run_dir, cfg.on_failure)
+            check_mark(run_dir.parent, Path(cfg.cache.folder))
         objective = run_job(cfg, run_dir, report)
         report.status = FINISHED
         return objective

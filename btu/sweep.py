@@ -72,6 +72,7 @@ class JobList:
 
     name: str  # of the sweep, see `sweep_name`
     jobs: list[list[str]]  # the overrides of each
+    cache_mark: str | None = None  # a file in the cache that all nodes have to see
     format: int = FORMAT
 
     def write(self, folder: Path) -> None:
@@ -84,7 +85,9 @@ def load_job_list(folder: Path) -> JobList | None:
     try:
         raw = json.loads((folder / JOBS).read_text(encoding="utf-8"))
         jobs = [[str(word) for word in job] for job in raw["jobs"]]
-        return JobList(str(raw["name"]), jobs) if raw["format"] == FORMAT else None
+        mark = raw["cache_mark"]
+        mark = mark if mark is None else str(mark)
+        return JobList(str(raw["name"]), jobs, mark) if raw["format"] == FORMAT else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -178,15 +181,15 @@ def _no_jobs(overrides: Sequence[str]) -> str:
 
 
 def _offline_runs(folder: Path, jobs: Mapping[int, JobReport]) -> list[str]:
-    runs = [os.path.relpath(job.offline_run) for job in jobs.values() if job.offline_run]
+    from btu.upload import not_uploaded
+
+    runs = [os.path.relpath(run) for run in not_uploaded(folder, jobs.values())]
     if not runs:
         return []
-    listing = folder / OFFLINE_RUNS
-    listing.write_text("\n".join(runs) + "\n", encoding="utf-8")
+    (folder / OFFLINE_RUNS).write_text("\n".join(runs) + "\n", encoding="utf-8")
     return [
-        f"W&B runs of this sweep that are not uploaded: {len(runs)}",
-        *(f"  {run}" for run in runs),
-        f"to upload them: xargs -n 1 wandb sync < {os.path.relpath(listing)}",
+        f"W&B runs of this sweep that are not uploaded: {len(runs)}. To upload them:",
+        f"  python scripts/sweep.py sync {os.path.relpath(folder)}",
     ]
 
 

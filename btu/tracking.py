@@ -15,7 +15,9 @@ from btu.cache import make_key
 from btu.defenses.settings import check_choice
 from btu.errors import ConfigError
 from btu.files import write_json
+from btu.network import reachable
 from btu.sweep import SWEEP_NAME
+from btu.upload import is_uploaded
 
 log = logging.getLogger(__name__)
 SWEEP_AGENT = "WANDB_SWEEP_ID"  # set where a W&B sweep agent started this job
@@ -47,7 +49,7 @@ class Mirrored(Tracker):
     def log_result(self, result: Any, run_dir: Path, objective: float | None) -> str | None:
         """The earlier run's folder, if it still has to be uploaded (wandb sync marks it)."""
         folder = Path(self.run)
-        return self.run if folder.is_dir() and not list(folder.glob("*.synced")) else None
+        return self.run if folder.is_dir() and not is_uploaded(folder) else None
 
 
 @dataclass(frozen=True)
@@ -153,12 +155,18 @@ class WandbTracker(Tracker):
         import wandb
 
         try:
-            return "online" if wandb.login(prompt=False) else "offline"
+            if not wandb.login(prompt=False):
+                return "offline"
         except Exception as error:  # wandb raises errors of many kinds for a key it cannot use
             log.warning(
                 "W&B: not logged in (%s); the run is kept offline", str(error).split("\n")[0]
             )
             return "offline"
+        server = wandb.setup().settings.base_url
+        if not reachable(server):  # wandb.init would try for a minute and a half, then fail the job
+            log.warning("W&B: %s cannot be reached; the run is kept offline", server)
+            return "offline"
+        return "online"
 
 
 def _where(run: Any) -> str:

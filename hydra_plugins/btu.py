@@ -69,6 +69,8 @@ except ImportError:
 
 
 class _SubmititLauncher(BaseSubmititLauncher):  # type: ignore[misc, valid-type]
+    on_other_nodes = True
+
     def setup(self, **parts: Any) -> None:
         super().setup(**parts)
         from btu.launch.cluster import check
@@ -116,6 +118,8 @@ class WorkstationLauncher(JoblibLauncher):  # type: ignore[misc, valid-type]
 
 class RayLauncher(Launcher):
     """Jobs on a Ray cluster, an existing one or one that is started on this machine."""
+
+    on_other_nodes = True
 
     def __init__(self, ray: DictConfig) -> None:
         self.ray_cfg = ray

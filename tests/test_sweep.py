@@ -193,12 +193,12 @@ def test_wandb_opens_no_second_run_for_what_it_has(files, multirun, tmp_path):
     listed = (first.folder / "offline_runs.txt").read_text().split()
     assert len(listed) == 2
     assert all((tmp_path / run).is_dir() for run in listed)
-    assert "xargs -n 1 wandb sync < " in first.out
+    assert f"python scripts/sweep.py sync {first.folder.relative_to(tmp_path)}" in first.out
     assert (again.folder / "offline_runs.txt").read_text().split() == listed  # not uploaded yet
     for run in listed:
         folder = tmp_path / run
         (folder / f"{folder.name}.wandb.synced").touch()  # as wandb sync does
-    assert "wandb sync" not in multirun(*command).out
+    assert "sweep.py sync" not in multirun(*command).out
 
 
 COMMAND = ["btu", "-m", *SMALL, "attack=badnets", "seed=1,2", "arms=[poisoned,unlearned,defended]"]

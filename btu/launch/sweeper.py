@@ -13,6 +13,7 @@ from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
 from btu.errors import ConfigError
+from btu.launch.shared import marked
 from btu.sweep import FINISHED, JobList, jobs_of, load_job_list, sweep_name
 
 RERUN = "rerun"
@@ -28,12 +29,14 @@ def sweep(sweeper: Any, arguments: list[str]) -> list[Sequence[JobReturn]]:
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "multirun.yaml")
     sweeper.validate_batch_is_legal(covering(jobs))
-    JobList(name, jobs).write(folder)
     size = sweeper.max_batch_size or max(len(jobs), 1)
-    return [
-        launcher.launch(jobs[first : first + size], initial_job_idx=first)
-        for first in range(0, len(jobs), size)
-    ]
+    elsewhere = getattr(launcher, "on_other_nodes", False)
+    with marked(Path(config.cache.folder), wanted=elsewhere) as mark:
+        JobList(name, jobs, mark).write(folder)
+        return [
+            launcher.launch(jobs[first : first + size], initial_job_idx=first)
+            for first in range(0, len(jobs), size)
+        ]
 
 
 def sweep_jobs(
