@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -146,6 +147,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # oneDNN keeps a kernel for every shape of matrix it has met, 1,024 of them; a sweep meets more.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
+    # hydra/launcher=ray is ours; Hydra finds that the plugin has one of the same name.
+    warnings.filterwarnings("ignore", "(?s).*validated against ConfigStore schema", UserWarning)
     gc.set_threshold(100_000, 20, 20)  # libraries make millions of objects that stay: 0.7 s
     signal.signal(signal.SIGTERM, _terminate)
     status = _exit_code(full_trace)

@@ -86,6 +86,7 @@ def holder_of(path):
     return None
 
 
+@pytest.mark.slow
 def test_a_killed_process_takes_no_other_job_with_it(files, tmp_path):
     """As when memory runs out; job 0 would take minutes, and is killed in both of its runs."""
     words = [*files.overrides, *(word for word in SHORT if "epochs" not in word)]
@@ -95,14 +96,17 @@ def test_a_killed_process_takes_no_other_job_with_it(files, tmp_path):
             [sys.executable, "-m", "btu", *command], cwd=tmp_path, stdout=out, stderr=out
         )
     num_killed, deadline = 0, time.monotonic() + 100
-    while process.poll() is None:
-        assert time.monotonic() < deadline
-        for path in tmp_path.glob("outputs/runs/*/*/0/btu.log"):
-            holder = holder_of(path) if path.read_text().count("rows") > num_killed else None
-            if holder is not None:
-                holder.kill()
-                num_killed += 1
-        time.sleep(0.1)
+    try:
+        while process.poll() is None:
+            assert time.monotonic() < deadline
+            for path in tmp_path.glob("outputs/runs/*/*/0/btu.log"):
+                holder = holder_of(path) if path.read_text().count("rows") > num_killed else None
+                if holder is not None:
+                    holder.kill()
+                    num_killed += 1
+            time.sleep(0.1)
+    finally:
+        process.terminate()
 
     (sweep,) = tmp_path.glob("outputs/runs/*/*")
     jobs = [json.loads((sweep / str(n) / "job.json").read_text()) for n in range(3)]
