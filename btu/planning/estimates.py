@@ -122,7 +122,7 @@ def _kind(kind: str, entry: Entry, trained: Entry, how: str) -> Any:
 
 
 def _rows_of_poisoned_sets(found: list[Entry]) -> dict[str, int]:
-    """Training rows by the fingerprints of poisoned sets and of the clean sets they were made of."""
+    """Training rows, by the fingerprints of poisoned sets and of what they were made of."""
     rows: dict[str, int] = {}
     for entry in found:
         about = entry.manifest.get("about") or {}

@@ -49,6 +49,7 @@ class Launcher:
     name: str  # basic, joblib or submitit, or the class of another
     at_once: int  # jobs
     every_job_starts: bool  # each job is a process of its own
+    minutes_per_job: float | None = None  # after which it is stopped
 
     @property
     def shares_machine(self) -> bool:
@@ -137,7 +138,8 @@ def _launcher(settings: DictConfig) -> Launcher:
         jobs = jobs if jobs > 0 else os.cpu_count() or 1  # -1: as many as there are cores
         return Launcher("joblib", jobs, every_job_starts=False)
     if "submitit" in target:
-        return Launcher("submitit", int(settings.array_parallelism), every_job_starts=True)
+        minutes = settings.get("timeout_min")
+        return Launcher("submitit", int(settings.array_parallelism), True, minutes)
     return Launcher(target.rpartition(".")[2], 1, every_job_starts=True)
 
 

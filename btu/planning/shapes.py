@@ -92,7 +92,7 @@ class ModelPlanner:
         return self._shapes[key]
 
     def _key(self, source: ModelSource, train_name: str) -> str:
-        """What a model looks like: its settings, and the texts if its vocabulary is made of them."""
+        """A model's settings, and the texts where its vocabulary is made of them."""
         asked = id(source), train_name
         if asked not in self._names:
             settings = {name: v for name, v in asdict(source).items() if name != "training"}

@@ -63,6 +63,7 @@ class Point:
 
     record: str  # its identity
     stages: tuple[Stage, ...]
+    num_suspects: int  # at most; 0 where that is unknown
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Asked:
     job: Job
     poisoned_set: Stage | None
     points: tuple[Point, ...]
-    num_suspects: int  # at most, of all its records
+    poisoned_bytes: int  # of its poisoned set in the cache
 
 
 class Planner:
@@ -95,13 +96,16 @@ class Planner:
         experiment = Experiment(job, planted.data, bench)
         self._note(experiment.notes)
         self._check_tuning(job, bench)
-        points, num_suspects = [], 0
-        for arm, threshold in experiment.points:
-            stages = bench.stages(experiment, arm, threshold)
-            points.append(Point(experiment.identity(arm, threshold), stages))
-            if arm in WITH_SUSPECTS and threshold is not None:
-                num_suspects += bench.num_suspects(job.defense, threshold)
-        return Asked(job, bench.poisoned_set(), tuple(points), num_suspects)
+        points = tuple(
+            Point(
+                experiment.identity(arm, threshold),
+                bench.stages(experiment, arm, threshold),
+                bench.num_suspects(job.defense, threshold),
+            )
+            for arm, threshold in experiment.points
+        )
+        bytes_of_set = self.data.load(job.dataset).poisoned_bytes
+        return Asked(job, bench.poisoned_set(), points, bytes_of_set)
 
     def _check_tuning(self, job: Job, bench: PlannedBench) -> None:
         tuning = job.defense.tuning()
@@ -205,8 +209,10 @@ class PlannedBench(Workbench):
         stages.append(Stage(EVALUATION, key, self._prediction(), "evaluation", is_known))
         return tuple(stages)
 
-    def num_suspects(self, defense: Any, threshold: float) -> int:
+    def num_suspects(self, defense: Any, threshold: float | None) -> int:
         """How many tokens a threshold makes suspects, at most; 0 where that is unknown."""
+        if threshold is None:
+            return 0
         count = self._num_flagged(defense, threshold)
         return count * len(defense.use_rounds) if isinstance(count, int) else 0
 
