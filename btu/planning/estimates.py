@@ -6,19 +6,22 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
+from zipfile import BadZipFile
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from btu.cache import Entry, entries
 from btu.data.stored import TRAIN
 from btu.planning.stages import EVALUATION, POISONED_SET, TUNING, VICTIM, Work
+from btu.workbench import PREDICTIONS
 
 # Of the best matrix product's rate, docs/performance.md: stages reach 59 to 63 % on two CPU cores.
 EFFICIENCY = 0.6
 # Rounds of kind pooled multiply next to nothing. They took 0.82 s for 173,000 tokens of 384 numbers
 # on a machine of 0.44 TFLOP/s: as long as this many operations for each number.
 POOLED_OPERATIONS = 5400
-MEASURED, COMPUTED, UNKNOWN = "finished stages", "operations", "unknown"
+MEASURED, COMPUTED, NOTHING = "finished stages", "operations", ""
 PRECISIONS = {"bf16": "bf16", "fp32": "fp32", "tf32": "fp32"}  # what the rate is measured in
 
 
@@ -50,13 +53,13 @@ class Estimator:
 
     def _seconds(self, work: Work) -> tuple[float | None, str]:
         if work.kind == POISONED_SET:
-            return 0.0, COMPUTED
+            return 0.0, NOTHING  # less than a second
         kind = (work.kind, work.dataset, work.identity, work.device, work.precision, work.how)
         if work.rows and kind in self._measured:
             return median(self._measured[kind]) * work.rows, MEASURED
         rate = self._rate(work.device, work.precision) if work.tokens and work.shape else None
         if rate is None or work.shape is None:
-            return None, UNKNOWN
+            return None, NOTHING
         operations = 2.0 * work.passes * work.shape.multiplied * work.tokens / EFFICIENCY
         if not work.passes:
             operations = POOLED_OPERATIONS * work.shape.width * work.tokens
@@ -98,19 +101,17 @@ def _per_row(found: list[Entry], rows: Mapping[str, int]) -> Iterable[tuple[Any,
             # An evaluation that took longer than its victim's training is the one that began it.
             training = float(victim.manifest.get("seconds", 0))
             seconds -= training if seconds > training else 0
-            num_tests = sum(rows.get(name, 0) for name in parts["tests"])
+            num_tests = _num_predicted(entry)
             if "tuned" in parts["changes"]:
-                tuned.append((entry, victim, seconds))
-            elif all(name in rows or name == "none" for name in parts["tests"]) and num_tests:
+                tuned.append((entry, victim, seconds, num_tests))
+            elif num_tests:
                 kind = _kind(EVALUATION, entry, victim, "")
                 predictions.setdefault(kind, []).append(seconds / num_tests)
                 yield kind, seconds / num_tests
-    for entry, victim, seconds in tuned:
-        parts = entry.manifest["parts"]
-        epochs, _, _, used, _ = parts["changes"]["tuned"]
+    for entry, victim, seconds, num_tests in tuned:
+        epochs, _, _, used, _ = entry.manifest["parts"]["changes"]["tuned"]
         each = predictions.get(_kind(EVALUATION, entry, victim, ""))
         if each:
-            num_tests = sum(rows.get(name, 0) for name in parts["tests"])
             left = max(0.0, seconds - median(each) * num_tests)
             yield _kind(TUNING, entry, victim, ""), left / (epochs * used)
 
@@ -119,6 +120,15 @@ def _kind(kind: str, entry: Entry, trained: Entry, how: str) -> Any:
     parts = trained.manifest["parts"]
     dataset = (entry.manifest.get("about") or {}).get("dataset")
     return kind, dataset, parts["model"], parts["device"], parts["training"]["precision"], how
+
+
+def _num_predicted(entry: Entry) -> int:
+    """Test rows that an evaluation scored; 0 where its file cannot be read."""
+    try:
+        with np.load(entry.folder / PREDICTIONS, allow_pickle=False) as found:
+            return sum(len(found[name]) for name in found.files)
+    except (OSError, ValueError, BadZipFile):
+        return 0
 
 
 def _rows_of_poisoned_sets(found: list[Entry]) -> dict[str, int]:

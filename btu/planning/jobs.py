@@ -93,7 +93,7 @@ def read_sweep(arguments: Sequence[str]) -> Sweep:
         run_mode = RunMode.MULTIRUN if multirun else RunMode.RUN
         root = hydra.compose_config(name, overrides, run_mode)
         sweep = Sweep(_launcher(root.hydra.launcher) if multirun else Launcher("basic", 1, False))
-        wanted = [str(override) for override in root.hydra.overrides.task]
+        wanted = _as_typed(root.hydra.overrides.task)
         if multirun:
             sweeper = root.hydra.sweeper
             if sweeper._target_ != BASIC_SWEEPER:
@@ -127,6 +127,13 @@ def _hydra(config_dir: str | None) -> Iterator[Hydra]:
         yield Hydra.create_main_hydra2(task_name="btu", config_search_path=path)
     finally:
         GlobalHydra.instance().clear()
+
+
+def _as_typed(overrides: Any) -> list[str]:
+    """The overrides with their references, such as ${seed}, which each job resolves for itself."""
+    found = OmegaConf.to_container(overrides, resolve=False)
+    assert isinstance(found, list)
+    return [str(override) for override in found]
 
 
 def _launcher(settings: DictConfig) -> Launcher:
@@ -225,10 +232,9 @@ class Composer:
         """A part of the config, built from its own keys, or from all where it refers to others."""
         roots = (names,) if isinstance(names, str) else names
         own = [o for o in values if _root(o) in roots]
-        text = [base.texts.get(name, "") for name in roots]
-        text += [str(o.input_line) for o in own]
-        key: Any = (roots, *text)
-        if any(_refers_elsewhere(line, roots) for line in text):
+        texts = [base.texts.get(name, "") for name in roots]
+        key: Any = (roots, *texts, *(o.input_line for o in own))
+        if any(_refers_elsewhere(text, roots) for text in (*texts, *(str(o.value()) for o in own))):
             own = list(values)
             key = (roots, base.choices, *(o.input_line for o in values))
         if key not in self._parts:

@@ -74,7 +74,8 @@ class Plan:
     work_seconds: float | None = None
     wall_seconds: float | None = None
     longest_job_seconds: float | None = None
-    rates: dict[str, float] = field(default_factory=dict)  # TFLOP/s that the estimate rests on
+    given_rate: float | None = None  # TFLOP/s of another machine
+    rates: dict[str, float] = field(default_factory=dict)  # TFLOP/s as measured for this plan
     disk: list[Size] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -115,6 +116,7 @@ def make_plan(sweep: Sweep, at_once: int | None = None, tera: float | None = Non
     """
     launcher = sweep.launcher
     plan = Plan(len(sweep.jobs), launcher.name, at_once or launcher.at_once, sweep.search)
+    plan.given_rate = tera
     if sweep.search:
         plan.num_jobs = sweep.num_trials
         return plan
@@ -366,6 +368,12 @@ def _notes(planner: Planner, plan: Plan, launcher: Launcher) -> list[str]:
         notes.append(
             "There are too many poisoned sets to make them all here. Those that were not made are "
             "told apart by their settings, and what is finished of them is counted as to compute."
+        )
+    on_gpu = [device for device in plan.rates if not device.startswith("cpu")]
+    if on_gpu or plan.given_rate:
+        notes.append(
+            "Six tenths of the rate is what stages reach on a CPU. Small models leave a GPU idle "
+            "most of the time and may take several times as long as said here."
         )
     if launcher.name == "submitit":
         notes.append(

@@ -125,14 +125,16 @@ class DataPlanner:
             return PlantedData(data, None, 0, is_exact=not loaded.missing)
         if loaded.missing:
             settings = {"train": self.fingerprints[id(clean.train)], "attack": asdict(attack)}
-            return self._told_by_settings(clean, attack, make_key({**settings, "seed": seed}), 0)
+            return self._told_by_settings(
+                clean, attack, seed, make_key({**settings, "seed": seed}), 0
+            )
         if pair not in self._parts:
             prepared = attack.prepare(clean)
             self._parts[pair] = prepared, poison_parts(prepared, attack, seed)
         prepared, parts = self._parts[pair]
         key = make_key({"stage": "poison", **parts, "seed": seed})
         if pair in self._triggered and self._seconds > PLANTING_SECONDS:
-            return self._told_by_settings(clean, attack, key, self._triggered[pair])
+            return self._told_by_settings(clean, attack, seed, key, self._triggered[pair])
         real = plant(prepared, attack, seed)
         assert real.triggered is not None
         self._triggered[pair] = len(real.triggered)
@@ -140,13 +142,15 @@ class DataPlanner:
         return self._planted_as(clean, names, key, len(real.triggered), is_exact=True)
 
     def _told_by_settings(
-        self, clean: Dataset, attack: Attack, key: str, num_triggered: int
+        self, clean: Dataset, attack: Attack, seed: int, key: str, num_triggered: int
     ) -> PlantedData:
         """A poisoned set that is not made here, under names that differ where its settings do."""
         train = f"poisoned {key}"
         if not round(attack.poison_rate * len(clean.train)):
             train = self.fingerprints[id(clean.train)]
-        return self._planted_as(clean, (train, f"triggered {key}"), key, num_triggered, False)
+        test = asdict(attack) | {"poison_rate": 0.0, "label_policy": "", "seed": seed}
+        test["test"] = self.fingerprints[id(clean.test)]
+        return self._planted_as(clean, (train, make_key(test)), key, num_triggered, False)
 
     def _planted_as(
         self, clean: Dataset, names: tuple[str, str], key: str, num_triggered: int, is_exact: bool

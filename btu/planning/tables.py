@@ -6,21 +6,22 @@ from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from btu.planning.estimates import COMPUTED, MEASURED
 from btu.planning.jobs import Launcher
 from btu.planning.plan import JOB_SECONDS, PROCESS_SECONDS, Line, Plan
 
-WHAT = {
-    "poisoned set": "poisoned sets",
-    "victim": "victims: models trained on a poisoned set",
-    "clean model": "clean models: trained on rows without a trigger",
-    "tuning": "tunings: models trained on trusted rows after that",
-    "evaluation": "evaluations: models scored on the test rows",
-    "record": "records: scores of an arm at a threshold",
+MEANING = {
+    "poisoned set": "the data set with an attack's triggers planted",
+    "victim": "a model trained on a poisoned set",
+    "clean model": "a model trained on rows without a trigger",
+    "round": "an epoch that shows which words move furthest",
+    "tuning": "a trained model trained on trusted rows after that",
+    "evaluation": "a model scored on the test rows",
+    "record": "the scores of an arm at a threshold",
 }
-SOURCES = {MEASURED: "as before", COMPUTED: "operations"}
-NONE = "-"
+SOURCES = {MEASURED: "finished stages", COMPUTED: "operations"}
 
 
 def tables(plan: Plan, launcher: Launcher) -> RenderableType:
@@ -32,25 +33,26 @@ def tables(plan: Plan, launcher: Launcher) -> RenderableType:
             "hours and disk, cannot be told before it runs."
         )
     parts: list[RenderableType] = [_jobs(plan), _stages(plan), *_foot(plan), _hours(plan, launcher)]
-    parts += [_disk(plan), *(f"note: {note}" for note in plan.notes)]
-    parts += [f"[bold]warning:[/bold] {warning}" for warning in plan.warnings]
+    parts += [_disk(plan), *(Text(f"note: {note}") for note in plan.notes)]
+    parts += [Text(f"warning: {warning}", style="bold") for warning in plan.warnings]
     return Group(*parts)
 
 
-def _jobs(plan: Plan) -> str:
+def _jobs(plan: Plan) -> Text:
     lines = [f"{plan.num_jobs:,} {'job' if plan.num_jobs == 1 else 'jobs'}, {plan.at_once} at once"]
     for sentence, jobs in plan.failing.items():
         shown = ", ".join(map(str, jobs[:5])) + (", ..." if len(jobs) > 5 else "")
         number = f"{len(jobs):,} of them" if len(jobs) < plan.num_jobs else "all of them"
         lines.append(f"{number} cannot begin (number {shown}): {sentence}")
-    return "\n".join(lines)
+    return Text("\n".join(lines))
 
 
 def _stages(plan: Plan) -> Table:
     table = Table(title="What is computed", title_justify="left")
     table.add_column("what")
-    for head in ("asked for", "different", "done already", "to compute", "hours", "hours from"):
-        table.add_column(head, justify="left" if head == "hours from" else "right")
+    for head in ("asked for", "different", "done already", "to compute", "time"):
+        table.add_column(head, justify="right")
+    table.add_column("estimated from")
     for line in plan.stages:
         table.add_row(*_cells(line), _hours_cell(line), _source(line))
     if plan.records:
@@ -61,8 +63,11 @@ def _stages(plan: Plan) -> Table:
 
 def _cells(line: Line) -> list[str]:
     counts = [line.asked_for, line.different, line.different - line.to_compute, line.to_compute]
-    what = WHAT.get(line.kind, f"detection {line.kind}s")
-    cells = [what, *(f"{count:,}" for count in counts)]
+    is_round = line.kind.startswith("round")
+    cells = [
+        f"detection {line.kind}" if is_round else f"{line.kind}s",
+        *(f"{count:,}" for count in counts),
+    ]
     if line.at_most:
         cells[2] += "*"
         cells[4] += "*"
@@ -78,6 +83,9 @@ def _source(line: Line) -> str:
 
 
 def _foot(plan: Plan) -> Iterator[str]:
+    kinds = {line.kind.split()[0] if "round" in line.kind else line.kind for line in plan.stages}
+    meanings = (f"{kind}: {m}" for kind, m in MEANING.items() if kind in {*kinds, "record"})
+    yield "; ".join(meanings) + "."
     yield (
         "asked for: by all jobs in sum; different: what several jobs ask for is computed once; "
         "done already: in the cache, or needed only for records that are there."
@@ -97,7 +105,7 @@ def hours(seconds: float) -> str:
 
 
 def _hours(plan: Plan, launcher: Launcher) -> Table:
-    table = Table(title="How long, estimated", title_justify="left", show_header=False)
+    table = Table(title=_where(plan), title_justify="left", show_header=False)
     table.add_column("what")
     table.add_column("time", justify="right")
     table.add_column("how")
@@ -115,20 +123,28 @@ def _hours(plan: Plan, launcher: Launcher) -> Table:
     )
     if plan.longest_job_seconds is not None:
         table.add_row(
-            "longest job", hours(plan.longest_job_seconds), "no number of jobs at once is faster"
+            "longest job",
+            hours(plan.longest_job_seconds),
+            "however many run at once, it takes as long as this",
         )
     return table
+
+
+def _where(plan: Plan) -> str:
+    if plan.given_rate is None:
+        return "How long on this machine, estimated"
+    return f"How long on a machine of {plan.given_rate:g} TFLOP/s, estimated"
 
 
 def _how(plan: Plan) -> str:
     sources = {name for line in plan.stages for name in line.estimated_from if line.seconds}
     said = []
     if MEASURED in sources:
-        said.append("as before: as long per row as the same stage took, by the cache")
+        said.append("finished stages: as long per row as the same stage took, by the cache")
     if COMPUTED in sources:
         rates = ", ".join(f"{name} {rate:.2f} TFLOP/s" for name, rate in plan.rates.items())
-        machine = f"this machine's rate ({rates})" if rates else "the rate of --rate"
-        said.append(f"operations: the work over six tenths of {machine}")
+        machine = f"the rate of matrix products just now ({rates})" if rates else "--rate"
+        said.append(f"operations: those of the work, at six tenths of {machine}")
     return "; ".join(said) or "nothing is left to compute"
 
 
@@ -138,20 +154,19 @@ def _disk(plan: Plan) -> Table:
     more = "" if len(known) == len(plan.disk) else "at least "
     together = sum(size.bytes_together or 0 for size in known)
     added = sum(size.bytes_more or 0 for size in known)
-    number, right = "number", "right"
     table.add_column("what", footer="together")
-    table.add_column(number, justify=right)  # type: ignore[arg-type]
-    table.add_column("GB", footer=f"{more}{gigabytes(together)}", justify="right")
-    table.add_column("GB more than now", footer=f"{more}{gigabytes(added)}", justify="right")
+    table.add_column("number", justify="right")
+    table.add_column("all of them", footer=f"{more}{megabytes(together)}", justify="right")
+    table.add_column("more than now", footer=f"{more}{megabytes(added)}", justify="right")
     for size in plan.disk:
         table.add_row(
-            size.what, f"{size.number:,}", *map(gigabytes, (size.bytes_together, size.bytes_more))
+            size.what, f"{size.number:,}", *map(megabytes, (size.bytes_together, size.bytes_more))
         )
     return table
 
 
-def gigabytes(size: float | None) -> str:
-    """A size in GB with as many digits as it deserves."""
+def megabytes(size: float | None) -> str:
+    """A size in MB, or in GB where that is shorter."""
     if size is None:
         return "unknown"
-    return f"{size / 1e9:,.1f}" if size >= 1e9 else f"{size / 1e9:.3f}"
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
