@@ -151,6 +151,16 @@ def test_what_is_there_is_found_for_a_larger_sweep(small, multirun, fits):
     assert counts(plan, "to_compute")["record"] == 2 * 3 + 2 * 1
 
 
+def test_jobs_with_folders_of_their_own_share_nothing(small):
+    one = plan_of("-m", *small, "defense.cutoff=mean,row_mean")
+    two = plan_of("-m", *small, "defense.cutoff=mean,row_mean", "outputs=${defense.cutoff}")
+
+    assert counts(one, "different")["victim"] == 1
+    assert counts(two, "different")["victim"] == 2
+    models = [plan.disk[0].bytes_more for plan in (one, two)]
+    assert models[1] == 2 * models[0] > 0
+
+
 def test_records_need_no_cache(small, multirun, tmp_path):
     import shutil
 
@@ -232,7 +242,7 @@ def test_launchers_say_how_many_jobs_run_at_once(small):
 
 
 def test_others_wait_for_what_one_computes():
-    shared, own = ("victim", "a", -1), [("evaluation", str(n), -1) for n in range(2)]
+    shared, own = ("victim", "a", ""), [("evaluation", str(n), "") for n in range(2)]
     jobs = [{shared: 100.0, own[0]: 10.0}, {shared: 100.0, own[1]: 10.0}]
 
     def seconds(at_once, launcher):

@@ -146,7 +146,7 @@ def _launcher(settings: DictConfig) -> Launcher:
         return Launcher("joblib", jobs, every_job_starts=False)
     if "submitit" in target:
         minutes = settings.get("timeout_min")
-        return Launcher("submitit", int(settings.array_parallelism), True, minutes)
+        return Launcher("submitit", int(settings.get("array_parallelism") or 1), True, minutes)
     return Launcher(target.rpartition(".")[2], 1, every_job_starts=True)
 
 
