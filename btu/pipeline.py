@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +133,17 @@ class Experiment:
                     for part in (data.clean.train, data.train, data.clean.test, data.triggered)
                 ],
                 "dataset": job.dataset.name,
-                "attack": asdict(job.attack),
-                "model": [bench.identity, asdict(job.model)],
-                "defense": asdict(job.defense) if arm in WITH_DEFENSE else None,
+                "attack": self._settings["attack"],
+                "model": [bench.identity, self._settings["model"]],
+                "defense": self._settings["defense"] if arm in WITH_DEFENSE else None,
                 "tuning": bench.fingerprint(data.clean.tuning) if arm in WITH_TUNING else None,
             }
         )
+
+    @cached_property
+    def _settings(self) -> Mapping[str, Any]:
+        parts = {name: getattr(self.job, name) for name in ("attack", "model", "defense")}
+        return {name: asdict(part) for name, part in parts.items()}
 
     def build(self, arm: str, suspects: Suspects | None) -> tuple[Classifier, EditReport | None]:
         """The model of an arm: trained, then unlearned and tuned as the arm says."""

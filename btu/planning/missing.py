@@ -14,22 +14,22 @@ class Finished:
     """What is in caches and among records, by name."""
 
     def __init__(self) -> None:
-        self._names: dict[Path, frozenset[str]] = {}
+        self._names: dict[tuple[str, str], frozenset[str]] = {}
 
-    def has(self, folder: Path, name: str) -> bool:
-        """Whether the folder holds something of this name."""
-        if folder not in self._names:
-            found = folder.iterdir() if folder.is_dir() else ()
-            self._names[folder] = frozenset(path.name for path in found)
-        return name in self._names[folder]
+    def _has(self, place: str, folder: str, name: str) -> bool:
+        if (place, folder) not in self._names:
+            path = Path(place) / folder
+            found = path.iterdir() if path.is_dir() else ()
+            self._names[place, folder] = frozenset(each.name for each in found)
+        return name in self._names[place, folder]
 
     def has_stage(self, asked: Asked, stage: Stage) -> bool:
         """Whether a stage is in the job's cache."""
-        return self.has(Path(asked.job.cache.folder) / stage.folder, stage.key)
+        return self._has(asked.job.cache.folder, stage.folder, stage.key)
 
     def has_record(self, asked: Asked, identity: str) -> bool:
         """Whether a record is among those of the job's outputs."""
-        return self.has(asked.job.outputs / "records", f"{identity[:KEY_LENGTH]}.json")
+        return self._has(str(asked.job.outputs), "records", f"{identity[:KEY_LENGTH]}.json")
 
 
 def slot_of(number: int, asked: Asked, stage: Stage) -> Slot:
