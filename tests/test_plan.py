@@ -349,6 +349,16 @@ def test_a_cache_that_is_too_small_is_said(small):
     assert not plan_of("-m", *small, "attack=badnets,addsent").warnings
 
 
+def test_a_full_disk_is_said(small, monkeypatch):
+    from types import SimpleNamespace
+
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
+
+    plan = plan_of("-m", *small, "attack=badnets,addsent")
+
+    assert any("GB free" in warning for warning in plan.warnings)
+
+
 def test_a_cluster_that_stops_jobs_too_early_is_said(small):
     slurm = ["hydra/launcher=slurm", "hydra.launcher.timeout_min=1", "model.training.epochs=900000"]
 

@@ -109,8 +109,7 @@ def cache_warnings(
     disk: Sequence[Size], jobs: Sequence[Asked], folders: Iterable[Path]
 ) -> list[str]:
     """What the limit of the cache would do to the sweep."""
-    limits = [asked.job.cache.limit_gb for asked in jobs]
-    limit = min((gb for gb in limits if gb is not None), default=None)
+    limit = _limit(jobs)
     kept = [size for size in disk if size.what in IN_CACHE]
     total = sum(size.bytes_together or 0 for size in kept)
     more = sum(size.bytes_more or 0 for size in kept)
@@ -134,9 +133,17 @@ def cache_warnings(
     return []
 
 
+def _limit(jobs: Sequence[Asked]) -> float | None:
+    limits = [asked.job.cache.limit_gb for asked in jobs]
+    return min((gb for gb in limits if gb is not None), default=None)
+
+
 def disk_warnings(disk: Sequence[Size], jobs: Sequence[Asked]) -> list[str]:
     """Whether the disk of the outputs is too small."""
-    more = sum(size.bytes_more or 0 for size in disk)
+    limit = _limit(jobs)
+    in_cache = sum(size.bytes_more or 0 for size in disk if size.what in IN_CACHE)
+    more = min(in_cache, float("inf") if limit is None else limit * 1e9)
+    more += sum(size.bytes_more or 0 for size in disk if size.what not in IN_CACHE)
     folder = jobs[0].job.outputs.resolve()
     while not folder.is_dir():
         folder = folder.parent
