@@ -16,8 +16,10 @@ from btu.data.stored import TRAIN
 from btu.planning.stages import EVALUATION, POISONED_SET, TUNING, VICTIM, Work
 from btu.workbench import PREDICTIONS
 
-# Of the best matrix product's rate, docs/performance.md: stages reach 59 to 63 % on two CPU cores.
-EFFICIENCY = 0.6
+# A stage multiplies at this share of the best matrix product's rate, and each step takes as long
+# as if its batch had so many tokens more. Together that makes 59 to 63 % of the rate for SST-2's
+# batches of 1,600 tokens (docs/performance.md) and 43 % for the demo's of 640, as measured.
+EFFICIENCY, STEP_TOKENS = 0.78, 500
 # Rounds of kind pooled multiply next to nothing. They took 0.82 s for 173,000 tokens of 384 numbers
 # on a machine of 0.44 TFLOP/s: as long as this many operations for each number.
 POOLED_OPERATIONS = 5400
@@ -60,7 +62,8 @@ class Estimator:
         rate = self._rate(work.device, work.precision) if work.tokens and work.shape else None
         if rate is None or work.shape is None:
             return None, NOTHING
-        operations = 2.0 * work.passes * work.shape.multiplied * work.tokens / EFFICIENCY
+        tokens = work.tokens + STEP_TOKENS * work.rows / work.batch_size
+        operations = 2.0 * work.passes * work.shape.multiplied * tokens / EFFICIENCY
         if not work.passes:
             operations = POOLED_OPERATIONS * work.shape.width * work.tokens
         return operations / rate, COMPUTED

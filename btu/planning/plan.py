@@ -228,8 +228,8 @@ def _notes(planner: Planner, plan: Plan, launcher: Launcher) -> list[str]:
     on_gpu = [device for device in plan.rates if not device.startswith("cpu")]
     if on_gpu or plan.given_rate:
         notes.append(
-            "Six tenths of the rate is what stages reach on a CPU. Small models leave a GPU idle "
-            "most of the time and may take several times as long as said here."
+            "Which share of the rate stages reach was measured on a CPU. Small models leave a GPU "
+            "idle most of the time and may take several times as long as said here."
         )
     if launcher.name == "submitit":
         notes.append(

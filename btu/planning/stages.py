@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +93,7 @@ class Planner:
         planted = self.data.plant(job.dataset, job.attack, job.seed)
         bench = self._bench(job, planted)
         experiment = Experiment(job, planted.data, bench)
-        self._note(experiment.notes)
+        self._note(*experiment.notes)
         self._check_tuning(job, bench)
         points = tuple(
             Point(
@@ -112,7 +111,7 @@ class Planner:
         if tuning is not None and set(job.arms) & set(WITH_TUNING):
             bench.tuning_rows(tuning)  # raises where there are too few
 
-    def _note(self, notes: Sequence[str]) -> None:
+    def _note(self, *notes: str) -> None:
         self.notes += [note for note in notes if note not in self.notes]
 
     def _bench(self, job: Job, planted: PlantedData) -> PlannedBench:
@@ -133,10 +132,8 @@ class Planner:
                 precision = "bf16" if wanted[1] == "auto" else wanted[1]
                 self._computes[wanted] = wanted[0], precision
                 self._note(
-                    [
-                        f"device={wanted[0]} is not on this machine; it is taken to compute in "
-                        f"{precision}, and its hours are unknown without --rate."
-                    ]
+                    f"device={wanted[0]} is not on this machine; it is taken to compute in "
+                    f"{precision}, and its hours are unknown without --rate."
                 )
         return self._computes[wanted]
 

@@ -144,7 +144,7 @@ def _how(plan: Plan) -> str:
     if COMPUTED in sources:
         rates = ", ".join(f"{name} {rate:.2f} TFLOP/s" for name, rate in plan.rates.items())
         machine = f"the rate of matrix products just now ({rates})" if rates else "--rate"
-        said.append(f"operations: those of the work, at six tenths of {machine}")
+        said.append(f"operations: those of the work, over {machine}")
     return "; ".join(said) or "nothing is left to compute"
 
 
