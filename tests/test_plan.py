@@ -188,11 +188,11 @@ def test_ten_thousand_jobs_take_seconds(small):
     sweep = ["seed=range(1,626)", "attack=badnets,addsent"]
     sweep += ["defense.cutoff=mean,row_mean,frobenius,whole_row"]
     sweep += ["defense.clean_tuning.epochs=1,2", "hydra/launcher=slurm"]
-    start = time.perf_counter()
+    start = time.process_time()  # whatever else the machine does
 
     plan = plan_of("-m", *small, *sweep)
 
-    assert time.perf_counter() - start < 60  # 15 s on two cores
+    assert time.process_time() - start < 60
     assert plan.num_jobs == 10_000
     assert counts(plan, "different")["victim"] == 1250
     assert counts(plan, "different")["clean model"] == 625

@@ -52,7 +52,7 @@ def sizes(
                 records[asked.job.outputs, point.record] = size
                 new_records += 0 if finished.has_record(asked, point.record) else size
         folders += _folder_bytes(asked)
-    num_runs = sum(planned.tracked for planned in sweep.jobs)
+    num_runs = min(len(jobs), sum(planned.tracked for planned in sweep.jobs))
     new_runs = min(num_runs, sum(map(bool, missing)))  # finished jobs get no second one
     lines = [
         _size_of(MODELS, stages, new, "victim"),
