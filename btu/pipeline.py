@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,9 @@ def run(experiment: Experiment) -> Result:
 class Experiment:
     """Evaluates arms one by one and keeps their records."""
 
-    def __init__(self, job: Job, data: PoisonedDataset) -> None:
+    def __init__(self, job: Job, data: PoisonedDataset, bench: Workbench | None = None) -> None:
         self.job = job
-        self.bench = _bench(job, data)
+        self.bench = bench or _bench(job, data)
         self.store = RecordStore(job.outputs / "records")
         arms, self.notes = possible_arms(job.arms, data)
         self.points: list[tuple[str, float | None]] = [
@@ -132,17 +133,22 @@ class Experiment:
                     for part in (data.clean.train, data.train, data.clean.test, data.triggered)
                 ],
                 "dataset": job.dataset.name,
-                "attack": asdict(job.attack),
-                "model": [bench.identity, asdict(job.model)],
-                "defense": asdict(job.defense) if arm in WITH_DEFENSE else None,
+                "attack": self._settings["attack"],
+                "model": [bench.identity, self._settings["model"]],
+                "defense": self._settings["defense"] if arm in WITH_DEFENSE else None,
                 "tuning": bench.fingerprint(data.clean.tuning) if arm in WITH_TUNING else None,
             }
         )
 
+    @cached_property
+    def _settings(self) -> Mapping[str, Any]:
+        parts = {name: getattr(self.job, name) for name in ("attack", "model", "defense")}
+        return {name: asdict(part) for name, part in parts.items()}
+
     def build(self, arm: str, suspects: Suspects | None) -> tuple[Classifier, EditReport | None]:
         """The model of an arm: trained, then unlearned and tuned as the arm says."""
         edits = None
-        classifier = self.bench.victim(self._training_set(arm))
+        classifier = self.bench.victim(self.training_set(arm))
         if suspects is not None:
             edits = self.job.defense.repair(classifier, self.bench, suspects)
         tuning = self.job.defense.tuning()
@@ -158,19 +164,28 @@ class Experiment:
 
     def _evaluation(self, arm: str, suspects: Suspects | None) -> Evaluation:
         """Predictions of an arm; models that were edited and tuned alike share them."""
+        unlearned = None if suspects is None else suspects.token_ids.tolist()
+        return self.bench.evaluate(
+            arm,
+            self.training_set(arm),
+            self.changes(arm, unlearned),
+            lambda: self.build(arm, suspects),
+        )
+
+    def changes(self, arm: str, unlearned: Sequence[object] | None) -> dict[str, Any]:
+        """What an arm does to its trained model: the ids it unlearns and how, and its tuning."""
         defense, changes = self.job.defense, dict[str, Any]()
-        if suspects is not None:
-            changes["unlearned"] = suspects.token_ids.tolist()
+        if unlearned is not None:
+            changes["unlearned"] = unlearned
             changes["repair"] = defense.repair_settings()
         tuning = defense.tuning() if arm in WITH_TUNING else None
         if tuning is not None and (used := self.bench.tuning_rows(tuning)):
             rows = self.bench.fingerprint(self.bench.data.clean.tuning)
             changes["tuned"] = [tuning.epochs, tuning.learning_rate, tuning.batch_size, used, rows]
-        return self.bench.evaluate(
-            arm, self._training_set(arm), changes, lambda: self.build(arm, suspects)
-        )
+        return changes
 
-    def _training_set(self, arm: str) -> Split:
+    def training_set(self, arm: str) -> Split:
+        """What the model of an arm is trained on first."""
         data = self.bench.data
         return data.clean.train if arm == "clean" else data.train
 

@@ -115,17 +115,8 @@ class Workbench:
         self, number: int, settings: Round, learning_rate: float, hidden: IntArray
     ) -> TokenDistances:
         """The drift of every token over one epoch; keyed by what was hidden, not why."""
-        training = replace(
-            self.source.training,
-            epochs=1,
-            learning_rate=learning_rate,
-            batch_size=settings.batch_size,
-        )
-        parts = self._parts(self.data.train, training) | {
-            "number": number,
-            "round": asdict(settings),
-            "hidden": hidden.tolist(),
-        }
+        training = self._round_training(settings, learning_rate)
+        parts = self.round_parts(number, settings, learning_rate, hidden.tolist())
 
         def work(folder: Path) -> None:
             values = self._drift(number, settings, training, hidden)
@@ -138,6 +129,25 @@ class Workbench:
             "detection", title, parts, work, lambda folder: _arrays(folder / DISTANCES)["values"]
         )
         return TokenDistances(number, values, self.pristine.protected_ids())
+
+    def round_parts(
+        self, number: int, settings: Round, learning_rate: float, hidden: Sequence[object]
+    ) -> dict[str, Any]:
+        """What the drift of a detection round depends on."""
+        training = self._round_training(settings, learning_rate)
+        return self._parts(self.data.train, training) | {
+            "number": number,
+            "round": asdict(settings),
+            "hidden": hidden,
+        }
+
+    def _round_training(self, settings: Round, learning_rate: float) -> Training:
+        return replace(
+            self.source.training,
+            epochs=1,
+            learning_rate=learning_rate,
+            batch_size=settings.batch_size,
+        )
 
     def _drift(
         self, number: int, settings: Round, training: Training, hidden: IntArray
@@ -190,6 +200,10 @@ class Workbench:
         parts = self._parts(train, self.source.training)
         return self._stage("victim", name, parts, work, lambda folder: load_file(folder / WEIGHTS))
 
+    def victim_key(self, train: Split) -> str:
+        """The key of the classifier fine-tuned on this training set."""
+        return make_key({"stage": "victim", **self._parts(train, self.source.training)})
+
     def evaluate(
         self,
         arm: str,
@@ -205,16 +219,8 @@ class Workbench:
             changes: everything that was done to it afterwards, such as the ids unlearned.
             build: gives the model, where it has to be evaluated.
         """
-        victim = make_key({"stage": "victim", **self._parts(train, self.source.training)})
-        self._in_use[self._name(train)] = victim
-        tests = (self.data.clean.test, self.data.triggered)
-        parts = {
-            "version": VERSION,
-            "victim": victim,
-            "changes": changes,
-            "tests": [self.fingerprint(split) for split in tests],
-            "eval_batch_size": self.source.eval_batch_size,  # may move a last digit in bf16
-        }
+        self._in_use[self._name(train)] = self.victim_key(train)
+        parts = self.evaluation_parts(train, changes)
 
         def work(folder: Path) -> None:
             classifier, edits = build()
@@ -224,6 +230,17 @@ class Workbench:
                 np.savez(folder / EDITS, **asdict(edits))
 
         return self._stage("evaluation", f"scores of {arm}", parts, work, _read_evaluation)
+
+    def evaluation_parts(self, train: Split, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """What the predictions of a model depend on."""
+        tests = (self.data.clean.test, self.data.triggered)
+        return {
+            "version": VERSION,
+            "victim": self.victim_key(train),
+            "changes": changes,
+            "tests": [self.fingerprint(split) for split in tests],
+            "eval_batch_size": self.source.eval_batch_size,  # may move a last digit in bf16
+        }
 
     def tune(self, classifier: Classifier, settings: TuningSettings) -> None:
         """Clean tuning, in place: a fresh optimizer over all parameters; nothing for no rows."""

@@ -34,14 +34,7 @@ def poison(dataset: Dataset, attack: Attack, seed: int, cache: StageCache) -> Po
     dataset = attack.prepare(dataset)
     if attack.target(dataset) is None:
         return plant(dataset, attack, seed)
-    parts = {
-        "version": VERSION,
-        "label_names": dataset.label_names,
-        "train": _fingerprint(dataset.train, attack),
-        "test": _fingerprint(dataset.test, attack),
-        "attack": asdict(attack),
-        "seed": seed,
-    }
+    parts = poison_parts(dataset, attack, seed)
     about = {"title": "poisoned set", "dataset": dataset.name, "clean": fingerprint(dataset.train)}
 
     def write(folder: Path) -> None:
@@ -51,6 +44,18 @@ def poison(dataset: Dataset, attack: Attack, seed: int, cache: StageCache) -> Po
 
     data, _ = cache.get("poison", parts, write, lambda folder: _read(folder, dataset), about)
     return data
+
+
+def poison_parts(dataset: Dataset, attack: Attack, seed: int) -> dict[str, Any]:
+    """What a poisoned set depends on, for a data set that the attack has prepared."""
+    return {
+        "version": VERSION,
+        "label_names": dataset.label_names,
+        "train": _fingerprint(dataset.train, attack),
+        "test": _fingerprint(dataset.test, attack),
+        "attack": asdict(attack),
+        "seed": seed,
+    }
 
 
 def fingerprint(split: Split | None) -> str:

@@ -1,0 +1,295 @@
+"""The jobs of a command line, each composed from parts that many jobs have in common.
+
+Hydra takes a tenth of a second to compose a job. Here only the different choices of options
+(`attack=style`) are composed by Hydra; values (`attack.poison_rate=0.1`) are put into the part of
+the config that they name, and each different part is built once.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from btu.config import GROUPS, build, check_run
+from btu.defenses.settings import check_choice
+from btu.errors import BtuError, ConfigError
+from btu.job import Job
+from btu.main import CONF
+from btu.sweep import ON_FAILURE
+
+BASIC_SWEEPER = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
+PLACES = ("outputs", "cache")  # one names the other
+OTHERS = ("seed", "thresholds", "arms", "device", "on_failure", "force", "save_model")
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """Where the jobs run."""
+
+    name: str  # basic, joblib or submitit, or the class of another
+    at_once: int  # jobs
+    every_job_starts: bool  # each job is a process of its own
+    minutes_per_job: float | None = None  # after which it is stopped
+
+    @property
+    def shares_machine(self) -> bool:
+        """Whether jobs at once take each other's cores."""
+        return self.name == "joblib"
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """One job of a sweep: what it was asked to do, or why it cannot begin."""
+
+    overrides: tuple[str, ...]
+    job: Job | None
+    tracked: bool = False  # has a W&B run
+    error: str = ""
+
+
+@dataclass
+class Sweep:
+    """What a command line asks for."""
+
+    launcher: Launcher
+    jobs: list[PlannedJob] = field(default_factory=list)
+    search: str = ""  # the class of a sweeper that draws its values as it goes
+    num_trials: int = 0  # of a search
+    compose_seconds: float = 0.0  # that Hydra takes for one job
+
+
+def read_sweep(arguments: Sequence[str]) -> Sweep:
+    """The jobs that `btu` would run with these arguments.
+
+    Raises:
+        BtuError, HydraException, OmegaConfBaseException: what `btu` would say at once; a job that
+            cannot begin while others can is kept with its sentence.
+    """
+    options = get_args_parser().parse_args(list(arguments))
+    with _hydra(options.config_dir) as hydra:
+        name, overrides = options.config_name or "config", list(options.overrides)
+        mode = hydra.get_mode(config_name=name, overrides=overrides)
+        multirun = options.multirun or mode == RunMode.MULTIRUN
+        run_mode = RunMode.MULTIRUN if multirun else RunMode.RUN
+        root = hydra.compose_config(name, overrides, run_mode)
+        sweep = Sweep(_launcher(root.hydra.launcher) if multirun else Launcher("basic", 1, False))
+        wanted = _as_typed(root.hydra.overrides.task)
+        if multirun:
+            sweeper = root.hydra.sweeper
+            if sweeper._target_ != BASIC_SWEEPER:
+                sweep.search = sweeper._target_.rpartition(".")[2]
+                sweep.num_trials = int(sweeper.get("n_trials") or 0)
+                return sweep
+            wanted = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] + wanted
+        parser = OverridesParser.create(config_loader=hydra.config_loader)
+        (jobs,) = BasicSweeper.split_arguments(parser.parse_overrides(wanted), None)
+        if not jobs:
+            raise ConfigError("the sweep has no jobs: a list of values is empty.")
+        composer = Composer(hydra, name, parser)
+        sweep.jobs = [composer.job(overrides) for overrides in jobs]
+        sweep.compose_seconds = composer.seconds_per_compose
+    return sweep
+
+
+@contextmanager
+def _hydra(config_dir: str | None) -> Iterator[Hydra]:
+    """Hydra as `btu` sets it up, with no logging and no output folder."""
+    version.setbase("1.3")
+    path = create_config_search_path(str(CONF))
+    if config_dir is not None:
+        folder = Path(config_dir).resolve()
+        if not folder.is_dir():
+            raise ConfigError(f"--config-dir: there is no folder {folder}.")
+        schema = SearchPathQuery(provider="schema", path=None)
+        path.prepend(provider="command-line", path=f"file://{folder}", anchor=schema)
+    GlobalHydra.instance().clear()
+    try:
+        yield Hydra.create_main_hydra2(task_name="btu", config_search_path=path)
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _as_typed(overrides: Any) -> list[str]:
+    """The overrides with their references, such as ${seed}, which each job resolves for itself."""
+    found = OmegaConf.to_container(overrides, resolve=False)
+    assert isinstance(found, list)
+    return [str(override) for override in found]
+
+
+def _launcher(settings: DictConfig) -> Launcher:
+    target = str(settings._target_)
+    if target.endswith("BasicLauncher"):
+        return Launcher("basic", 1, every_job_starts=False)
+    if target.endswith("JoblibLauncher"):
+        jobs = int(settings.n_jobs or 1)
+        jobs = jobs if jobs > 0 else os.cpu_count() or 1  # -1: as many as there are cores
+        return Launcher("joblib", jobs, every_job_starts=False)
+    if "submitit" in target:
+        minutes = settings.get("timeout_min")
+        return Launcher("submitit", int(settings.get("array_parallelism") or 1), True, minutes)
+    return Launcher(target.rpartition(".")[2], 1, every_job_starts=True)
+
+
+class Composer:
+    """Builds jobs from their overrides; equal parts are built once and are one object."""
+
+    def __init__(self, hydra: Hydra, config_name: str, parser: OverridesParser) -> None:
+        self.hydra, self.config_name, self.parser = hydra, config_name, parser
+        self._parsed: dict[str, Override] = {}
+        self._bases: dict[tuple[str, ...], Base] = {}
+        self._parts: dict[Any, Any] = {}
+        self._same: dict[str, Any] = {}
+        self.seconds_per_compose = 0.0
+
+    def job(self, overrides: Sequence[str]) -> PlannedJob:
+        """The job of one combination of overrides."""
+        parsed = [self._parse(override) for override in overrides]
+        choices = [o for o in parsed if self._chooses(o)]
+        values = [o for o in parsed if not self._chooses(o)]
+        base = self._base(choices)
+        try:
+            parts = {name: self._part(base, values, name, _builder(name)) for name in GROUPS}
+            run = {name: self._part(base, values, name, _plain(name)) for name in OTHERS}
+            outputs, cache = self._part(base, values, PLACES, _places)
+            self._check_keys(base, values)
+            check_choice("on_failure", run["on_failure"], ON_FAILURE)
+            arms = check_run(run["thresholds"], run["arms"], parts["defense"].arms())
+        except BtuError as error:
+            return PlannedJob(tuple(overrides), None, error=str(error))
+        job = Job(
+            dataset=parts["dataset"],
+            attack=parts["attack"],
+            model=parts["model"],
+            defense=parts["defense"],
+            seed=run["seed"],
+            thresholds=tuple(dict.fromkeys(run["thresholds"])),
+            arms=arms,
+            device=run["device"],
+            outputs=Path(outputs),
+            cache=cache,
+            force=run["force"],
+            save_model=run["save_model"],
+            config={},
+        )
+        return PlannedJob(tuple(overrides), job, tracked=parts["tracking"].name == "wandb")
+
+    def _parse(self, override: str) -> Override:
+        if override not in self._parsed:
+            self._parsed[override] = self.parser.parse_override(override)
+        return self._parsed[override]
+
+    def _chooses(self, override: Override) -> bool:
+        """Whether it picks a file of a group, which may set anything, or is Hydra's own."""
+        repository = self.hydra.config_loader.repository  # type: ignore[attr-defined]
+        if override.key_or_group.partition(".")[0] == "hydra":
+            return True
+        return bool(repository.group_exists(override.key_or_group)) and not isinstance(
+            override.value(), dict
+        )
+
+    def _base(self, choices: Sequence[Override]) -> Base:
+        lines = tuple(str(choice.input_line) for choice in choices)
+        if lines not in self._bases:
+            start = time.perf_counter()
+            cfg = self.hydra.compose_config(self.config_name, list(lines), RunMode.RUN)
+            self.seconds_per_compose = time.perf_counter() - start
+            with_hydra = OmegaConf.to_container(cfg, resolve=False)
+            assert isinstance(with_hydra, dict)
+            OmegaConf.set_struct(cfg, False)
+            del cfg["hydra"]
+            OmegaConf.set_struct(cfg, True)
+            texts = {str(k): json.dumps(v) for k, v in with_hydra.items() if k != "hydra"}
+            self._bases[lines] = Base(lines, cfg, texts)
+        return self._bases[lines]
+
+    def _part(
+        self,
+        base: Base,
+        values: Sequence[Override],
+        names: str | tuple[str, ...],
+        make: Callable[[DictConfig], Any],
+    ) -> Any:
+        """A part of the config, built from its own keys, or from all where it refers to others."""
+        roots = (names,) if isinstance(names, str) else names
+        own = [o for o in values if _root(o) in roots]
+        texts = [base.texts.get(name, "") for name in roots]
+        key: Any = (roots, *texts, *(o.input_line for o in own))
+        if any(_refers_elsewhere(text, roots) for text in (*texts, *(str(o.value()) for o in own))):
+            own = list(values)
+            key = (roots, base.choices, *(o.input_line for o in values))
+        if key not in self._parts:
+            self._parts[key] = self._made(base, own, make)
+        made = self._parts[key]
+        if isinstance(made, BtuError):
+            raise made
+        return made
+
+    def _made(self, base: Base, own: Sequence[Override], make: Callable[[DictConfig], Any]) -> Any:
+        cfg = copy.deepcopy(base.config)
+        ConfigLoaderImpl._apply_overrides_to_config(list(own), cfg)
+        try:
+            made = make(cfg)
+        except BtuError as error:
+            return error
+        return self._same.setdefault(repr(made), made)
+
+    def _check_keys(self, base: Base, values: Sequence[Override]) -> None:
+        """Let Hydra refuse a value whose key no part has looked at."""
+        known = {*GROUPS, *OTHERS, *PLACES}
+        for root in {_root(o) for o in values} - known:
+            self._part(base, values, root, lambda cfg: None)
+
+
+@dataclass(frozen=True)
+class Base:
+    """The config that one choice of options gives, before any value is set."""
+
+    choices: tuple[str, ...]
+    config: DictConfig
+    texts: dict[str, str]  # each root key with what it holds, unresolved
+
+
+def _root(override: Override) -> str:
+    return re.split(r"[.\[]", override.key_or_group, maxsplit=1)[0]
+
+
+def _refers_elsewhere(text: str, roots: Sequence[str]) -> bool:
+    """Whether a text holds a reference to another part of the config."""
+    found = re.findall(r"\$\{([^}]*)", text)
+    return any(re.split(r"[.\[]", name)[0] not in roots for name in found)
+
+
+def _builder(group: str) -> Callable[[DictConfig], Any]:
+    return lambda cfg: build(cfg[group], group)
+
+
+def _plain(name: str) -> Callable[[DictConfig], Any]:
+    def value(cfg: DictConfig) -> Any:
+        found = cfg[name]
+        return tuple(found) if OmegaConf.is_list(found) else found
+
+    return value
+
+
+def _places(cfg: DictConfig) -> Any:
+    return cfg.outputs, OmegaConf.to_object(cfg.cache)

@@ -1,0 +1,176 @@
+"""What a plan has to know of data sets: their rows, and their names in the keys of the cache.
+
+Data sets are read and poisoned in memory, as a run would. One that a hub does not give is left
+unknown, with the reason, and its splits get made-up names, which differ where its settings do.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from btu.attacks.base import Attack
+from btu.attacks.none import NoAttack
+from btu.cache import make_key
+from btu.data.base import DatasetSource
+from btu.data.hub import HubDataset
+from btu.data.poisoning import plant
+from btu.data.stored import fingerprint, poison_parts
+from btu.errors import DataError
+from btu.types import Dataset, PoisonedDataset, Split, make_split
+
+PLANTING_SECONDS = 20.0  # after so much planting, further sets are told apart by their settings
+MADE_UP_ROWS = 10_000  # of a split that cannot be read: enough to tell shares of it apart
+NO_ROWS = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class LoadedData:
+    """A data set, or what stands for one that cannot be had here."""
+
+    data: Dataset
+    missing: str = ""  # why it is not there
+    poisoned_bytes: int = 0  # of a poisoned set in the cache
+
+
+@dataclass(frozen=True)
+class PlantedData:
+    """A poisoned set without its texts: its splits have the rows and names of the real ones."""
+
+    data: PoisonedDataset
+    poison_key: str | None  # of its cache entry; None where nothing is planted
+    num_triggered: int
+    is_exact: bool  # its names are those that a run would give it
+
+
+class DataPlanner:
+    """Loads each data set once and plants each attack once."""
+
+    def __init__(self) -> None:
+        self.fingerprints: dict[int, str] = {}  # by id(split)
+        self.rows: dict[str, int] = {}  # by fingerprint
+        self._kept: list[Split] = []  # their ids are in use
+        self._loaded: dict[int, LoadedData] = {}
+        self._parts: dict[tuple[int, int], tuple[Dataset, dict[str, Any]]] = {}
+        self._triggered: dict[tuple[int, int], int] = {}
+        self._planted: dict[tuple[int, int, int], PlantedData] = {}
+        self._seconds = 0.0
+
+    @property
+    def missing(self) -> list[str]:
+        """Why data sets are not there."""
+        return [loaded.missing for loaded in self._loaded.values() if loaded.missing]
+
+    @property
+    def all_exact(self) -> bool:
+        """Whether every poisoned set has the names that a run would give it."""
+        return all(planted.is_exact for planted in self._planted.values())
+
+    def load(self, source: DatasetSource) -> LoadedData:
+        """The data set, or a stand-in where its hub does not give it.
+
+        Raises:
+            DataError: the data set's own files are missing or wrong.
+        """
+        if id(source) not in self._loaded:
+            self._loaded[id(source)] = self._load(source)
+        return self._loaded[id(source)]
+
+    def _load(self, source: DatasetSource) -> LoadedData:
+        try:
+            data = source.load()
+            found = LoadedData(data, poisoned_bytes=_bytes_on_disk(data))
+        except DataError as error:
+            if not isinstance(source, HubDataset):
+                raise
+            train, tuning, test = (_unread() for _ in range(3))
+            data = Dataset(source.name, ("0", "1"), train, tuning, test)
+            found = LoadedData(data, missing=str(error))
+        for role in ("train", "tuning", "test"):
+            split = getattr(data, role)
+            if split is not None:
+                made_up = make_key({"settings": asdict(source), "role": role})
+                self._name(split, made_up if found.missing else fingerprint(split))
+        return found
+
+    def _name(self, split: Split, name: str, rows: int | None = None) -> Split:
+        self._kept.append(split)
+        self.fingerprints[id(split)] = name
+        self.rows[name] = len(split) if rows is None else rows
+        return split
+
+    def plant(self, source: DatasetSource, attack: Attack, seed: int) -> PlantedData:
+        """The poisoned set of a job.
+
+        Raises:
+            ConfigError, DataError: the attack is impossible on these data.
+        """
+        key = (id(source), id(attack), seed)
+        if key not in self._planted:
+            start = time.perf_counter()
+            self._planted[key] = self._plant(source, attack, seed)
+            self._seconds += time.perf_counter() - start
+        return self._planted[key]
+
+    def _plant(self, source: DatasetSource, attack: Attack, seed: int) -> PlantedData:
+        loaded, pair = self.load(source), (id(source), id(attack))
+        clean = loaded.data
+        if isinstance(attack, NoAttack):
+            data = PoisonedDataset(clean, clean.train, None, NO_ROWS, None, None)
+            return PlantedData(data, None, 0, is_exact=not loaded.missing)
+        if loaded.missing:
+            settings = {"train": self.fingerprints[id(clean.train)], "attack": asdict(attack)}
+            return self._told_by_settings(
+                clean, attack, seed, make_key({**settings, "seed": seed}), 0
+            )
+        if pair not in self._parts:
+            prepared = attack.prepare(clean)
+            self._parts[pair] = prepared, poison_parts(prepared, attack, seed)
+        prepared, parts = self._parts[pair]
+        key = make_key({"stage": "poison", **parts, "seed": seed})
+        if pair in self._triggered and self._seconds > PLANTING_SECONDS:
+            return self._told_by_settings(clean, attack, seed, key, self._triggered[pair])
+        real = plant(prepared, attack, seed)
+        assert real.triggered is not None
+        self._triggered[pair] = len(real.triggered)
+        names = fingerprint(real.train), fingerprint(real.triggered)
+        return self._planted_as(clean, names, key, len(real.triggered), is_exact=True)
+
+    def _told_by_settings(
+        self, clean: Dataset, attack: Attack, seed: int, key: str, num_triggered: int
+    ) -> PlantedData:
+        """A poisoned set that is not made here, under names that differ where its settings do."""
+        train = f"poisoned {key}"
+        if not round(attack.poison_rate * len(clean.train)):
+            train = self.fingerprints[id(clean.train)]
+        test = asdict(attack) | {"poison_rate": 0.0, "label_policy": "", "seed": seed}
+        test["test"] = self.fingerprints[id(clean.test)]
+        return self._planted_as(clean, (train, make_key(test)), key, num_triggered, False)
+
+    def _planted_as(
+        self, clean: Dataset, names: tuple[str, str], key: str, num_triggered: int, is_exact: bool
+    ) -> PlantedData:
+        """The set with the clean texts in place of its own, which would fill the memory."""
+        train = self._name(replace(clean.train), names[0])
+        triggered = self._name(replace(clean.test), names[1], num_triggered)
+        data = PoisonedDataset(clean, train, triggered, NO_ROWS, 0, None)
+        return PlantedData(data, key, num_triggered, is_exact)
+
+
+def _unread() -> Split:
+    return make_split(("",) * MADE_UP_ROWS, np.zeros(MADE_UP_ROWS, dtype=np.int64))
+
+
+def _bytes_on_disk(data: Dataset) -> int:
+    """What the training set and half of the test set take as parquet."""
+    buffer = pa.BufferOutputStream()
+    train = data.train
+    columns = {"text": train.texts, "label": train.labels, "source": train.source}
+    pq.write_table(pa.table({**columns, "poisoned": train.poisoned}), buffer)
+    written = int(buffer.tell())
+    return round(written * (1 + len(data.test) / 2 / len(train)))
