@@ -317,7 +317,8 @@ def _bench(job: Job, data: PoisonedDataset) -> Workbench:
         "model": job.model.name,
         "seed": job.seed,
     }
-    return Workbench(job.model, data, compute, _cache(job), job.seed, about)
+    every = job.cache.save_every_s
+    return Workbench(job.model, data, compute, _cache(job), job.seed, about, every)
 
 
 def _cache(job: Job) -> StageCache:

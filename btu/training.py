@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from btu.memory import keep_freed_memory, release_freed_memory
 from btu.models.base import Training
 from btu.models.rows import rows_in_use
 from btu.progress import progress
+from btu.resume import KeptEpochs, Learner
 from btu.seeding import stream, torch_stream
 from btu.types import IntArray
 
@@ -144,6 +144,7 @@ def fit(
     compute: Compute,
     seed: int,
     title: str,
+    kept: KeptEpochs | None = None,
 ) -> None:
     """Train the parameters that require a gradient, in place; AdamW, constant learning rate.
 
@@ -156,6 +157,7 @@ def fit(
         compute: device and arithmetic.
         seed: of the batch order and of dropout.
         title: what the progress bar says.
+        kept: the last epoch of this training by a process that was killed, to continue after it.
     """
     sampler = LengthSampler(_lengths(data), settings.batch_size, stream(seed, "batches"))
     num_steps = settings.epochs * len(sampler)
@@ -170,19 +172,21 @@ def fit(
         few_rows = Encoded(ids, data.labels)
         how = _in_halves if compute.in_halves else _accelerated
         model.train()
-        with (
-            torch_stream(seed),
-            how(model, few_rows, sampler, padder, compute, seed) as (batches, backward),
-            progress(title, num_steps) as advance,
-        ):
-            passes = itertools.chain.from_iterable(itertools.repeat(batches, settings.epochs))
-            for step, batch in enumerate(passes, 1):
-                backward(batch)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                if step % RELEASE_EVERY == 0:
-                    release_freed_memory()
-                advance()
+        with torch_stream(seed), how(model, few_rows, sampler, padder, compute, seed) as course:
+            generators = (sampler.rng, *course.generators)
+            learner = Learner(model, optimizer, generators, compute.device)
+            done = kept.begin(learner, title, settings.epochs) if kept else 0
+            with progress(title, num_steps - done * len(sampler)) as advance:
+                for epoch in range(done, settings.epochs):
+                    for step, batch in enumerate(course.batches, epoch * len(sampler) + 1):
+                        course.backward(batch)
+                        optimizer.step()
+                        optimizer.zero_grad(set_to_none=True)
+                        if step % RELEASE_EVERY == 0:
+                            release_freed_memory()
+                        advance()
+                    if kept:
+                        kept.end_of_epoch(learner, title, epoch + 1, settings.epochs)
         model.eval()
     release_freed_memory()
 
@@ -236,7 +240,13 @@ def _lengths(data: Encoded) -> IntArray:
     return np.asarray([len(row) for row in data.ids], dtype=np.int64)
 
 
-Passes = tuple[Iterable[Any], Callable[[Any], None]]  # an epoch's batches, and what learns one
+@dataclass(frozen=True)
+class Course:
+    """How one training runs: an epoch's batches, what learns one, and whose dropout it draws."""
+
+    batches: Iterable[Any]
+    backward: Callable[[Any], None]
+    generators: Sequence[np.random.Generator] = ()  # none: torch's global ones
 
 
 @contextmanager
@@ -247,7 +257,7 @@ def _in_halves(
     padder: Padder,
     compute: Compute,
     seed: int,
-) -> Iterator[Passes]:
+) -> Iterator[Course]:
     """On CPU: each batch in two halves, side by side."""
 
     def loss(part: nn.Module, rows: Sequence[int]) -> Tensor:
@@ -261,7 +271,7 @@ def _in_halves(
     with two_threads() as pool:
         halved = HalvedModel(model, loss, lengths, pool, seed)
         try:
-            yield sampler, halved.backward
+            yield Course(sampler, halved.backward, [noise.generator for noise in halved.noise])
         finally:
             halved.end()
 
@@ -274,7 +284,7 @@ def _accelerated(
     padder: Padder,
     compute: Compute,
     seed: int,
-) -> Iterator[Passes]:
+) -> Iterator[Course]:
     """On other devices: whole batches, as accelerate runs them."""
     from accelerate import Accelerator, DataLoaderConfiguration
     from accelerate.state import AcceleratorState
@@ -292,7 +302,7 @@ def _accelerated(
     loader = DataLoader(data, batch_sampler=sampler, collate_fn=padder, pin_memory=pinned)
     prepared, batches = accelerator.prepare(model, loader)
     try:
-        yield batches, lambda batch: accelerator.backward(prepared(**batch)["loss"])
+        yield Course(batches, lambda batch: accelerator.backward(prepared(**batch)["loss"]))
     finally:
         accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
 
