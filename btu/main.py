@@ -21,7 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from btu.config import GROUPS, Config, explain
-from btu.errors import BtuError
+from btu.errors import BtuError, ConfigError
+from btu.followers import quiet_follower, refusal_of_multirun, run_folder
 from btu.job import run_job
 from btu.memory import give_memory_back
 from btu.sweep import (
@@ -58,13 +59,16 @@ def _hydra_main(cfg: DictConfig) -> float | None:
         failed and goes on, where NaN would end the search.
     """
     settings = HydraConfig.get()
-    run_dir = Path(settings.runtime.output_dir)
+    in_sweep = settings.mode == RunMode.MULTIRUN
+    if in_sweep and (refusal := refusal_of_multirun()):
+        raise ConfigError(refusal)
+    run_dir = run_folder(Path(settings.runtime.output_dir))
     report = JobReport(name=_name(cfg), overrides=list(settings.overrides.task))
     start = time.perf_counter()
     report.write(run_dir)
     try:
-        if settings.mode == RunMode.MULTIRUN:
-            check_may_start(run_dir, cfg.on_failure)
+        if in_sweep:
+            check_may_start(Path(settings.runtime.output_dir), cfg.on_failure)
         objective = run_job(cfg, run_dir, report)
         report.status = FINISHED
         return objective
@@ -74,7 +78,7 @@ def _hydra_main(cfg: DictConfig) -> float | None:
         report.status, report.error = FAILED, in_one_sentence(error)
     except Exception as error:
         report.status, report.error = FAILED, _unexpected(error, run_dir)
-        if settings.mode != RunMode.MULTIRUN:
+        if not in_sweep:
             raise
     except BaseException:
         report.status = STOPPED
@@ -134,6 +138,7 @@ def in_one_sentence(error: BaseException) -> str:
     return sentence
 
 
+@quiet_follower()
 def main() -> None:
     """Run the command line; exit code 0 only if every job finished."""
     full_trace = "HYDRA_FULL_ERROR" in os.environ

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from btu import processes
 from btu.cache import MANIFEST, is_intact
 from btu.files import checksum, write_json
 
@@ -139,6 +140,13 @@ class KeptEpochs:
             How many epochs are done.
         """
         self._since = time.monotonic()
+        done = processes.agree(0 if processes.follows() else self._begin(learner, title, epochs))
+        if processes.follows() and done:
+            about, tensors = self._read()
+            learner.load(tensors, about["numbers"])
+        return done
+
+    def _begin(self, learner: Learner, title: str, epochs: int) -> int:
         if not self.folder.exists() or not is_intact(self.folder):
             return 0
         try:
@@ -158,7 +166,8 @@ class KeptEpochs:
     def end_of_epoch(self, learner: Learner, title: str, done: int, epochs: int) -> None:
         """Keep the state after an epoch, if it is time."""
         waited = time.monotonic() - self._since
-        if done == epochs or waited < self.every_s or not self.is_ours():
+        ours = not processes.follows() and self.is_ours()
+        if done == epochs or waited < self.every_s or not ours:
             return
         try:
             self._write(learner, title, done, epochs)

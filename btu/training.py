@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from btu.errors import ConfigError
 from btu.halves import HalvedModel, two_threads
 from btu.memory import keep_freed_memory, release_freed_memory
 from btu.models.base import Training
 from btu.models.rows import rows_in_use
+from btu.processes import ALONE, Group
 from btu.progress import progress
 from btu.resume import KeptEpochs, Learner
-from btu.seeding import stream, torch_stream
+from btu.seeding import stream, stream_seed, torch_stream
 from btu.types import IntArray
 
 BUCKET = 50  # batches whose rows are sorted by length together
@@ -27,7 +27,7 @@ RELEASE_EVERY = 32  # steps; batches of many lengths leave gaps in memory that n
 
 
 @dataclass(frozen=True)
-class Encoded(Dataset[tuple[IntArray, int]]):
+class Encoded:
     """Token ids and labels of a split, tokenized once."""
 
     ids: Sequence[IntArray]  # N rows of their own length
@@ -59,11 +59,16 @@ class Compute:
     device: str
     precision: str  # bf16, fp32 or tf32
     eval_batch_size: int
+    group: Group = ALONE  # the processes that share each batch
+
+    def several(self) -> dict[str, int]:
+        """For keys: how many processes share the work, where it is more than one."""
+        return {"processes": self.group.size} if self.group.size > 1 else {}
 
     @property
     def in_halves(self) -> bool:
         """Whether two threads share each batch."""
-        return self.device == "cpu"
+        return self.device == "cpu" and self.group.size == 1
 
 
 def resolve_precision(wanted: str, device: str) -> str:
@@ -100,7 +105,7 @@ def length_batches(lengths: IntArray, batch_size: int, rng: np.random.Generator)
 
 
 class LengthSampler:
-    """Batches of row numbers for a `DataLoader`: another shuffle each epoch."""
+    """Batches of row numbers: another shuffle each epoch."""
 
     def __init__(self, lengths: IntArray, batch_size: int, rng: np.random.Generator) -> None:
         self.lengths, self.batch_size, self.rng = lengths, batch_size, rng
@@ -178,7 +183,10 @@ def fit(
             done = kept.begin(learner, title, settings.epochs) if kept else 0
             with progress(title, num_steps - done * len(sampler)) as advance:
                 for epoch in range(done, settings.epochs):
-                    for step, batch in enumerate(course.batches, epoch * len(sampler) + 1):
+                    if compute.group.size > 1:  # noise of its own for each process and epoch
+                        names = "dropout", str(epoch), str(compute.group.rank)
+                        torch.manual_seed(stream_seed(seed, *names))
+                    for step, batch in enumerate(course.epoch(), epoch * len(sampler) + 1):
                         course.backward(batch)
                         optimizer.step()
                         optimizer.zero_grad(set_to_none=True)
@@ -242,11 +250,11 @@ def _lengths(data: Encoded) -> IntArray:
 
 @dataclass(frozen=True)
 class Course:
-    """How one training runs: an epoch's batches, what learns one, and whose dropout it draws."""
+    """How one training runs."""
 
-    batches: Iterable[Any]
+    epoch: Callable[[], Iterable[Any]]  # its batches
     backward: Callable[[Any], None]
-    generators: Sequence[np.random.Generator] = ()  # none: torch's global ones
+    generators: Sequence[np.random.Generator] = ()  # of dropout; none: torch's global ones
 
 
 @contextmanager
@@ -271,7 +279,8 @@ def _in_halves(
     with two_threads() as pool:
         halved = HalvedModel(model, loss, lengths, pool, seed)
         try:
-            yield Course(sampler, halved.backward, [noise.generator for noise in halved.noise])
+            noise = [half.generator for half in halved.noise]
+            yield Course(lambda: sampler, halved.backward, noise)
         finally:
             halved.end()
 
@@ -285,8 +294,12 @@ def _accelerated(
     compute: Compute,
     seed: int,
 ) -> Iterator[Course]:
-    """On other devices: whole batches, as accelerate runs them."""
-    from accelerate import Accelerator, DataLoaderConfiguration
+    """On other devices: whole batches, as accelerate runs them.
+
+    Of several processes each computes its rows of every batch. accelerate would share out whole
+    batches, and drop rows where they are not a multiple.
+    """
+    from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state()  # it would keep the first job's precision
@@ -296,13 +309,21 @@ def _accelerated(
     accelerator = Accelerator(
         cpu=compute.device == "cpu",
         mixed_precision="bf16" if compute.precision == "bf16" else "no",
-        dataloader_config=DataLoaderConfiguration(non_blocking=True),
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],  # none changes
     )
-    pinned = compute.device.startswith("cuda")
-    loader = DataLoader(data, batch_sampler=sampler, collate_fn=padder, pin_memory=pinned)
-    prepared, batches = accelerator.prepare(model, loader)
+    prepared = accelerator.prepare(model)
+
+    def epoch() -> Iterator[tuple[dict[str, Tensor], float]]:
+        for batch in sampler:
+            rows, weight = compute.group.share(batch)
+            yield _on_device(padder([data[row] for row in rows]), compute.device), weight
+
+    def backward(batch: tuple[dict[str, Tensor], float]) -> None:
+        inputs, weight = batch
+        accelerator.backward(prepared(**inputs)["loss"] * weight)
+
     try:
-        yield Course(batches, lambda batch: accelerator.backward(prepared(**batch)["loss"]))
+        yield Course(epoch, backward)
     finally:
         accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
 

@@ -259,7 +259,12 @@ class Workbench:
         fit(model, table, data, training, self._padder(), self.compute, seed, title, kept=kept)
 
     def predict(self, classifier: Classifier) -> Predictions:
-        """Predicted labels on the clean and the triggered test set, in one pass."""
+        """Predicted labels on the clean and the triggered test set, in one pass.
+
+        None in a process that follows another: it reads what that one predicts.
+        """
+        if self.compute.group.rank:
+            return Predictions(np.empty(0, np.int64), np.empty(0, np.int64))
         clean = self.encoded(self.data.clean.test).ids
         triggered = self.encoded(self.data.triggered).ids if self.data.triggered else []
         both = predict(classifier.model, [*clean, *triggered], self._padder(), self.compute)
@@ -283,6 +288,7 @@ class Workbench:
             "training": asdict(training) | {"precision": self.compute.precision},
             "seed": self.seed,
             "device": self.compute.device.split(":")[0],
+            **self.compute.several(),
         }
 
     def _stage(

@@ -1,0 +1,96 @@
+"""How a process that follows process 0 keeps quiet: no output, no file in a run's folder."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+
+from btu.processes import LAUNCHED, started
+
+PATIENCE = 5.0  # seconds, in which process 0 tells of a mistake that all processes make
+STOPPED = (130, 143)  # exit codes of a process that Ctrl-C or its launcher ended
+_folders: list[Path] = []  # of this process, to be removed at its end
+
+
+@contextmanager
+def quiet_follower() -> Iterator[None]:
+    """In process 0 nothing. In another: no output, and Hydra's files in a folder of its own.
+
+    What it says of its failure is held back for a while, in which its launcher ends it if process 0
+    failed too. What is printed is the failure of this process alone.
+    """
+    group = started()
+    if group.rank == 0:
+        yield
+        return
+    folder = _own_folder()
+    sys.argv += [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}"]
+    said, code = io.StringIO(), 0
+    try:
+        with (
+            Path(os.devnull).open("w") as nowhere,
+            redirect_stdout(nowhere),
+            redirect_stderr(said),
+        ):
+            try:
+                yield
+            except Exception:
+                traceback.print_exc()
+                code = 1
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    finally:
+        _remove_folders()
+    if code not in (0, *STOPPED):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        time.sleep(PATIENCE)
+        who = f"process {group.rank} of {group.size} on {socket.gethostname()}"
+        print(f"{who}: {said.getvalue().strip()}", file=sys.stderr)
+    sys.exit(code)
+
+
+def run_folder(wanted: Path) -> Path:
+    """The folder for the files of this job: in process 0 the one wanted, in others a temporary one.
+
+    A log file that is open for this process in the wanted folder is closed there.
+    """
+    if started().rank == 0:
+        return wanted
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if isinstance(h, logging.FileHandler)]:
+        root.removeHandler(handler)
+        handler.close()
+    return _own_folder()
+
+
+def refusal_of_multirun() -> str | None:
+    """Why several processes cannot run a multirun; None where a launcher started this one job."""
+    size = started().size
+    if size == 1 or LAUNCHED in os.environ:
+        return None
+    return (
+        f"-m runs many jobs, but these {size} processes were started for one. Run torchrun once "
+        "for each job, without -m; or, on a cluster, leave torchrun out and write "
+        f"hydra/launcher=slurm hydra.launcher.tasks_per_node={size}."
+    )
+
+
+def _own_folder() -> Path:
+    _folders.append(Path(tempfile.mkdtemp(prefix="btu-process-")))
+    return _folders[-1]
+
+
+def _remove_folders() -> None:
+    while _folders:
+        shutil.rmtree(_folders.pop(), ignore_errors=True)
