@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import logging
 import os
 import shutil
-import signal
 import socket
 import sys
 import tempfile
@@ -16,10 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from btu.processes import LAUNCHED, started
+from btu.errors import ConfigError
+from btu.processes import ENDED, LAUNCHED, started
 
 PATIENCE = 5.0  # seconds, in which process 0 tells of a mistake that all processes make
-STOPPED = (130, 143)  # exit codes of a process that Ctrl-C or its launcher ended
+STOPPED = (130, ENDED)  # exit codes of a process that Ctrl-C or its launcher ended
 _folders: list[Path] = []  # of this process, to be removed at its end
 
 
@@ -35,14 +36,12 @@ def quiet_follower() -> Iterator[None]:
         yield
         return
     folder = _own_folder()
+    tempfile.tempdir = str(folder)  # what is thrown away goes there, and with it
+    nowhere = open(os.devnull, "w")  # noqa: SIM115  loggers write to it until the very end
     sys.argv += [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}"]
     said, code = io.StringIO(), 0
     try:
-        with (
-            Path(os.devnull).open("w") as nowhere,
-            redirect_stdout(nowhere),
-            redirect_stderr(said),
-        ):
+        with redirect_stdout(nowhere), redirect_stderr(said):
             try:
                 yield
             except Exception:
@@ -50,13 +49,13 @@ def quiet_follower() -> Iterator[None]:
                 code = 1
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    finally:
-        _remove_folders()
-    if code not in (0, *STOPPED):
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        time.sleep(PATIENCE)
-        who = f"process {group.rank} of {group.size} on {socket.gethostname()}"
-        print(f"{who}: {said.getvalue().strip()}", file=sys.stderr)
+    try:
+        if code not in (0, *STOPPED):
+            time.sleep(PATIENCE)
+            who = f"process {group.rank} of {group.size} on {socket.gethostname()}"
+            print(f"{who}: {said.getvalue().strip()}", file=sys.stderr)
+    except KeyboardInterrupt:
+        code = ENDED
     sys.exit(code)
 
 
@@ -74,16 +73,29 @@ def run_folder(wanted: Path) -> Path:
     return _own_folder()
 
 
-def refusal_of_multirun() -> str | None:
-    """Why several processes cannot run a multirun; None where a launcher started this one job."""
+def refuse_multirun() -> None:
+    """Raise where several processes were started, but for no job of a launcher.
+
+    Raises:
+        ConfigError: they would each run all jobs.
+    """
     size = started().size
     if size == 1 or LAUNCHED in os.environ:
-        return None
-    return (
+        return
+    raise ConfigError(
         f"-m runs many jobs, but these {size} processes were started for one. Run torchrun once "
         "for each job, without -m; or, on a cluster, leave torchrun out and write "
         f"hydra/launcher=slurm hydra.launcher.tasks_per_node={size}."
     )
+
+
+def end_follower(number: int, frame: object) -> None:
+    """What SIGTERM does to a follower, which has nothing to finish.
+
+    An exception, as process 0 raises it, would be lost where the signal meets a destructor.
+    """
+    _remove_folders()
+    os._exit(ENDED)
 
 
 def _own_folder() -> Path:
@@ -91,6 +103,7 @@ def _own_folder() -> Path:
     return _folders[-1]
 
 
+@atexit.register
 def _remove_folders() -> None:
     while _folders:
         shutil.rmtree(_folders.pop(), ignore_errors=True)

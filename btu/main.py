@@ -21,10 +21,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from btu.config import GROUPS, Config, explain
-from btu.errors import BtuError, ConfigError
-from btu.followers import quiet_follower, refusal_of_multirun, run_folder
+from btu.errors import BtuError
+from btu.followers import end_follower, quiet_follower, refuse_multirun, run_folder
 from btu.job import run_job
 from btu.memory import give_memory_back
+from btu.processes import started
 from btu.sweep import (
     FAILED,
     FINISHED,
@@ -60,8 +61,8 @@ def _hydra_main(cfg: DictConfig) -> float | None:
     """
     settings = HydraConfig.get()
     in_sweep = settings.mode == RunMode.MULTIRUN
-    if in_sweep and (refusal := refusal_of_multirun()):
-        raise ConfigError(refusal)
+    if in_sweep:
+        refuse_multirun()
     run_dir = run_folder(Path(settings.runtime.output_dir))
     report = JobReport(name=_name(cfg), overrides=list(settings.overrides.task))
     start = time.perf_counter()
@@ -149,7 +150,7 @@ def main() -> None:
     # oneDNN keeps a kernel for every shape of matrix it has met, 1,024 of them; a sweep meets more.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
     gc.set_threshold(100_000, 20, 20)  # libraries make millions of objects that stay: 0.7 s
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, end_follower if started().rank else _terminate)
     status = _exit_code(full_trace)
     sweep = SweepWatch.current
     if sweep is not None:
@@ -166,6 +167,8 @@ def main() -> None:
 def _exit_code(full_trace: bool) -> int:
     """Run Hydra; 0 if every job of this process finished."""
     try:
+        if {"-m", "--multirun"} & set(sys.argv):
+            refuse_multirun()  # before Hydra makes a folder; an experiment may want -m, too
         _hydra_main()
     except BrokenPipeError:  # `btu --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

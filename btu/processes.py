@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from btu.errors import BtuError, ConfigError
 READ, COMPUTE = 0, 1  # what process 0 tells the others to do
 TIMEOUT = timedelta(days=7)  # process 0 may wait for what another job computes
 VISIBLE_SECONDS = 20.0  # a network disk may show a file late
+ENDED = 143  # exit code of a process that was ended, here by the end of another
 LAUNCHED = "BTU_LAUNCHED"  # environment variable: a launcher started this one job of a multirun
 T = TypeVar("T")
 
@@ -128,7 +130,7 @@ def follow(compute: Callable[[], object], read: Callable[[], T]) -> T:
 
 @contextmanager
 def ends_with_the_others() -> Iterator[None]:
-    """Turn what gloo raises when another process is gone into a sentence.
+    """Turn what gloo raises when another process is gone into a sentence; a follower just ends.
 
     Raises:
         ProcessGone: another process ended first, and has said why.
@@ -138,6 +140,8 @@ def ends_with_the_others() -> Iterator[None]:
     except RuntimeError as error:
         if _joined is ALONE or not re.search(r"Connection (closed|reset) by peer", str(error)):
             raise
+        if follows():
+            sys.exit(ENDED)
         raise ProcessGone(
             f"another of this job's {_joined.size} processes has ended; it says why."
         ) from error

@@ -299,7 +299,7 @@ def _accelerated(
     Of several processes each computes its rows of every batch. accelerate would share out whole
     batches, and drop rows where they are not a multiple.
     """
-    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state()  # it would keep the first job's precision
@@ -309,7 +309,6 @@ def _accelerated(
     accelerator = Accelerator(
         cpu=compute.device == "cpu",
         mixed_precision="bf16" if compute.precision == "bf16" else "no",
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],  # none changes
     )
     prepared = accelerator.prepare(model)
 
