@@ -62,14 +62,15 @@ def quiet_follower() -> Iterator[None]:
 def run_folder(wanted: Path) -> Path:
     """The folder for the files of this job: in process 0 the one wanted, in others a temporary one.
 
-    A log file that is open for this process in the wanted folder is closed there.
+    These log nothing: Hydra has opened the job's log for every process of a launcher.
     """
     if started().rank == 0:
         return wanted
     root = logging.getLogger()
-    for handler in [h for h in root.handlers if isinstance(h, logging.FileHandler)]:
+    for handler in tuple(root.handlers):
         root.removeHandler(handler)
         handler.close()
+    root.addHandler(logging.NullHandler())
     return _own_folder()
 
 

@@ -126,8 +126,9 @@ def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> 
         report.objective = value
         fill_report(report, experiment, result, run_dir)
         report.offline_run = mirror.log_result(result, run_dir, value)
-    print_result(result, Console(), with_suspects=not in_multirun())
-    print(f"results: {run_dir}")
+    if processes.started().rank == 0:
+        print_result(result, Console(), with_suspects=not in_multirun())
+        print(f"results: {run_dir}")
     return value
 
 

@@ -153,7 +153,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, end_follower if started().rank else _terminate)
     status = _exit_code(full_trace)
     sweep = SweepWatch.current
-    if sweep is not None:
+    if sweep is not None and not started().rank:
         try:
             num_unfinished = close_sweep(sweep, complete=status in (0, 1))
             status = status or int(num_unfinished > 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from btu import processes
 from btu.config import resolve_device
 from btu.errors import ConfigError
+from btu.followers import run_folder
 from btu.processes import ALONE, Group
 from tests.conftest import TINY
 from tests.test_config import ROOT
@@ -144,6 +146,40 @@ def test_a_multirun_is_refused_before_it_makes_a_folder(tmp_path):
     assert done.returncode != 0
     assert done.stderr.count("Run torchrun once for each job") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_launcher_may_start_the_processes_of_one_job_of_a_multirun(files, tmp_path):
+    command = [*files.overrides, *SMALL, "arms=[poisoned]", "report=false"]
+
+    done = torchrun("-m", "btu", "-m", *command, cwd=tmp_path, BTU_LAUNCHED="1")
+
+    assert done.returncode == 0, done.stderr
+    (sweep,) = (tmp_path / "outputs" / "runs").glob("*/*")
+    (log,) = sweep.glob("*/btu.log")
+    assert log.read_text().count("poisoned             CACC") == 1
+    assert json.loads((log.parent / "job.json").read_text())["status"] == "finished"
+
+
+def test_a_follower_closes_the_log_of_a_run_and_works_elsewhere(started, tmp_path):
+    """Where Hydra has opened it before, as for the processes of a launcher."""
+    started(1, 2, 1, 2)
+    root, before = logging.getLogger(), list(logging.getLogger().handlers)
+    root.addHandler(logging.FileHandler(tmp_path / "btu.log"))
+    try:
+        folder = run_folder(tmp_path)
+        root.warning("said by a follower")
+    finally:
+        root.handlers[:] = before
+
+    assert folder != tmp_path
+    assert folder.is_dir()
+    assert (tmp_path / "btu.log").read_text() == ""
+
+
+def test_process_0_works_in_the_folder_of_the_run(started, tmp_path):
+    started(0, 2, 0, 2)
+
+    assert run_folder(tmp_path) == tmp_path
 
 
 @pytest.mark.parametrize("rank", [0, 1])
