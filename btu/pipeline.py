@@ -240,7 +240,7 @@ class Experiment:
             config=self.job.config,
             stages=stages,
             seconds=time.perf_counter() - start,
-            provenance=provenance(compute.device, compute.precision, **compute.several()),
+            provenance=provenance(compute.device, compute.precision) | compute.several(),
         )
         return record, evaluation.predictions
 

@@ -207,7 +207,7 @@ def summary_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     ]
 
 
-def provenance(device: str, precision: str, **more: Any) -> dict[str, Any]:
+def provenance(device: str, precision: str) -> dict[str, Any]:
     """Code, versions and machine, as far as they can matter for a number."""
     import torch
 
@@ -221,7 +221,6 @@ def provenance(device: str, precision: str, **more: Any) -> dict[str, Any]:
         "device": device,
         "device_name": name,
         "precision": precision,
-        **more,
         "threads": torch.get_num_threads(),
         "peak_memory_mb": peak_memory_mb(),
     }

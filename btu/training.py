@@ -296,8 +296,8 @@ def _accelerated(
 ) -> Iterator[Course]:
     """On other devices: whole batches, as accelerate runs them.
 
-    Of several processes each computes its rows of every batch. accelerate would share out whole
-    batches, and drop rows where they are not a multiple.
+    Of several processes each computes its rows of every batch. accelerate's own sharing would drop
+    batches that are short, and here the rest of a group of similar length is one, in mid-epoch.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
