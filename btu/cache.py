@@ -5,6 +5,9 @@ was made of and each file's checksum. It is written in the folder of a claim (`b
 manifest last, and renamed into place, so there is no half entry and jobs that run at once compute
 it once. Files are verified when read and a bad entry is made again. Nothing is pickled: stages
 write safetensors, npz, parquet and JSON.
+
+What a stage needs to go on after a kill it keeps beside its entry, in `<key>.epochs/`, which looks
+like an entry, counts as one, and is removed when the stage is finished (`btu/resume.py`).
 """
 
 from __future__ import annotations
@@ -19,14 +22,17 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from btu.claims import ClaimLost, claimed, remove_dead
+from btu import processes
+from btu.claims import ClaimLost, claim_path, claimed, last_touch, remove_dead
 from btu.errors import ConfigError
 from btu.files import checksum
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
+UNFINISHED = ".epochs"
 IN_USE_SECONDS = 600.0  # an entry read or made within this time is not removed to make room
 LOOK_SHARE = 0.02  # of the limit: sizes are summed again when that much was written
 T = TypeVar("T")
@@ -49,8 +55,14 @@ class CacheConfig:
 
     folder: str = "${outputs}/cache"
     limit_gb: float | None = None
+    save_every_s: float | None = None
 
     def __post_init__(self) -> None:
+        if self.save_every_s is not None and self.save_every_s < 0:
+            raise ConfigError(
+                f"cache.save_every_s is a number of seconds, at least 0, got {self.save_every_s:g}."
+                " To keep no state of unfinished trainings write cache.save_every_s=null."
+            )
         if self.limit_gb is not None and self.limit_gb <= 0:
             raise ConfigError(
                 f"cache.limit_gb is a size in gigabytes above 0, got {self.limit_gb:g}. "
@@ -60,7 +72,7 @@ class CacheConfig:
 
 @dataclass(frozen=True)
 class Entry:
-    """One finished stage on disk."""
+    """One stage on disk, or the last epoch of one that is not finished."""
 
     folder: Path
     manifest: Mapping[str, Any]
@@ -118,12 +130,15 @@ class StageCache:
         key = make_key({"stage": stage, **parts})
         final = self.root / stage / key
         what = f"{(about or {}).get('title', stage)} (key {key})"
+        if processes.follows():
+            return processes.follow(lambda: _thrown_away(write), lambda: read(final)), key
         while True:
             stamp = _stamp(final)
             if self._is_usable(final):
                 with suppress(FileNotFoundError):  # pruned by another process: made again
                     value = read(final)
                     self._mark_used(final)
+                    processes.agree(processes.READ)
                     return value, key
 
             def made_elsewhere(seen: tuple[int, int] | None = stamp) -> bool:
@@ -132,6 +147,10 @@ class StageCache:
             with suppress(ClaimLost), claimed(final, what, made_elsewhere) as folder:
                 if folder is not None:
                     self._make(folder, final, {"key": key, "parts": parts, "about": about}, write)
+
+    def unfinished(self, stage: str, key: str) -> Path:
+        """The folder where whoever computes an entry keeps what another process can go on from."""
+        return _unfinished(self.root / stage / key)
 
     def _is_usable(self, final: Path) -> bool:
         fresh = final.name in self.made or not self.recompute
@@ -150,6 +169,9 @@ class StageCache:
         write: Callable[[Path], None],
     ) -> None:
         start = time.perf_counter()
+        if self.recompute:
+            shutil.rmtree(_unfinished(final), ignore_errors=True)
+        processes.agree(processes.COMPUTE)
         write(folder)
         files = sorted(folder.iterdir())
         manifest["files"] = {path.name: checksum(path) for path in files}
@@ -159,6 +181,7 @@ class StageCache:
         if final.exists():
             final.rename(folder.with_name(f"{folder.name}.old"))  # goes with the claim's folder
         folder.rename(final)
+        shutil.rmtree(_unfinished(final), ignore_errors=True)
         self.made.add(final.name)
         self._make_room(manifest["bytes"])
 
@@ -173,6 +196,16 @@ class StageCache:
         if removed:
             freed = sum(entry.size for entry in removed)
             log.info("cache: %d entries removed, %.2f GB, limit_gb", len(removed), freed / 1e9)
+
+
+def _thrown_away(write: Callable[[Path], None]) -> None:
+    """Compute a stage for the sake of process 0, whose result counts."""
+    with TemporaryDirectory(prefix="btu-stage-") as folder:
+        write(Path(folder))
+
+
+def _unfinished(final: Path) -> Path:
+    return final.with_name(f"{final.name}{UNFINISHED}")
 
 
 def _stamp(final: Path) -> tuple[int, int] | None:
@@ -205,13 +238,20 @@ def is_intact(folder: Path) -> bool:
 
 
 def entries(root: Path) -> list[Entry]:
-    """All finished entries under a cache folder, those used least recently first."""
+    """All entries under a cache folder, those used least recently first.
+
+    An epoch that an unfinished training kept is one, in use as long as somebody works on it.
+    """
     found = []
     for path in root.glob(f"*/*/{MANIFEST}"):
-        if path.parent.name.startswith(".") or ".claim" in path.parent.name:
+        folder = path.parent
+        if folder.name.startswith(".") or ".claim" in folder.name:
             continue
         with suppress(OSError, ValueError):
-            found.append(Entry(path.parent, json.loads(path.read_text()), path.stat().st_mtime))
+            used = path.stat().st_mtime
+            if folder.name.endswith(UNFINISHED):
+                used = max(used, last_touch(folder.with_suffix("")))
+            found.append(Entry(folder, json.loads(path.read_text()), used))
     return sorted(found, key=lambda entry: (entry.used, entry.key))
 
 
@@ -251,13 +291,22 @@ def _remove(entry: Entry) -> None:
 
 
 def remove_leftovers(root: Path) -> int:
-    """Remove what killed processes left behind: claims without an owner, folders half removed."""
+    """Remove what killed processes left behind: claims without an owner, folders half removed.
+
+    An epoch that nobody works on stays, unless it is half written or its stage is finished: the
+    next process continues there.
+    """
     claims = {path.with_suffix("") for path in root.glob("*/*.claim")}
     claims |= {
         path.with_name(path.name[1:].split(".claim.")[0]) for path in root.glob("*/.*.claim.*")
     }
     count = sum(remove_dead(final) for final in claims)
-    for away in root.glob("*/.*.removed.*"):
-        shutil.rmtree(away, ignore_errors=True)
-        count += 1
-    return count
+    useless = [*root.glob("*/.*.removed.*")]
+    for kept in root.glob(f"*/*{UNFINISHED}"):
+        final = kept.with_suffix("")
+        is_whole = (kept / MANIFEST).exists()
+        if not claim_path(final).exists() and (final.exists() or not is_whole):
+            useless.append(kept)
+    for folder in useless:
+        shutil.rmtree(folder, ignore_errors=True)
+    return count + len(useless)

@@ -86,6 +86,12 @@ def remove_dead(final: Path) -> int:
     return sum(_is_gone(owner) and _take_away(path, owner) for path, owner in owners)
 
 
+def last_touch(final: Path) -> float:
+    """When the owner of the claim on `final` touched it, seconds since 1970; 0 if there is none."""
+    owner = _read(claim_path(final))
+    return 0.0 if owner is None else owner[1] / 1e9
+
+
 def _acquire(place: Path, what: str, finished: Callable[[], bool]) -> Path | None:
     last_touch, since, said = -1, time.monotonic(), False
     while not finished():

@@ -18,6 +18,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from btu.cache import CacheConfig
 from btu.errors import ConfigError, did_you_mean
 from btu.objective import Objective
+from btu.processes import Group, started
 from btu.types import ARMS
 
 GROUPS = ("dataset", "attack", "model", "defense", "tracking")
@@ -156,14 +157,38 @@ def check_run(
     return arms
 
 
+def _device_of(group: Group, name: str) -> str:
+    """The device of one of several processes."""
+    import torch
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(
+            f"device={name} is one device, but {group.size} processes were started. Write "
+            "device=cuda, which gives each process its own, or device=cpu."
+        )
+    num_devices = torch.cuda.device_count()
+    if name == "cpu" or (name == "auto" and not num_devices):
+        return "cpu"
+    if group.local_size > num_devices:
+        fewer = f"torchrun --nproc-per-node={num_devices}" if num_devices else "device=auto"
+        raise ConfigError(
+            f"{group.local_size} processes were started on this machine, which has {num_devices} "
+            f"CUDA devices for them. Write {fewer}, or device=cpu."
+        )
+    return f"cuda:{group.local_rank}"
+
+
 def resolve_device(name: str) -> str:
     """The device to compute on: the one named, or for `auto` a GPU where there is one.
 
     Raises:
-        ConfigError: the device does not exist here.
+        ConfigError: the device does not exist here, or not for each process of this job.
     """
     import torch
 
+    group = started()
+    if group.size > 1:
+        return _device_of(group, name)
     if name == "auto":
         if torch.cuda.is_available():
             return "cuda"

@@ -13,7 +13,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from btu.config import GROUPS, build, check_run
+from btu import processes
+from btu.config import GROUPS, build, check_run, resolve_device
 from btu.errors import ConfigError
 from btu.sweep import ON_FAILURE, JobReport
 
@@ -90,6 +91,7 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
     return job, tracking
 
 
+@processes.ends_with_the_others()
 def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> float | None:
     """Run one job, write its folder, mirror it and print its tables; gives its objective.
 
@@ -97,27 +99,41 @@ def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> 
     """
     report = report or JobReport()
     job, tracking = build_job(cfg)
+    _meet_other_processes(job)
     objective: Any = OmegaConf.to_object(cfg.objective)
     from rich.console import Console
 
     from btu.outputs import write_outputs
     from btu.pipeline import Experiment, prepare, run, save_repaired
     from btu.report.tables import print_result
+    from btu.tracking import Tracker
 
     experiment = Experiment(job, prepare(job))
     objective.check_search([arm for arm, _ in experiment.points])
-    with tracking.job(experiment, run_dir) as mirror:
+    tracker = Tracker("none") if processes.follows() else tracking
+    with tracker.job(experiment, run_dir) as mirror:
         result = run(experiment)
-        write_outputs(job, result, run_dir)
+        if not processes.follows():
+            write_outputs(job, result, run_dir)
         if job.save_model:
             log.info(save_repaired(job, result, run_dir / "model"))
+        processes.leave()
         value: float | None = objective.value(result.records)
         report.objective = value
         fill_report(report, experiment, result, run_dir)
         report.offline_run = mirror.log_result(result, run_dir, value)
-    print_result(result, Console(), with_suspects=not in_multirun())
-    print(f"results: {run_dir}")
+    if processes.started().rank == 0:
+        print_result(result, Console(), with_suspects=not in_multirun())
+        print(f"results: {run_dir}")
     return value
+
+
+def _meet_other_processes(job: Job) -> None:
+    """Let the processes of this job meet, if there are several, and see that they share a disk."""
+    if processes.started().size == 1:
+        return
+    processes.join(resolve_device(job.device))
+    processes.check_shared({"outputs": job.outputs, "cache.folder": Path(job.cache.folder)})
 
 
 def in_multirun() -> bool:

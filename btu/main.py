@@ -23,10 +23,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from btu.config import GROUPS, Config, explain
 from btu.errors import BtuError
+from btu.followers import end_follower, quiet_follower, refuse_multirun, run_folder
 from btu.job import run_job
 from btu.launch.outcomes import JobFailed
 from btu.launch.shared import check_mark
 from btu.memory import give_memory_back
+from btu.processes import started
 from btu.sweep import (
     FAILED,
     FINISHED,
@@ -61,14 +63,17 @@ def _hydra_main(cfg: DictConfig) -> float | None:
         failed and goes on, where NaN would end the search.
     """
     settings = HydraConfig.get()
-    run_dir = Path(settings.runtime.output_dir)
+    in_sweep = settings.mode == RunMode.MULTIRUN
+    if in_sweep:
+        refuse_multirun()
+    run_dir = run_folder(Path(settings.runtime.output_dir))
     report = JobReport(name=_name(cfg), overrides=list(settings.overrides.task))
     start = time.perf_counter()
     report.write(run_dir)
     try:
-        if settings.mode == RunMode.MULTIRUN:
-            check_may_start(run_dir, cfg.on_failure)
-            check_mark(run_dir.parent, Path(cfg.cache.folder))
+        if in_sweep:
+            check_may_start(Path(settings.runtime.output_dir), cfg.on_failure)
+            check_mark(Path(settings.runtime.output_dir).parent, Path(cfg.cache.folder))
         objective = run_job(cfg, run_dir, report)
         report.status = FINISHED
         return objective
@@ -78,7 +83,7 @@ def _hydra_main(cfg: DictConfig) -> float | None:
         report.status, report.error = FAILED, in_one_sentence(error)
     except Exception as error:
         report.status, report.error = FAILED, _unexpected(error, run_dir)
-        if settings.mode != RunMode.MULTIRUN:
+        if not in_sweep:
             raise
     except BaseException:
         report.status = STOPPED
@@ -138,6 +143,7 @@ def in_one_sentence(error: BaseException) -> str:
     return sentence
 
 
+@quiet_follower()
 def main() -> None:
     """Run the command line; exit code 0 only if every job finished."""
     full_trace = "HYDRA_FULL_ERROR" in os.environ
@@ -150,10 +156,10 @@ def main() -> None:
     # hydra/launcher=ray is ours; Hydra finds that the plugin has one of the same name.
     warnings.filterwarnings("ignore", "(?s).*validated against ConfigStore schema", UserWarning)
     gc.set_threshold(100_000, 20, 20)  # libraries make millions of objects that stay: 0.7 s
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, end_follower if started().rank else _terminate)
     status = _exit_code(full_trace)
     sweep = SweepWatch.current
-    if sweep is not None:
+    if sweep is not None and not started().rank:
         try:
             num_unfinished = close_sweep(sweep, complete=status in (0, 1))
             status = status or int(num_unfinished > 0)
@@ -167,6 +173,8 @@ def main() -> None:
 def _exit_code(full_trace: bool) -> int:
     """Run Hydra; 0 if every job of this process finished."""
     try:
+        if {"-m", "--multirun"} & set(sys.argv):
+            refuse_multirun()  # before Hydra makes a folder; an experiment may want -m, too
         _hydra_main()
     except BrokenPipeError:  # `btu --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

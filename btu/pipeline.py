@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from btu import processes
 from btu.arms import WITH_DEFENSE, WITH_SUSPECTS, WITH_TUNING, choose, possible_arms
 from btu.cache import StageCache, identify
 from btu.config import resolve_device
@@ -128,6 +129,7 @@ class Experiment:
                 "seed": job.seed,
                 "device": bench.compute.device.split(":")[0],
                 "precision": bench.compute.precision,
+                **bench.compute.several(),
                 "splits": [
                     bench.fingerprint(part)
                     for part in (data.clean.train, data.train, data.clean.test, data.triggered)
@@ -228,6 +230,7 @@ class Experiment:
         self, identity: str, arm: str, threshold: float | None
     ) -> tuple[Record, Predictions]:
         start = time.perf_counter()
+        compute = self.bench.compute
         self._check_before_training()
         suspects = self.detect(arm, threshold)
         with self.bench.stages_in_use() as stages:
@@ -252,7 +255,7 @@ class Experiment:
             config=self.job.config,
             stages=stages,
             seconds=time.perf_counter() - start,
-            provenance=provenance(self.bench.compute.device, self.bench.compute.precision),
+            provenance=provenance(compute.device, compute.precision) | compute.several(),
         )
         return record, evaluation.predictions
 
@@ -303,8 +306,9 @@ def save_repaired(job: Job, result: Result, folder: Path) -> str:
     names = dict(enumerate(result.data.clean.label_names))
     classifier.model.config.id2label = names
     classifier.model.config.label2id = {name: number for number, name in names.items()}
-    classifier.model.cpu().save_pretrained(folder)
-    classifier.tokenizer.save_pretrained(folder)
+    if not processes.follows():
+        classifier.model.cpu().save_pretrained(folder)
+        classifier.tokenizer.save_pretrained(folder)
     return f"saved {result.chosen.arm} @ {result.chosen.threshold:g} as {folder}"
 
 
@@ -325,6 +329,7 @@ def _bench(job: Job, data: PoisonedDataset) -> Workbench:
         device=device,
         precision=resolve_precision(job.model.training.precision, device),
         eval_batch_size=job.model.eval_batch_size,
+        group=processes.joined(),
     )
     about = {
         "dataset": job.dataset.name,
@@ -332,7 +337,8 @@ def _bench(job: Job, data: PoisonedDataset) -> Workbench:
         "model": job.model.name,
         "seed": job.seed,
     }
-    return Workbench(job.model, data, compute, _cache(job), job.seed, about)
+    every = job.cache.save_every_s
+    return Workbench(job.model, data, compute, _cache(job), job.seed, about, every)
 
 
 def _cache(job: Job) -> StageCache:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from btu import __version__
+from btu import __version__, processes
 from btu.claims import ClaimLost, claimed, remove_dead
 from btu.errors import ConfigError
 from btu.files import write_json
@@ -117,6 +119,8 @@ class RecordStore:
     ) -> tuple[Record, Predictions]:
         """The stored record, or the computed one; jobs that run at once compute it once."""
         final = self.path(identity).with_suffix("")
+        if processes.follows():
+            return processes.follow(compute, lambda: self._written(identity))
 
         def is_stored() -> bool:
             return not anew and self.load(identity) is not None
@@ -125,13 +129,23 @@ class RecordStore:
             stored = None if anew else self.load(identity)
             if stored is not None:
                 remove_dead(final)
+                processes.agree(processes.READ)
                 return stored
             what = f"record {final.name}"
             with suppress(ClaimLost), claimed(final, what, is_stored) as folder:
                 if folder is not None:
+                    processes.agree(processes.COMPUTE)
                     made = compute()
                     self._save(*made, folder)
+                    processes.agree(processes.READ)
                     return made
+
+    def _written(self, identity: str) -> tuple[Record, Predictions]:
+        """The record that process 0 has just written or read."""
+        stored = self.load(identity)
+        if stored is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path(identity))
+        return stored
 
     def _save(self, record: Record, predictions: Predictions, folder: Path) -> None:
         """Write the predictions, then the record, each whole."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,15 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from btu.errors import ConfigError
 from btu.halves import HalvedModel, two_threads
 from btu.memory import keep_freed_memory, release_freed_memory
 from btu.models.base import Training
 from btu.models.rows import rows_in_use
+from btu.processes import ALONE, Group
 from btu.progress import progress
-from btu.seeding import stream, torch_stream
+from btu.resume import KeptEpochs, Learner
+from btu.seeding import stream, stream_seed, torch_stream
 from btu.types import IntArray
 
 BUCKET = 50  # batches whose rows are sorted by length together
@@ -27,7 +27,7 @@ RELEASE_EVERY = 32  # steps; batches of many lengths leave gaps in memory that n
 
 
 @dataclass(frozen=True)
-class Encoded(Dataset[tuple[IntArray, int]]):
+class Encoded:
     """Token ids and labels of a split, tokenized once."""
 
     ids: Sequence[IntArray]  # N rows of their own length
@@ -59,11 +59,16 @@ class Compute:
     device: str
     precision: str  # bf16, fp32 or tf32
     eval_batch_size: int
+    group: Group = ALONE  # the processes that share each batch
+
+    def several(self) -> dict[str, int]:
+        """For keys: how many processes share the work, where it is more than one."""
+        return {"processes": self.group.size} if self.group.size > 1 else {}
 
     @property
     def in_halves(self) -> bool:
         """Whether two threads share each batch."""
-        return self.device == "cpu"
+        return self.device == "cpu" and self.group.size == 1
 
 
 def resolve_precision(wanted: str, device: str) -> str:
@@ -100,7 +105,7 @@ def length_batches(lengths: IntArray, batch_size: int, rng: np.random.Generator)
 
 
 class LengthSampler:
-    """Batches of row numbers for a `DataLoader`: another shuffle each epoch."""
+    """Batches of row numbers: another shuffle each epoch."""
 
     def __init__(self, lengths: IntArray, batch_size: int, rng: np.random.Generator) -> None:
         self.lengths, self.batch_size, self.rng = lengths, batch_size, rng
@@ -144,6 +149,7 @@ def fit(
     compute: Compute,
     seed: int,
     title: str,
+    kept: KeptEpochs | None = None,
 ) -> None:
     """Train the parameters that require a gradient, in place; AdamW, constant learning rate.
 
@@ -156,6 +162,7 @@ def fit(
         compute: device and arithmetic.
         seed: of the batch order and of dropout.
         title: what the progress bar says.
+        kept: the last epoch of this training by a process that was killed, to continue after it.
     """
     sampler = LengthSampler(_lengths(data), settings.batch_size, stream(seed, "batches"))
     num_steps = settings.epochs * len(sampler)
@@ -170,19 +177,24 @@ def fit(
         few_rows = Encoded(ids, data.labels)
         how = _in_halves if compute.in_halves else _accelerated
         model.train()
-        with (
-            torch_stream(seed),
-            how(model, few_rows, sampler, padder, compute, seed) as (batches, backward),
-            progress(title, num_steps) as advance,
-        ):
-            passes = itertools.chain.from_iterable(itertools.repeat(batches, settings.epochs))
-            for step, batch in enumerate(passes, 1):
-                backward(batch)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                if step % RELEASE_EVERY == 0:
-                    release_freed_memory()
-                advance()
+        with torch_stream(seed), how(model, few_rows, sampler, padder, compute, seed) as course:
+            generators = (sampler.rng, *course.generators)
+            learner = Learner(model, optimizer, generators, compute.device)
+            done = kept.begin(learner, title, settings.epochs) if kept else 0
+            with progress(title, num_steps - done * len(sampler)) as advance:
+                for epoch in range(done, settings.epochs):
+                    if compute.group.size > 1:  # noise of its own for each process and epoch
+                        names = "dropout", str(epoch), str(compute.group.rank)
+                        torch.manual_seed(stream_seed(seed, *names))
+                    for step, batch in enumerate(course.epoch(), epoch * len(sampler) + 1):
+                        course.backward(batch)
+                        optimizer.step()
+                        optimizer.zero_grad(set_to_none=True)
+                        if step % RELEASE_EVERY == 0:
+                            release_freed_memory()
+                        advance()
+                    if kept:
+                        kept.end_of_epoch(learner, title, epoch + 1, settings.epochs)
         model.eval()
     release_freed_memory()
 
@@ -236,7 +248,13 @@ def _lengths(data: Encoded) -> IntArray:
     return np.asarray([len(row) for row in data.ids], dtype=np.int64)
 
 
-Passes = tuple[Iterable[Any], Callable[[Any], None]]  # an epoch's batches, and what learns one
+@dataclass(frozen=True)
+class Course:
+    """How one training runs."""
+
+    epoch: Callable[[], Iterable[Any]]  # its batches
+    backward: Callable[[Any], None]
+    generators: Sequence[np.random.Generator] = ()  # of dropout; none: torch's global ones
 
 
 @contextmanager
@@ -247,7 +265,7 @@ def _in_halves(
     padder: Padder,
     compute: Compute,
     seed: int,
-) -> Iterator[Passes]:
+) -> Iterator[Course]:
     """On CPU: each batch in two halves, side by side."""
 
     def loss(part: nn.Module, rows: Sequence[int]) -> Tensor:
@@ -261,7 +279,8 @@ def _in_halves(
     with two_threads() as pool:
         halved = HalvedModel(model, loss, lengths, pool, seed)
         try:
-            yield sampler, halved.backward
+            noise = [half.generator for half in halved.noise]
+            yield Course(lambda: sampler, halved.backward, noise)
         finally:
             halved.end()
 
@@ -274,9 +293,13 @@ def _accelerated(
     padder: Padder,
     compute: Compute,
     seed: int,
-) -> Iterator[Passes]:
-    """On other devices: whole batches, as accelerate runs them."""
-    from accelerate import Accelerator, DataLoaderConfiguration
+) -> Iterator[Course]:
+    """On other devices: whole batches, as accelerate runs them.
+
+    Of several processes each computes its rows of every batch. accelerate's own sharing would drop
+    batches that are short, and here the rest of a group of similar length is one, in mid-epoch.
+    """
+    from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state()  # it would keep the first job's precision
@@ -286,13 +309,20 @@ def _accelerated(
     accelerator = Accelerator(
         cpu=compute.device == "cpu",
         mixed_precision="bf16" if compute.precision == "bf16" else "no",
-        dataloader_config=DataLoaderConfiguration(non_blocking=True),
     )
-    pinned = compute.device.startswith("cuda")
-    loader = DataLoader(data, batch_sampler=sampler, collate_fn=padder, pin_memory=pinned)
-    prepared, batches = accelerator.prepare(model, loader)
+    prepared = accelerator.prepare(model)
+
+    def epoch() -> Iterator[tuple[dict[str, Tensor], float]]:
+        for batch in sampler:
+            rows, weight = compute.group.share(batch)
+            yield _on_device(padder([data[row] for row in rows]), compute.device), weight
+
+    def backward(batch: tuple[dict[str, Tensor], float]) -> None:
+        inputs, weight = batch
+        accelerator.backward(prepared(**inputs)["loss"] * weight)
+
     try:
-        yield batches, lambda batch: accelerator.backward(prepared(**batch)["loss"])
+        yield Course(epoch, backward)
     finally:
         accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
 

@@ -22,6 +22,7 @@ from btu.defenses.settings import Round, TuningSettings
 from btu.models.base import Classifier, ModelSource, Training, encode, trigger_token_ids
 from btu.models.first_position import read_first_position_only
 from btu.models.probe import PooledProbe
+from btu.resume import KeptEpochs
 from btu.seeding import stream, stream_seed, torch_stream
 from btu.training import Compute, Encoded, Padder, fit, freeze_all_but, predict
 from btu.types import EditReport, IntArray, PoisonedDataset, Predictions, Split, TokenDistances
@@ -51,6 +52,7 @@ class Workbench:
         cache: finished stages.
         seed: of the run.
         about: names for the manifests of cache entries, such as the attack's.
+        save_every_s: how often a training of several epochs keeps one, in seconds; None: never.
     """
 
     def __init__(
@@ -61,9 +63,12 @@ class Workbench:
         cache: StageCache,
         seed: int,
         about: Mapping[str, Any],
+        save_every_s: float | None = None,
     ) -> None:
         self.source, self.data, self.compute = source, data, compute
         self.cache, self.seed, self.about = cache, seed, about
+        self.save_every_s = save_every_s
+        self._kept: KeptEpochs | None = None  # of the stage that is being computed
         self._fingerprints: dict[int, str] = {}
         self._seen: set[str] = set()  # keys that the log has named
         self._in_use: dict[str, str] = {}  # title -> key
@@ -267,11 +272,16 @@ class Workbench:
     def _fit(
         self, classifier: Classifier, data: Encoded, training: Training, seed: int, title: str
     ) -> None:
-        model, table = classifier.model, classifier.embeddings
-        fit(model, table, data, training, self._padder(), self.compute, seed, title)
+        model, table, kept = classifier.model, classifier.embeddings, self._kept
+        fit(model, table, data, training, self._padder(), self.compute, seed, title, kept=kept)
 
     def predict(self, classifier: Classifier) -> Predictions:
-        """Predicted labels on the clean and the triggered test set, in one pass."""
+        """Predicted labels on the clean and the triggered test set, in one pass.
+
+        None in a process that follows another: it reads what that one predicts.
+        """
+        if self.compute.group.rank:
+            return Predictions(np.empty(0, np.int64), np.empty(0, np.int64))
         clean = self.encoded(self.data.clean.test).ids
         triggered = self.encoded(self.data.triggered).ids if self.data.triggered else []
         both = predict(classifier.model, [*clean, *triggered], self._padder(), self.compute)
@@ -295,6 +305,7 @@ class Workbench:
             "training": asdict(training) | {"precision": self.compute.precision},
             "seed": self.seed,
             "device": self.compute.device.split(":")[0],
+            **self.compute.several(),
         }
 
     def _stage(
@@ -308,7 +319,12 @@ class Workbench:
         start = time.perf_counter()
         num_made = len(self.cache.made)
         about = {**self.about, "title": title}
-        value, key = self.cache.get(stage, parts, work, read, about)
+
+        def write(folder: Path) -> None:
+            with self._keeping_epochs(stage, parts, about, folder):
+                work(folder)
+
+        value, key = self.cache.get(stage, parts, write, read, about)
         self._in_use[title] = key
         if key not in self._seen and stage != "evaluation":  # a record says more
             made = len(self.cache.made) > num_made
@@ -316,6 +332,22 @@ class Workbench:
             log.info("%-26s %s  key %s", title, how, key)
         self._seen.add(key)
         return value
+
+    @contextmanager
+    def _keeping_epochs(
+        self, stage: str, parts: dict[str, Any], about: dict[str, Any], claim: Path
+    ) -> Iterator[None]:
+        """Inside the block a training goes on after the last epoch that was kept of this stage."""
+        outer, self._kept = self._kept, None
+        if self.save_every_s is not None:
+            key = make_key({"stage": stage, **parts})
+            manifest = {"key": key, "parts": parts, "about": about}
+            folder = self.cache.unfinished(stage, key)
+            self._kept = KeptEpochs(folder, manifest, self.save_every_s, claim.exists)
+        try:
+            yield
+        finally:
+            self._kept = outer
 
     def _name(self, train: Split) -> str:
         return "victim" if train is self.data.train else "clean model"

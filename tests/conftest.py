@@ -12,7 +12,7 @@ os.environ.pop("WANDB_API_KEY", None)
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,16 @@ def shell(*arguments: str, cwd: Path, **environment: str) -> subprocess.Complete
         timeout=120,
         env={**os.environ, **environment},
     )
+
+
+@pytest.fixture
+def set_threads() -> Iterator[Callable[[int], None]]:
+    """Sets torch's threads for one test."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

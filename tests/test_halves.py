@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -54,13 +54,6 @@ def mean_loss(data: Encoded) -> Callable[[nn.Module, Sequence[int]], torch.Tenso
 
 def lengths(data: Encoded) -> np.ndarray:
     return np.asarray([len(row) for row in data.ids])
-
-
-@pytest.fixture
-def set_threads() -> Iterator[object]:
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("rows", [[3], [3, 7], [0, 1, 2, 3, 4], list(range(32))])

@@ -142,11 +142,11 @@ def test_a_killed_run_goes_on_from_its_finished_stages(files, run_btu, tmp_path,
     small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1"]
     real, titles = workbench.fit, []
 
-    def fit_until_tuning(*arguments):
+    def fit_until_tuning(*arguments, **keywords):
         titles.append(arguments[-1])
         if arguments[-1] == "clean tuning" and len(titles) < 4:
             raise KeyboardInterrupt
-        real(*arguments)
+        real(*arguments, **keywords)
 
     monkeypatch.setattr("btu.workbench.fit", fit_until_tuning)
     with pytest.raises(KeyboardInterrupt):
@@ -179,9 +179,9 @@ def test_the_sweep_over_thresholds_trains_once(files, run_btu, monkeypatch):
 
     real, titles = workbench.fit, []
 
-    def counting_fit(*arguments):
+    def counting_fit(*arguments, **keywords):
         titles.append(arguments[-1])
-        real(*arguments)
+        real(*arguments, **keywords)
 
     monkeypatch.setattr("btu.workbench.fit", counting_fit)
     thresholds = "thresholds=[0.005,0.01,0.02]"

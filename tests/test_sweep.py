@@ -38,9 +38,9 @@ def fits(monkeypatch):
 
     real, titles = workbench.fit, []
 
-    def fit(*arguments):
+    def fit(*arguments, **keywords):
         titles.append(arguments[-1])
-        real(*arguments)
+        real(*arguments, **keywords)
 
     monkeypatch.setattr("btu.workbench.fit", fit)
     return titles
@@ -97,11 +97,11 @@ def test_an_error_that_nobody_foresaw_fails_its_job_only(files, multirun, monkey
 
     real, calls = workbench.fit, []
 
-    def fit(*arguments):
+    def fit(*arguments, **keywords):
         calls.append(1)
         if len(calls) == 1:
             raise RuntimeError("out of memory\nand more")
-        real(*arguments)
+        real(*arguments, **keywords)
 
     monkeypatch.setattr("btu.workbench.fit", fit)
     done = multirun(*files.overrides, *SMALL, "arms=[poisoned]", "seed=1,2")

@@ -99,7 +99,7 @@ def test_suspects_records_and_the_curve_are_logged(files, run_btu, tmp_path):
 
 
 def test_a_run_that_fails_is_closed_as_failed(files, run_btu, tmp_path, monkeypatch):
-    def fail(*arguments):
+    def fail(*arguments, **keywords):
         raise RuntimeError("planned")
 
     monkeypatch.setattr("btu.workbench.fit", fail)

@@ -178,10 +178,10 @@ def test_the_rows_of_a_smaller_share_are_among_those_of_a_larger(files, run_btu,
     seen = []
     real = workbench.fit
 
-    def noting_fit(model, table, data, *rest):
+    def noting_fit(model, table, data, *rest, **keywords):
         if rest[-1] == "clean tuning":
             seen.append({tuple(ids.tolist()) for ids in data.ids})
-        real(model, table, data, *rest)
+        real(model, table, data, *rest, **keywords)
 
     monkeypatch.setattr(workbench, "fit", noting_fit)
     small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", "arms=[tuned]"]
