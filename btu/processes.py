@@ -7,6 +7,7 @@ they meet. One process alone loads and does nothing of this.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -25,6 +26,7 @@ from btu.errors import BtuError, ConfigError
 READ, COMPUTE = 0, 1  # what process 0 tells the others to do
 TIMEOUT = timedelta(days=7)  # process 0 may wait for what another job computes
 VISIBLE_SECONDS = 20.0  # a network disk may show a file late
+MESSAGE = 1024  # bytes
 ENDED = 143  # exit code of a process that was ended, here by the end of another
 LAUNCHED = "BTU_LAUNCHED"  # environment variable: a launcher started this one job of a multirun
 T = TypeVar("T")
@@ -163,8 +165,8 @@ def check_shared(folders: Mapping[str, Path]) -> None:
         for folder in folders.values():
             (folder / f".seen.{name}").touch()
     name = agree(name)
-    unseen = [s for s, folder in folders.items() if not _appears(folder / f".seen.{name}")]
-    answers = _gathered((socket.gethostname(), unseen))
+    unseen = [s for s, folder in folders.items() if not appears(folder / f".seen.{name}")]
+    answers = _gathered([socket.gethostname(), unseen])
     if not follows():
         for folder in folders.values():
             (folder / f".seen.{name}").unlink(missing_ok=True)
@@ -177,7 +179,8 @@ def check_shared(folders: Mapping[str, Path]) -> None:
             )
 
 
-def _appears(path: Path) -> bool:
+def appears(path: Path) -> bool:
+    """Whether a file that another machine wrote is to be seen, also where a disk is late."""
     deadline = time.monotonic() + VISIBLE_SECONDS
     while not path.exists():
         if time.monotonic() > deadline:
@@ -186,10 +189,12 @@ def _appears(path: Path) -> bool:
     return True
 
 
-def _gathered(value: T) -> list[T]:
-    """The value of each process, by rank."""
+def _gathered(value: Any) -> list[Any]:
+    """The value of each process, by rank; what JSON can hold, in at most `MESSAGE` bytes."""
     import torch
 
-    values: list[Any] = [None] * _joined.size
-    torch.distributed.all_gather_object(values, value)
-    return values
+    text = json.dumps(value).encode().ljust(MESSAGE)
+    own = torch.frombuffer(bytearray(text[:MESSAGE]), dtype=torch.uint8)
+    all_of_them = [torch.empty_like(own) for _ in range(_joined.size)]
+    torch.distributed.all_gather(all_of_them, own)
+    return [json.loads(bytes(each.numpy())) for each in all_of_them]

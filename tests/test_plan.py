@@ -239,6 +239,8 @@ def test_launchers_say_how_many_jobs_run_at_once(small):
     assert plan_of(*sweep, "hydra/launcher=workstation").at_once == 2
     assert plan_of(*sweep, "hydra/launcher=slurm").at_once == 32
     assert plan_of(*sweep, "hydra/launcher=slurm", at_once=3).at_once == 3
+    assert plan_of(*sweep, "hydra/launcher=slurm_local", "hydra.launcher.at_once=3").at_once == 3
+    assert plan_of(*sweep, "hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=4").at_once == 4
 
 
 def test_others_wait_for_what_one_computes():

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from btu.errors import ConfigError
 from btu.launch.machine import environment, num_cores
 from btu.launch.outcomes import settle
+from btu.processes import LAUNCHED
 
 POLL_SECONDS = 0.2
 OWN_SETTINGS = ("at_once",)  # not of submitit
@@ -59,6 +60,12 @@ def run_task(run: Callable[..., JobReturn], arguments: Sequence[Any]) -> None:
     Raises:
         JobFailed: the job's sentence.
     """
+    from submitit import JobEnvironment
+    from submitit.helpers import TorchDistributedEnvironment
+
+    if JobEnvironment().num_tasks > 1:  # tasks_per_node: the processes of one job
+        TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+        os.environ[LAUNCHED] = "1"
     cores = os.environ.get("SLURM_CPUS_PER_TASK")
     if cores:  # a cluster need not bind a task to its cores, and torch would take all
         os.environ.setdefault("OMP_NUM_THREADS", cores)

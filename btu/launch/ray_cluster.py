@@ -61,7 +61,7 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
             config.hydra.job.id, config.hydra.job.num = f"ray_{number}", number
         arguments = (launcher.hydra_context, config, launcher.task_function, singletons)
         tasks[number] = remote.remote(os.getcwd(), _run_job, arguments)
-    log.info(f"{len(tasks)} jobs on Ray with {ray.cluster_resources().get('CPU', 0):g} cores")
+    log.info(f"{len(tasks)} jobs on Ray")
     endings: dict[int, str] = {}
     for number, task in tasks.items():
         try:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from btu.errors import ConfigError
+from btu.processes import appears
 from btu.sweep import load_job_list
-
-VISIBLE_SECONDS = 20.0  # a network disk may show a file late
 
 
 @contextmanager
@@ -52,12 +50,9 @@ def check_mark(sweep: Path, cache: Path) -> None:
     mark = Path(listed.cache_mark)
     if mark.parent != Path(os.path.abspath(cache)):
         return  # a job with a cache of its own
-    deadline = time.monotonic() + VISIBLE_SECONDS
-    while not mark.exists():
-        if time.monotonic() > deadline:
-            raise ConfigError(
-                f"cache.folder={cache}: {socket.gethostname()} does not see there what was written "
-                "when the sweep was launched. Write cache.folder=PATH for a folder on a disk that "
-                "all nodes share."
-            )
-        time.sleep(0.2)
+    if not appears(mark):
+        raise ConfigError(
+            f"cache.folder={cache}: {socket.gethostname()} does not see there what was written "
+            "when the sweep was launched. Write cache.folder=PATH for a folder on a disk that all "
+            "nodes share."
+        )

@@ -36,7 +36,7 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
         ConfigError: there are more jobs at once than places on the GPUs.
     """
     places = _places(launcher)
-    at_once = min(_jobs_at_once(launcher), len(job_overrides))
+    at_once = min(jobs_at_once(launcher.joblib["n_jobs"]), len(job_overrides))
     threads = launcher.joblib["threads_per_job"] or max(1, num_cores() // at_once)
     _tell(len(job_overrides), at_once, threads, places)
     folder = Path(str(launcher.config.hydra.sweep.dir))
@@ -110,9 +110,12 @@ def _work(
     )
 
 
-def _jobs_at_once(launcher: Any) -> int:
-    """`n_jobs`, where -1 stands for one per core, as in joblib."""
-    n_jobs = launcher.joblib["n_jobs"]
+def jobs_at_once(n_jobs: Any) -> int:
+    """`n_jobs`, where -1 stands for one per core, as in joblib.
+
+    Raises:
+        ConfigError: it is no number of jobs.
+    """
     if not isinstance(n_jobs, int) or n_jobs == 0:
         raise ConfigError(f"hydra.launcher.n_jobs is a number of jobs at once, got {n_jobs}.")
     return n_jobs if n_jobs > 0 else max(1, num_cores() + 1 + n_jobs)
@@ -129,7 +132,7 @@ def _places(launcher: Any) -> list[str]:
     gpus = [str(gpu) for gpu in wanted] if wanted is not None else _visible_gpus()
     if not on_gpu or not gpus:
         return []
-    at_once = _jobs_at_once(launcher)
+    at_once = jobs_at_once(launcher.joblib["n_jobs"])
     if at_once > len(gpus) * per_gpu:
         raise ConfigError(
             f"hydra.launcher.n_jobs={at_once} jobs at once do not fit on {len(gpus)} GPUs with "

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,6 @@ from typing import Any
 
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
@@ -34,10 +32,12 @@ from btu.config import GROUPS, build, check_run
 from btu.defenses.settings import check_choice
 from btu.errors import BtuError, ConfigError
 from btu.job import Job
+from btu.launch.machine import num_cores
+from btu.launch.sweeper import sweep_jobs
+from btu.launch.workstation import jobs_at_once
 from btu.main import CONF
-from btu.sweep import ON_FAILURE
+from btu.sweep import ON_FAILURE, PLAIN_SWEEPER
 
-BASIC_SWEEPER = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
 PLACES = ("outputs", "cache")  # one names the other
 OTHERS = ("seed", "thresholds", "arms", "device", "on_failure", "force", "save_model")
 
@@ -46,7 +46,7 @@ OTHERS = ("seed", "thresholds", "arms", "device", "on_failure", "force", "save_m
 class Launcher:
     """Where the jobs run."""
 
-    name: str  # basic, joblib or submitit, or the class of another
+    name: str  # basic, workstation, slurm, slurm_local, ray, or the class of another
     at_once: int  # jobs
     every_job_starts: bool  # each job is a process of its own
     minutes_per_job: float | None = None  # after which it is stopped
@@ -54,7 +54,7 @@ class Launcher:
     @property
     def shares_machine(self) -> bool:
         """Whether jobs at once take each other's cores."""
-        return self.name == "joblib"
+        return self.name in ("workstation", "slurm_local", "ray")
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,13 @@ def read_sweep(arguments: Sequence[str]) -> Sweep:
         wanted = _as_typed(root.hydra.overrides.task)
         if multirun:
             sweeper = root.hydra.sweeper
-            if sweeper._target_ != BASIC_SWEEPER:
+            if sweeper._target_ != PLAIN_SWEEPER:
                 sweep.search = sweeper._target_.rpartition(".")[2]
                 sweep.num_trials = int(sweeper.get("n_trials") or 0)
                 return sweep
-            wanted = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] + wanted
         parser = OverridesParser.create(config_loader=hydra.config_loader)
-        (jobs,) = BasicSweeper.split_arguments(parser.parse_overrides(wanted), None)
+        params = root.hydra.sweeper.params if multirun else None
+        jobs, _ = sweep_jobs(parser, params or {}, wanted)
         if not jobs:
             raise ConfigError("the sweep has no jobs: a list of values is empty.")
         composer = Composer(hydra, name, parser)
@@ -137,17 +137,21 @@ def _as_typed(overrides: Any) -> list[str]:
 
 
 def _launcher(settings: DictConfig) -> Launcher:
-    target = str(settings._target_)
-    if target.endswith("BasicLauncher"):
+    kind = str(settings._target_).rpartition(".")[2].removesuffix("Launcher")
+    if kind == "Basic":
         return Launcher("basic", 1, every_job_starts=False)
-    if target.endswith("JoblibLauncher"):
-        jobs = int(settings.n_jobs or 1)
-        jobs = jobs if jobs > 0 else os.cpu_count() or 1  # -1: as many as there are cores
-        return Launcher("joblib", jobs, every_job_starts=False)
-    if "submitit" in target:
-        minutes = settings.get("timeout_min")
-        return Launcher("submitit", int(settings.get("array_parallelism") or 1), True, minutes)
-    return Launcher(target.rpartition(".")[2], 1, every_job_starts=True)
+    if kind == "Workstation":
+        return Launcher("workstation", jobs_at_once(settings.n_jobs), every_job_starts=False)
+    if kind == "Slurm":
+        at_once = int(settings.array_parallelism or 1)
+        return Launcher("slurm", at_once, True, float(settings.timeout_min))
+    if kind == "SlurmLocal":
+        at_once = settings.at_once or max(1, num_cores() // 2)
+        return Launcher("slurm_local", at_once, True, float(settings.timeout_min))
+    if kind == "Ray":
+        cores = settings.ray.init.num_cpus or num_cores()
+        return Launcher("ray", max(1, int(cores / settings.ray.remote.num_cpus)), True)
+    return Launcher(kind, 1, every_job_starts=True)
 
 
 class Composer:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from hydra.core.utils import JobStatus
 
+from btu import processes
 from btu.errors import ConfigError
 from btu.launch import shared
 from btu.launch.cluster import _ending, _refusal
@@ -156,7 +157,7 @@ def test_a_scheduler_that_does_not_answer_loses_no_job(commands, monkeypatch):
 
 
 def test_a_node_that_does_not_see_the_cache_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(shared, "VISIBLE_SECONDS", 0.3)
+    monkeypatch.setattr(processes, "VISIBLE_SECONDS", 0.3)
     cache, sweep = tmp_path / "cache", tmp_path / "sweep"
     sweep.mkdir()
     with shared.marked(cache, wanted=True) as mark:

@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from btu.errors import ConfigError
-from btu.launch.workstation import _jobs_at_once, _places
+from btu.launch.workstation import _places, jobs_at_once
 from tests.conftest import shell
 from tests.test_sweep import SMALL
 
@@ -47,7 +47,7 @@ def test_more_jobs_than_places_on_the_gpus_is_a_sentence():
 @pytest.mark.parametrize("n_jobs", [0, "two"])
 def test_a_number_of_jobs_that_is_none_is_a_sentence(n_jobs):
     with pytest.raises(ConfigError, match="n_jobs is a number of jobs at once"):
-        _jobs_at_once(launcher(n_jobs=n_jobs))
+        jobs_at_once(n_jobs)
 
 
 def test_a_slot_belongs_to_one_living_process(tmp_path):
