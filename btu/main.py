@@ -115,6 +115,11 @@ def _tell_failure(sentence: str, run_dir: Path, in_this_process: bool) -> None:
 
 def _unexpected(error: Exception, run_dir: Path) -> str:
     """A sentence for an error that nobody foresaw; its trace goes to the job's log."""
+    if type(error).__name__ == "UncompletedJobError":  # submitit's, at the end of a job's time
+        return (
+            "its time was over more often than hydra.launcher.max_num_timeout allows. Give it more "
+            "with hydra.launcher.timeout_min; what it has finished is kept"
+        )
     trace = run_dir / "btu.log"
     with suppress(OSError), trace.open("a", encoding="utf-8") as file:
         traceback.print_exception(error, file=file)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,7 +74,6 @@ class Sweep:
     jobs: list[PlannedJob] = field(default_factory=list)
     search: str = ""  # the class of a sweeper that draws its values as it goes
     num_trials: int = 0  # of a search
-    compose_seconds: float = 0.0  # that Hydra takes for one job
 
 
 def read_sweep(arguments: Sequence[str]) -> Sweep:
@@ -107,7 +105,6 @@ def read_sweep(arguments: Sequence[str]) -> Sweep:
             raise ConfigError("the sweep has no jobs: a list of values is empty.")
         composer = Composer(hydra, name, parser)
         sweep.jobs = [composer.job(overrides) for overrides in jobs]
-        sweep.compose_seconds = composer.seconds_per_compose
     return sweep
 
 
@@ -163,7 +160,6 @@ class Composer:
         self._bases: dict[tuple[str, ...], Base] = {}
         self._parts: dict[Any, Any] = {}
         self._same: dict[str, Any] = {}
-        self.seconds_per_compose = 0.0
 
     def job(self, overrides: Sequence[str]) -> PlannedJob:
         """The job of one combination of overrides."""
@@ -214,9 +210,7 @@ class Composer:
     def _base(self, choices: Sequence[Override]) -> Base:
         lines = tuple(str(choice.input_line) for choice in choices)
         if lines not in self._bases:
-            start = time.perf_counter()
             cfg = self.hydra.compose_config(self.config_name, list(lines), RunMode.RUN)
-            self.seconds_per_compose = time.perf_counter() - start
             with_hydra = OmegaConf.to_container(cfg, resolve=False)
             assert isinstance(with_hydra, dict)
             OmegaConf.set_struct(cfg, False)

@@ -231,7 +231,7 @@ def _notes(planner: Planner, plan: Plan, launcher: Launcher) -> list[str]:
             "Which share of the rate stages reach was measured on a CPU. Small models leave a GPU "
             "idle most of the time and may take several times as long as said here."
         )
-    if launcher.name == "submitit":
+    if launcher.name == "slurm":
         notes.append(
             "What is done already was looked up for this machine's kind of device and arithmetic; "
             "jobs on another kind share none of it. Time in the queue is not counted."
@@ -248,21 +248,15 @@ def _warnings(
     sweep: Sweep, plan: Plan, jobs: Sequence[Asked], folders: Sequence[Path]
 ) -> list[str]:
     found = cache_warnings(plan.disk, jobs, folders) + disk_warnings(plan.disk, jobs)
-    if plan.num_jobs > MANY_JOBS and plan.launcher == "submitit":
+    if plan.num_jobs > MANY_JOBS and plan.launcher == "slurm":
         found.append(
-            f"{plan.num_jobs:,} jobs: many clusters refuse an array of more than {MANY_JOBS:,}. "
-            "docs/cluster.md says how a sweep is split."
+            f"{plan.num_jobs:,} jobs are submitted as arrays of {MANY_JOBS:,}, one after the other "
+            "(docs/cluster.md)."
         )
     elif plan.num_jobs > MANY_JOBS:
         found.append(
             f"{plan.num_jobs:,} jobs are a lot for one machine. docs/cluster.md says how a sweep "
             "is given to many."
-        )
-    composing = plan.num_jobs * sweep.compose_seconds
-    if composing > 60 and plan.num_jobs > 1:
-        found.append(
-            f"Before its first job begins, btu checks the settings of all {plan.num_jobs:,}: "
-            f"about {composing / 60:.0f} minutes, which are not in the hours."
         )
     minutes, longest = sweep.launcher.minutes_per_job, plan.longest_job_seconds
     if minutes is not None and longest is not None and longest > 60 * minutes:

@@ -34,6 +34,7 @@ LAUNCHER = [
     "hydra.launcher.gpus_per_node=0",
     "hydra.launcher.cpus_per_task=1",
     "hydra.launcher.mem_gb=1",
+    "hydra.launcher.timeout_min=9",  # with 10 or less every such signal is a time-out
 ]
 TINY = [
     "tracking=none",
@@ -89,6 +90,11 @@ class Running:
         """Slurm's name of each job."""
         told = (path.name for path in (self.folder / ".submitit").glob("[0-9]*_*"))
         return {int(name.split("_")[1]): name for name in told}
+
+    def only_slurm_id(self) -> str:
+        """Slurm's name of the job of a sweep of one, which is no array."""
+        names = (path.name for path in (self.folder / ".submitit").iterdir())
+        return next(name for name in names if name.isdigit())
 
     def slurm_state(self, number: int) -> str:
         words = self.call("scontrol", "-o", "show", "job", self.slurm_ids()[number]).split()
@@ -185,29 +191,63 @@ def test_a_cancelled_job_is_reported_and_can_be_run_again(multirun):
         assert "model.training.epochs=3000" not in words
 
 
-@pytest.mark.parametrize("how", ["requeue", "signal"])
-def test_a_requeued_job_continues_from_its_finished_stages(multirun, how):
-    """By `scontrol requeue`, and by the signal of a time-out or a preemption."""
+def test_a_requeued_job_computes_no_finished_stage_again(multirun):
     many = ",".join(str(n / 1000) for n in range(10, 40))
-    grid = multirun(f"thresholds=[{many}]", "seed=1", "hydra.launcher.timeout_min=60")
+    grid = multirun(f"thresholds=[{many}]", "seed=1", "defense.clean_tuning.epochs=40")
     cache = grid.cwd / "outputs" / "cache"
     grid.wait_for(lambda: list(cache.glob("detection/*/manifest.json")))
     before = {e.folder: e.folder.stat().st_ino for e in entries(cache) if e.stage != "evaluation"}
 
-    (slurm_id,) = [p.name for p in (grid.folder / ".submitit").iterdir() if p.name.isdigit()]
-    if how == "requeue":
-        grid.call("scontrol", "requeue", slurm_id)
-    else:
-        grid.call("scancel", "--signal=USR2", slurm_id)
+    grid.call("scontrol", "requeue", grid.only_slurm_id())
     code, out, err = grid.end(180)
 
     assert code == 0, err
     assert "1 of 1 jobs finished" in out
-    assert "Restarts=1" in grid.call("scontrol", "-o", "show", "job", slurm_id)
+    assert "Restarts=1" in grid.call("scontrol", "-o", "show", "job", grid.only_slurm_id())
     assert any(folder.parent.name == "victim" for folder in before)
     assert {folder: folder.stat().st_ino for folder in before} == before
     assert grid.log(0).count("from the cache") >= 2
     assert len(list((grid.cwd / "outputs" / "records").glob("*.json"))) == 1 + 30
+
+
+def test_a_job_whose_time_is_over_goes_on_after_its_last_epoch(multirun):
+    """By the signal that Slurm sends before a time limit, and before a preemption."""
+    grid = multirun("model.training.epochs=250", "seed=1", "cache.save_every_s=0.5")
+    cache = grid.cwd / "outputs" / "cache"
+    grid.wait_for(lambda: list(cache.glob("victim/*.epochs/manifest.json")))
+
+    grid.call("scancel", "--signal=USR2", grid.only_slurm_id())
+    code, out, err = grid.end(180)
+
+    assert code == 0, err
+    assert "1 of 1 jobs finished" in out
+    assert "Restarts=1" in grid.call("scontrol", "-o", "show", "job", grid.only_slurm_id())
+    assert "continues after epoch " in grid.log(0)
+    assert not list(cache.glob("victim/*.epochs"))
+
+
+def test_a_time_limit_that_never_suffices_is_said(multirun):
+    grid = multirun("model.training.epochs=30000", "seed=1", "hydra.launcher.max_num_timeout=0")
+    grid.wait_for(lambda: "rows" in grid.log(0))
+
+    grid.call("scancel", "--signal=USR2", grid.only_slurm_id())
+    code, out, _ = grid.end()
+
+    assert code == 1
+    assert "0 of 1 jobs finished, 1 failed" in out
+    assert "its time was over more often than hydra.launcher.max" in grid.job(0)["error"]
+
+
+def test_two_tasks_are_the_processes_of_one_job(multirun):
+    grid = multirun("seed=1", "hydra.launcher.tasks_per_node=2")
+
+    code, out, err = grid.end()
+
+    assert code == 0, err
+    assert "1 of 1 jobs finished" in out
+    records = list((grid.cwd / "outputs" / "records").glob("*.json"))
+    assert len(records) == 2
+    assert json.loads(records[0].read_text())["provenance"]["processes"] == 2
 
 
 def test_a_partition_that_does_not_exist_is_the_schedulers_message(multirun):
