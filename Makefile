@@ -2,18 +2,20 @@
 # make test    set up and run the fast tests
 # make check   lint, types and fast tests: what CI runs
 # make slow    the tests that train for minutes
+# make slurm   the launcher on a one-node Slurm (as root, after tests/slurm/install-slurm.sh)
+# make ray     the launcher on Ray (after pip install -c constraints.txt -e ".[ray]")
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: run test check lint slow clean
+.PHONY: run test check lint slow slurm ray clean
 
 run: $(READY)
 	$(BIN)/btu
 
 test: $(READY)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2
 
 check: lint test
 
@@ -24,6 +26,9 @@ lint: $(READY)
 
 slow: $(READY)
 	$(BIN)/pytest -m slow
+
+slurm ray: $(READY)
+	$(BIN)/pytest -rs -m $@
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -138,14 +138,16 @@ def run_btu(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
     return run
 
 
-def shell(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def shell(
+    *arguments: str, cwd: Path, timeout: float = 120, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """The real command line in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "btu", *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout,
         env={**os.environ, **environment},
     )
 
@@ -192,6 +194,21 @@ def multirun(
         return Sweep(int(ended.value.code or 0), out, err, folder)
 
     return run
+
+
+@pytest.fixture
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The titles of the trainings, in order."""
+    from btu import workbench
+
+    real, titles = workbench.fit, list[str]()
+
+    def fit(*arguments: Any, **keywords: Any) -> None:
+        titles.append(arguments[-1])
+        real(*arguments, **keywords)
+
+    monkeypatch.setattr("btu.workbench.fit", fit)
+    return titles
 
 
 @dataclass(frozen=True)

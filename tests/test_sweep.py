@@ -31,21 +31,6 @@ def scores_of(folder):
     }
 
 
-@pytest.fixture
-def fits(monkeypatch):
-    """The titles of the trainings, in order."""
-    from btu import workbench
-
-    real, titles = workbench.fit, []
-
-    def fit(*arguments, **keywords):
-        titles.append(arguments[-1])
-        real(*arguments, **keywords)
-
-    monkeypatch.setattr("btu.workbench.fit", fit)
-    return titles
-
-
 def test_jobs_share_the_stages_that_they_agree_on(files, multirun, fits):
     cutoffs = "defense.cutoff=mean,row_mean"
 

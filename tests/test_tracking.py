@@ -127,3 +127,16 @@ def test_no_key_reaches_a_record_or_the_run_folder(files, run_btu, tmp_path, mon
     assert not any(b"k" * 40 in p.read_bytes() for p in kept)
     (path,) = offline_runs(tmp_path)
     assert b"k" * 40 not in path.read_bytes()
+
+
+def test_a_node_without_a_way_to_the_server_keeps_its_run_offline(run_btu, tmp_path, monkeypatch):
+    """Logged in, but with no network: wandb would try for ninety seconds and then fail the job."""
+    import wandb
+
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setattr(wandb, "login", lambda prompt: True)
+    monkeypatch.setattr("btu.tracking.reachable", lambda url: not url.startswith("http"))
+
+    run_btu("model=tiny", *(w for w in TINY if not w.startswith("tracking=")), "arms=[poisoned]")
+
+    assert len(list((tmp_path / "outputs" / "wandb").glob("offline-run-*"))) == 1
