@@ -77,6 +77,7 @@ class JobList:
 
     def write(self, folder: Path) -> None:
         """Write the list whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / JOBS, asdict(self))
 
 

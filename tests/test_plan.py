@@ -170,7 +170,7 @@ def test_sets_that_are_not_made_are_told_apart_by_their_settings(small, monkeypa
 
 
 def test_ten_thousand_jobs_take_seconds(small):
-    sweep = ["seed=range(1,626)", "attack=badnets,addsent"]
+    sweep = ["seed=range(1,626)", "attack=badnets,addsent", "arms=[clean,poisoned,defended]"]
     sweep += ["defense.cutoff=mean,row_mean,frobenius,whole_row"]
     sweep += ["defense.clean_tuning.epochs=1,2", "hydra/launcher=slurm"]
     start = time.process_time()  # whatever else the machine does

@@ -148,6 +148,7 @@ def test_a_multirun_is_refused_before_it_makes_a_folder(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow  # tests/slurm does it with a real launcher
 def test_a_launcher_may_start_the_processes_of_one_job_of_a_multirun(files, tmp_path):
     command = [*files.overrides, *SMALL, "arms=[poisoned]", "report=false"]
 
