@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from btu.launch.shared import marked
 from btu.sweep import FINISHED, JobList, jobs_of, load_job_list, sweep_name
 
 RERUN = "rerun"
+MOST_VALUES = 20  # of an override, tried before the first job begins
 log = logging.getLogger(__name__)
 
 
@@ -86,20 +88,28 @@ def unfinished(folder: Path) -> tuple[str, list[list[str]]]:
 
 
 def covering(jobs: Iterable[list[str]]) -> list[list[str]]:
-    """Some of the jobs, with every value of every override among them.
+    """Some of the jobs: every value of every override is among them, of long ranges the first.
 
-    Composing a job takes a tenth of a second, and what cannot be composed is nearly always a
-    value, not a combination, which its own job would tell.
+    Composing a job takes a tenth of a second, and what cannot be composed is nearly always one
+    value, not a combination. What is left out its own job finds out.
     """
     seen: set[str] = set()
+    counts: Counter[str] = Counter()
     chosen = []
     for job in jobs:
-        if not seen.issuperset(job):
+        new = {word for word in job if word not in seen and counts[_key(word)] < MOST_VALUES}
+        if new:
             chosen.append(job)
-            seen.update(job)
+            seen |= new
+            counts.update(map(_key, new))
     return chosen
 
 
 def _replaced(job: Sequence[str], extra: Sequence[str]) -> list[str]:
-    keys = {word.partition("=")[0].lstrip("+~") for word in extra}
-    return [word for word in job if word.partition("=")[0].lstrip("+~") not in keys] + [*extra]
+    keys = {_key(word) for word in extra}
+    return [word for word in job if _key(word) not in keys] + [*extra]
+
+
+def _key(override: str) -> str:
+    """`seed` of `seed=1`, `++seed=1` and `~seed`."""
+    return override.partition("=")[0].lstrip("+~")

@@ -66,6 +66,18 @@ def test_every_value_is_composed_once_before_the_first_job():
     assert len(some) == 3 + 4 - 1
 
 
+def test_a_long_range_is_not_composed_whole():
+    jobs, _ = sweep_jobs(PARSER, {}, ["seed=range(1000)", "attack=badnets,style"])
+
+    some = covering(jobs)
+
+    assert {word for job in some for word in job if "attack" in word} == {
+        "attack=badnets",
+        "attack=style",
+    }
+    assert len(some) < 30
+
+
 def test_jobs_that_left_no_report_are_not_begun(tmp_path):
     jobs = jobs_of(swept(tmp_path, FINISHED, None))
 
