@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Mapping
 
 from submitit.slurm.slurm import SlurmInfoWatcher
 
@@ -16,7 +17,6 @@ class QueueWatcher(SlurmInfoWatcher):
 
     Without accounting `sacct` fails, and a job that ends without a result would be waited for for
     ever. `squeue` knows a job until a few minutes after its end; one that neither knows is lost.
-    (An array's job that is cancelled before it is split off leaves no record in either.)
     """
 
     def __init__(self, delay_s: int = 60) -> None:
@@ -36,6 +36,8 @@ class QueueWatcher(SlurmInfoWatcher):
             listed = ["squeue", "--array", "--states=all", "--format=%i|%T|%N", "--jobs"]
             answer = _ask([*listed, ",".join(arrays)])
             news |= self.read_info("JobID|State|NodeList\n" + (answer or "").partition("\n")[2])
+        # Tasks of an array that were cancelled before they were split off are told of together.
+        news |= {job: news[job.split("_")[0]] for job in waiting - news.keys() if _ended(news, job)}
         now = time.monotonic()
         for job_id in waiting:
             if job_id in news or answer is None:  # a scheduler that does not answer loses no job
@@ -45,6 +47,12 @@ class QueueWatcher(SlurmInfoWatcher):
         self._info_dict.update(news)
         self._last_status_check = time.time()
         self._finished |= {job_id for job_id in waiting if self.is_done(job_id, mode="cache")}
+
+
+def _ended(news: Mapping[str, Mapping[str, str]], job_id: str) -> bool:
+    """Whether the job's array, which is in the news without it, has ended as a whole."""
+    state = news.get(job_id.split("_")[0], {}).get("State", "")
+    return state.split(" ")[0] in ("CANCELLED", "COMPLETED", "FAILED", "TIMEOUT")
 
 
 def _ask(command: list[str]) -> str | None:

@@ -131,6 +131,12 @@ def test_without_accounts_the_queue_is_asked(commands):
     assert watcher._finished == {"7_0", "7_1"}
 
 
+def test_the_tasks_of_an_array_that_never_began_end_with_it(commands):
+    commands(sacct=NO_ACCOUNTS, squeue=(0, "JOBID|STATE|NODELIST\n7|CANCELLED|\n7_0|RUNNING|n"))
+
+    assert states(watching("7_0", "7_1"), "7_0", "7_1") == ["RUNNING", "CANCELLED"]
+
+
 def test_accounts_are_asked_first(commands):
     commands(sacct=(0, "JobID|State|NodeList\n7|OUT_OF_MEMORY|n1"), squeue=(9, "not asked"))
 
