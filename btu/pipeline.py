@@ -16,6 +16,7 @@ from btu.cache import StageCache, identify
 from btu.config import resolve_device
 from btu.data.stored import poison
 from btu.errors import ConfigError
+from btu.evaluation import Evaluation
 from btu.evidence import TokenIndex, describe_drift, describe_suspects
 from btu.files import check_writable
 from btu.job import FIXED_NEED, Job
@@ -24,7 +25,7 @@ from btu.models.base import Classifier
 from btu.records import FORMAT, KEY_LENGTH, Record, RecordStore, Suspect, provenance
 from btu.training import Compute, resolve_precision
 from btu.types import EditReport, PoisonedDataset, Predictions, Split, Suspects
-from btu.workbench import VERSION, Evaluation, Workbench
+from btu.workbench import VERSION, Workbench
 
 BYTES_PER_WEIGHT = 4
 

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from btu.cache import StageCache, make_key
 from btu.data.stored import fingerprint
 from btu.defenses.settings import Round, TuningSettings
+from btu.evaluation import Evaluation, read_arrays, read_evaluation
 from btu.models.base import Classifier, ModelSource, Training, encode, trigger_token_ids
 from btu.models.first_position import read_first_position_only
 from btu.models.probe import PooledProbe
@@ -29,17 +30,8 @@ from btu.types import EditReport, IntArray, PoisonedDataset, Predictions, Split,
 
 VERSION = 5  # of every stage: raise it when what a stage computes changes
 WEIGHTS, DISTANCES = "model.safetensors", "distances.npz"
-PREDICTIONS, EDITS = "predictions.npz", "edits.npz"
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What the test sets say of one model, and how its embeddings were edited before."""
-
-    predictions: Predictions
-    edits: EditReport | None
 
 
 class Workbench:
@@ -131,7 +123,11 @@ class Workbench:
         if len(hidden):
             title += f" without {len(hidden)} tokens"
         values = self._stage(
-            "detection", title, parts, work, lambda folder: _arrays(folder / DISTANCES)["values"]
+            "detection",
+            title,
+            parts,
+            work,
+            lambda folder: read_arrays(folder / DISTANCES)["values"],
         )
         return TokenDistances(number, values, self.pristine.protected_ids())
 
@@ -230,11 +226,9 @@ class Workbench:
         def work(folder: Path) -> None:
             classifier, edits = build()
             found = self.predict(classifier)
-            np.savez(folder / PREDICTIONS, clean=found.clean, triggered=found.triggered)
-            if edits is not None:
-                np.savez(folder / EDITS, **asdict(edits))
+            Evaluation(found, edits).write(folder)
 
-        return self._stage("evaluation", f"scores of {arm}", parts, work, _read_evaluation)
+        return self._stage("evaluation", f"scores of {arm}", parts, work, read_evaluation)
 
     def evaluation_parts(self, train: Split, changes: Mapping[str, Any]) -> dict[str, Any]:
         """What the predictions of a model depend on."""
@@ -360,16 +354,3 @@ class Workbench:
             yield self._in_use
         finally:
             self._in_use = outer
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
-
-
-def _read_evaluation(folder: Path) -> Evaluation:
-    edits = folder / EDITS
-    return Evaluation(
-        Predictions(**_arrays(folder / PREDICTIONS)),
-        EditReport(**_arrays(edits)) if edits.is_file() else None,
-    )
