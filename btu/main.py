@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from btu.config import GROUPS, Config, explain
-from btu.errors import BtuError
+from btu.errors import BtuError, ConfigError
 from btu.followers import end_follower, quiet_follower, refuse_multirun, run_folder
 from btu.job import run_job
 from btu.launch.outcomes import JobFailed
@@ -64,6 +64,9 @@ def _hydra_main(cfg: DictConfig) -> float | None:
     """
     settings = HydraConfig.get()
     in_sweep = settings.mode == RunMode.MULTIRUN
+    typed = next((o for o in settings.overrides.hydra if o.startswith("hydra/launcher=")), None)
+    if typed and not in_sweep:
+        raise ConfigError(f"{typed} is for the jobs of a sweep, but this is one job. Add -m.")
     if in_sweep:
         refuse_multirun()
     run_dir = run_folder(Path(settings.runtime.output_dir))

@@ -204,7 +204,7 @@ def _how_to_rerun(config: DictConfig, folder: Path, jobs: Mapping[int, JobReport
     outputs = [o for o in overrides.task if o.startswith("outputs=")]
     rerun = f"rerun={os.path.relpath(folder)}"
     return [
-        f"not finished: {left}. To run that again, from where it stopped:",
+        f"not finished: {left}. To go on with that, with what has to be other:",
         f"  {shlex.join(['btu', '-m', rerun, *outputs, *launcher])}",
     ]
 

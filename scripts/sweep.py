@@ -64,7 +64,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
 def _last(outputs: Path) -> Path:
     found = sorted(outputs.glob(f"runs/*/*/{JOBS}"))
     if not found:
-        raise ConfigError(f"there is no multirun under {outputs / 'runs'}. Name its folder.")
+        raise ConfigError(
+            f"there is no multirun under {outputs / 'runs'}. Name its folder, or --outputs."
+        )
     return found[-1].parent
 
 

@@ -22,6 +22,13 @@ for run in map(Path, sys.argv[2:]):
 """
 
 
+def fake_wandb(folder):
+    """A `python -m wandb` that marks runs as uploaded, but for bad ones."""
+    (folder / "wandb").mkdir()
+    (folder / "wandb" / "__init__.py").touch()
+    (folder / "wandb" / "__main__.py").write_text(FAKE)
+
+
 def script(cwd, *arguments, **environment):
     return subprocess.run(
         [sys.executable, ROOT / "scripts" / "sweep.py", *map(str, arguments)],
@@ -57,8 +64,7 @@ def test_the_table_of_a_sweep_that_still_runs(sweep, tmp_path):
 
 
 def test_offline_runs_are_uploaded_once(sweep, tmp_path):
-    (tmp_path / "wandb").mkdir()
-    (tmp_path / "wandb" / "__main__.py").write_text(FAKE)
+    fake_wandb(tmp_path)
 
     first = script(tmp_path, "sync", sweep, PYTHONPATH=str(tmp_path))
     again = script(tmp_path, "sync", sweep, PYTHONPATH=str(tmp_path))
@@ -70,8 +76,7 @@ def test_offline_runs_are_uploaded_once(sweep, tmp_path):
 
 
 def test_a_run_that_is_not_uploaded_is_named_and_tried_again(sweep, tmp_path):
-    (tmp_path / "wandb").mkdir()
-    (tmp_path / "wandb" / "__main__.py").write_text(FAKE)
+    fake_wandb(tmp_path)
     runs = tmp_path / "outputs" / "wandb"
     (runs / "offline-run-3").rename(runs / "offline-run-3-bad")
     JobReport("finished", offline_run="/elsewhere/wandb/offline-run-3-bad").write(sweep / "3")

@@ -17,12 +17,13 @@ from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
 from btu.errors import ConfigError
-from btu.launch.machine import environment, num_cores
-from btu.launch.outcomes import settle
+from btu.launch.machine import environment, errors_into, num_cores
+from btu.launch.outcomes import mark_stopped, settle
 from btu.processes import LAUNCHED
 
 POLL_SECONDS = 0.2
-OWN_SETTINGS = ("at_once",)  # not of submitit
+ABOVE_0 = {"at_once": "jobs", "array_parallelism": "jobs", "timeout_min": "minutes"}
+LOCAL_SETTINGS = ("submitit_folder", "timeout_min", "gpus_per_node", "tasks_per_node")
 ADVICE = {  # by Slurm's word for how a job ended
     "CANCELLED": "cancelled",
     "TIMEOUT": "its time was over; give it more with hydra.launcher.timeout_min",
@@ -38,7 +39,7 @@ def check(launcher: Any) -> None:
     """Raise before anything is composed if this machine cannot submit.
 
     Raises:
-        ConfigError: Slurm's commands are missing, or `at_once` is no number of jobs.
+        ConfigError: Slurm's commands are missing, or a number of jobs or minutes is none.
     """
     if launcher._EXECUTOR == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
         raise ConfigError(
@@ -46,9 +47,12 @@ def check(launcher: Any) -> None:
             "the command on a login node of the cluster, or choose hydra/launcher=slurm_local (the "
             "same without Slurm) or hydra/launcher=workstation (several jobs at once)."
         )
-    at_once = launcher.params.get("at_once")
-    if at_once is not None and at_once < 1:
-        raise ConfigError(f"hydra.launcher.at_once is a number of jobs above 0, got {at_once}.")
+    for setting, unit in ABOVE_0.items():
+        value = launcher.params.get(setting)
+        if value is not None and value < 1:
+            raise ConfigError(
+                f"hydra.launcher.{setting} is a number of {unit} above 0, got {value}."
+            )
 
 
 def run_task(run: Callable[..., JobReturn], arguments: Sequence[Any]) -> None:
@@ -90,7 +94,7 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
         if launcher._EXECUTOR == "slurm":
             jobs = _run_array(executor, launcher, calls, folder)
         else:
-            jobs = _run_some_at_once(executor, launcher, calls)
+            jobs = _run_some_at_once(executor, launcher, calls, folder)
     except submitit.core.utils.FailedJobError as error:
         raise ConfigError(_refusal(error)) from error
     return settle(folder, first, job_overrides, lambda number: _ending(jobs[number - first]))
@@ -101,7 +105,9 @@ def _executor(launcher: Any) -> Any:
     import submitit
 
     kind = launcher._EXECUTOR
-    settings = {name: value for name, value in launcher.params.items() if name not in OWN_SETTINGS}
+    settings = dict(launcher.params)
+    if kind == "local":  # takes the words of Slurm, and leaves most aside
+        settings = {name: settings[name] for name in LOCAL_SETTINGS}
     init = {"folder": settings.pop("submitit_folder")}
     if "max_num_timeout" in settings:
         init[f"{kind}_max_num_timeout"] = settings.pop("max_num_timeout")
@@ -125,7 +131,7 @@ def _run_array(executor: Any, launcher: Any, calls: Sequence[Any], folder: Path)
         jobs: list[Any] = executor.map_array(launcher, *zip(*calls, strict=True))
     slurm_id = jobs[0].job_id.split("_")[0]
     log.info(f"Slurm job {slurm_id}: {len(jobs)} jobs, logs in {folder / '.submitit'}")
-    log.info(f"to see how far they are: python scripts/sweep.py {folder}")
+    log.info(f"to see how far they are: python scripts/sweep.py show {folder}")
     try:
         for job in jobs:
             job.wait()
@@ -137,11 +143,14 @@ def _run_array(executor: Any, launcher: Any, calls: Sequence[Any], folder: Path)
     return jobs
 
 
-def _run_some_at_once(executor: Any, launcher: Any, calls: Sequence[Any]) -> list[Any]:
+def _run_some_at_once(
+    executor: Any, launcher: Any, calls: Sequence[Any], folder: Path
+) -> list[Any]:
     """Start each job as a process of its own when one of those before it has ended."""
     at_once = launcher.params.get("at_once") or max(1, num_cores() // 2)
     threads = launcher.params.get("cpus_per_task") or max(1, num_cores() // at_once)
     log.info(f"{len(calls)} jobs as processes of this machine, {at_once} at once")
+    log_file = folder / "controllers.log"  # what submitit's own processes say of Ctrl-C
     jobs: list[Any] = []
     running: list[Any] = []
     try:
@@ -149,7 +158,8 @@ def _run_some_at_once(executor: Any, launcher: Any, calls: Sequence[Any]) -> lis
             while len(running) >= at_once:
                 time.sleep(POLL_SECONDS)
                 running = [job for job in running if not job.done()]
-            with environment(OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", str(threads))):
+            threads_per_job = os.environ.get("OMP_NUM_THREADS", str(threads))
+            with environment(OMP_NUM_THREADS=threads_per_job), errors_into(log_file):
                 running.append(executor.submit(launcher, *call))
             jobs.append(running[-1])
         for job in running:
@@ -157,6 +167,8 @@ def _run_some_at_once(executor: Any, launcher: Any, calls: Sequence[Any]) -> lis
     except BaseException:
         for job in running:
             job.cancel(check=False)
+            job.wait()
+        mark_stopped(folder, [call[2] for call in calls])
         raise
     return jobs
 
@@ -166,6 +178,8 @@ def _ending(job: Any) -> str:
     state = str(job.state).split()[0].rstrip("+")
     said = ADVICE.get(state, f"its process ended without a word ({state})")
     log_file = next((path for path in (job.paths.stderr, job.paths.stdout) if path.is_file()), None)
+    if log_file is None and state == "CANCELLED":
+        return said
     if log_file is None:
         return f"{said}; it left no log: can its node see {job.paths.folder}?"
     lines = log_file.read_text(encoding="utf-8", errors="replace").split("\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,6 +48,15 @@ def settle(
         report.write(folder / str(number))
         reports[number] = report
     return [_returned(report) for report in reports.values() if report is not None]
+
+
+def mark_stopped(folder: Path, numbers: Iterable[int]) -> None:
+    """Say of jobs that were ended with their launcher that they no longer run."""
+    for number in numbers:
+        report = _report(folder, number)
+        if report is not None and report.status == RUNNING:
+            report.status = STOPPED
+            report.write(folder / str(number))
 
 
 def _report(folder: Path, number: int) -> JobReport | None:

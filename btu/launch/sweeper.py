@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from btu.errors import ConfigError
 from btu.launch.shared import marked
-from btu.sweep import FINISHED, JobList, jobs_of, load_job_list, sweep_name
+from btu.sweep import FINISHED, JOBS, RUNNING, JobList, jobs_of, load_job_list, sweep_name
 
 RERUN = "rerun"
 MOST_VALUES = 20  # of an override, tried before the first job begins
@@ -35,10 +35,14 @@ def sweep(sweeper: Any, arguments: list[str]) -> list[Sequence[JobReturn]]:
     elsewhere = getattr(launcher, "on_other_nodes", False)
     with marked(Path(config.cache.folder), wanted=elsewhere) as mark:
         JobList(name, jobs, mark).write(folder)
-        return [
-            launcher.launch(jobs[first : first + size], initial_job_idx=first)
-            for first in range(0, len(jobs), size)
-        ]
+        try:
+            return [
+                launcher.launch(jobs[first : first + size], initial_job_idx=first)
+                for first in range(0, len(jobs), size)
+            ]
+        except ConfigError:  # refused: there is no such sweep
+            (folder / JOBS).unlink()
+            raise
 
 
 def sweep_jobs(
@@ -59,8 +63,12 @@ def sweep_jobs(
         return combinations(parser, words), sweep_name(arguments)
     name, jobs = unfinished(Path(str(folder)))
     more = combinations(parser, typed)
-    log.info("rerun: %d jobs did not finish in %s", len(jobs), folder)
-    return [_replaced(job, extra) for job in jobs for extra in more], name
+    log.info(f"rerun: {len(jobs)} jobs did not finish in {folder}")
+    again = [_replaced(job, extra) for job in jobs for extra in more]
+    different = [list(job) for job in dict.fromkeys(map(tuple, again))]
+    if len(different) < len(again):
+        log.warning(f"with what was typed {len(again)} of them are only {len(different)} different")
+    return different, name
 
 
 def combinations(parser: OverridesParser, words: Sequence[str]) -> list[list[str]]:
@@ -81,7 +89,13 @@ def unfinished(folder: Path) -> tuple[str, list[list[str]]]:
             f"rerun={folder} is not the folder of a multirun: it has no jobs.json. The folder is "
             "named in the last line of a sweep, such as rerun=outputs/runs/2026-01-31/10-30-00-1."
         )
-    jobs = [job.overrides for job in jobs_of(folder).values() if job.status != FINISHED]
+    left = [job for job in jobs_of(folder).values() if job.status != FINISHED]
+    if any(job.status == RUNNING for job in left):
+        log.warning(
+            "some of them had not ended. Where they still run, nothing is computed twice: the new "
+            "jobs wait for them"
+        )
+    jobs = [job.overrides for job in left]
     if not jobs:
         raise ConfigError(f"rerun={folder}: all {len(listed.jobs)} jobs of that sweep finished.")
     return listed.name, jobs

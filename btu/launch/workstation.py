@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn
 
 from btu.errors import ConfigError
 from btu.launch.machine import num_cores, slot_of_this_process
-from btu.launch.outcomes import settle
+from btu.launch.outcomes import mark_stopped, settle
 from btu.sweep import NOT_BEGUN, RUNNING, jobs_of
 
 OWN_SETTINGS = ("threads_per_job", "gpus", "jobs_per_gpu")  # not of joblib
@@ -49,7 +49,8 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
             reports = jobs_of(folder)
             states = {n: reports[n].status if n in reports else NOT_BEGUN for n in waiting}
             ran = [n for n in waiting if states[n] == RUNNING]
-            log.warning("a process was killed while these jobs ran: %s", ", ".join(map(str, ran)))
+            told = ", ".join(map(str, ran))
+            log.warning(f"a process was killed; what ran is run again, one by one: jobs {told}")
             hit |= {n: waiting[n] for n in ran or waiting}
             waiting = {n: waiting[n] for n in waiting if states[n] == NOT_BEGUN and n not in hit}
         for number, overrides in hit.items():
@@ -81,6 +82,9 @@ class _Pool:
                 )
         except BrokenProcessPool:
             return False
+        except KeyboardInterrupt:
+            mark_stopped(Path(str(self.launcher.config.hydra.sweep.dir)), jobs)
+            raise
         return True
 
     def _run_alone(self, number: int, overrides: Sequence[str]) -> bool:
@@ -116,9 +120,9 @@ def jobs_at_once(n_jobs: Any) -> int:
     Raises:
         ConfigError: it is no number of jobs.
     """
-    if not isinstance(n_jobs, int) or n_jobs == 0:
+    if not isinstance(n_jobs, int) or n_jobs == 0 or n_jobs < -num_cores():
         raise ConfigError(f"hydra.launcher.n_jobs is a number of jobs at once, got {n_jobs}.")
-    return n_jobs if n_jobs > 0 else max(1, num_cores() + 1 + n_jobs)
+    return n_jobs if n_jobs > 0 else num_cores() + 1 + n_jobs
 
 
 def _places(launcher: Any) -> list[str]:
@@ -128,6 +132,10 @@ def _places(launcher: Any) -> list[str]:
         ConfigError: there are more jobs at once than that.
     """
     wanted, per_gpu = launcher.joblib["gpus"], launcher.joblib["jobs_per_gpu"]
+    if per_gpu < 1:
+        raise ConfigError(
+            f"hydra.launcher.jobs_per_gpu is a number of jobs above 0, got {per_gpu}."
+        )
     on_gpu = str(launcher.config.device).split(":")[0] in ("auto", "cuda")
     gpus = [str(gpu) for gpu in wanted] if wanted is not None else _visible_gpus()
     if not on_gpu or not gpus:

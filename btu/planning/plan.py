@@ -232,6 +232,11 @@ def _notes(planner: Planner, plan: Plan, launcher: Launcher) -> list[str]:
             "idle most of the time and may take several times as long as said here."
         )
     if launcher.name == "slurm":
+        if not plan.given_rate:
+            notes.append(
+                "Hours are those of this machine, the cluster's may be faster: write --rate, its "
+                "nodes' TFLOP/s."
+            )
         notes.append(
             "What is done already was looked up for this machine's kind of device and arithmetic; "
             "jobs on another kind share none of it. Time in the queue is not counted."

@@ -26,6 +26,16 @@ def test_a_number_of_jobs_at_once_that_is_none_is_a_sentence(multirun):
     assert "hydra.launcher.at_once is a number of jobs above 0, got 0." in done.err
 
 
+def test_a_launcher_without_a_sweep_is_a_sentence(tmp_path):
+    ended = shell("hydra/launcher=workstation", cwd=tmp_path)
+
+    assert ended.returncode == 1
+    assert (
+        "hydra/launcher=workstation is for the jobs of a sweep, but this is one job. Add -m."
+        in (ended.stderr)
+    )
+
+
 def test_the_dry_run_starts_each_job_as_slurm_does(files, tmp_path):
     ended = shell(
         *("-m", *files.overrides, *SMALL, "attack=badnets", "arms=[poisoned]"),
@@ -38,8 +48,8 @@ def test_the_dry_run_starts_each_job_as_slurm_does(files, tmp_path):
     assert "1 of 2 jobs finished, 1 failed" in ended.stdout, ended.stderr
     assert "job 1: attack.poison_rate is a fraction between 0 and 1, got 7" in ended.stdout
     assert "Traceback" not in ended.stdout + ended.stderr
-    (log,) = tmp_path.glob("outputs/runs/*/*/.submitit/*/*_log.err")  # the failed one's
-    assert "got 7" in log.read_text()
+    logs = [path.read_text() for path in tmp_path.glob("outputs/runs/*/*/.submitit/*/*_log.err")]
+    assert sum("got 7" in log for log in logs) == 1
     assert len(list(tmp_path.glob("outputs/records/*.json"))) == 1
 
 

@@ -37,7 +37,7 @@ def test_a_rerun_takes_what_did_not_finish_and_adds_what_is_typed(tmp_path):
 
     jobs, name = sweep_jobs(PARSER, {"x": "1,2"}, [f"rerun={folder}", "seed=9", "device=cpu"])
 
-    assert jobs == [["attack=badnets", "seed=9", "device=cpu"]] * 3
+    assert jobs == [["attack=badnets", "seed=9", "device=cpu"]]  # three, which are the same now
     assert name == "sweep-1234"  # one group of W&B runs
 
 
@@ -95,7 +95,7 @@ def test_a_damaged_list_of_jobs_is_none(tmp_path, text):
 def test_a_failed_sweep_is_run_again_by_its_own_command(files, multirun):
     small = [*files.overrides, *SMALL, "arms=[poisoned]", "objective.arm=poisoned"]
     first = multirun(*small, "attack.poison_rate=0.1,7", "seed=1,2")
-    command = first.out.split("To run that again, from where it stopped:\n")[1].split("\n")[0]
+    command = first.out.split("with what has to be other:\n")[1].split("\n")[0]
 
     again = multirun(*command.split()[2:], "attack.poison_rate=0.2")
 
