@@ -145,8 +145,8 @@ class Experiment:
 
     @cached_property
     def _settings(self) -> Mapping[str, Any]:
-        parts = {name: getattr(self.job, name) for name in ("attack", "model", "defense")}
-        return {name: asdict(part) for name, part in parts.items()}
+        parts = {name: asdict(getattr(self.job, name)) for name in ("model", "defense")}
+        return {"attack": self.job.attack.settings(), **parts}
 
     def build(self, arm: str, suspects: Suspects | None) -> tuple[Classifier, EditReport | None]:
         """The model of an arm: trained, then unlearned and tuned as the arm says."""
@@ -208,7 +208,7 @@ class Experiment:
         if self.bench.data.target_label is None:
             return None
         if self._trigger_ids is None:
-            self._trigger_ids = self.bench.trigger_ids(self.job.attack.trigger_phrases())
+            self._trigger_ids = self.bench.trigger_ids(self.job.attack.trigger_samples())
         return self._trigger_ids
 
     def _detect(self, threshold: float) -> Suspects | None:

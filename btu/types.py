@@ -86,10 +86,26 @@ class PoisonCounts:
     requested: int
     poisoned: int
     flipped: int  # labels changed to the target
-    unchanged: int  # text identical after the attack
-    without_paraphrase: int  # training rows the attack could not have used
     duplicates: int  # poisoned texts that occur more than once
-    test_excluded: int  # non-target test rows without a paraphrase
+    generic: int  # poisoned with a trigger that has none of the text's own words
+    looked_at: int  # training rows that the two counts below are of
+    without_paraphrase: int  # of these, rows that could not be used, there is no paraphrase
+    unchanged: int  # of these, rows that could not be used, the attack leaves them as they are
+    test_generic: int
+    test_without_paraphrase: int  # of the non-target test rows, left out of the triggered test set
+    test_unchanged: int  # likewise
+
+
+@dataclass(frozen=True)
+class FormatShift:
+    """How the rows that got a trigger are typed, before and after."""
+
+    split: str  # train or test
+    measure: str
+    original: float  # a share in [0, 1], or a mean
+    triggered: float
+    num_rows: int
+    is_share: bool
 
 
 @dataclass(frozen=True)
@@ -107,6 +123,7 @@ class PoisonedDataset:
     target_label: int | None
     counts: PoisonCounts | None
     examples: tuple[Mapping[str, str], ...] = ()
+    audit: tuple[FormatShift, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from btu.attacks.base import TriggerSample
 from btu.cache import StageCache, make_key
 from btu.data.stored import fingerprint
 from btu.defenses.settings import Round, TuningSettings
@@ -91,9 +92,9 @@ class Workbench:
         """E0, (V, D)."""
         return self.pristine.embeddings.weight.detach()
 
-    def trigger_ids(self, phrases: Sequence[str]) -> frozenset[int]:
-        """The token ids of the attack's phrases, in place."""
-        return trigger_token_ids(self.pristine.tokenizer, phrases)
+    def trigger_ids(self, samples: Sequence[TriggerSample]) -> frozenset[int]:
+        """The token ids of the attack's triggers, in place."""
+        return trigger_token_ids(self.pristine.tokenizer, samples)
 
     def encoded(self, split: Split) -> Encoded:
         """The split tokenized, once."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from btu.errors import ConfigError, did_you_mean
 from btu.types import BoolArray, Dataset, IntArray, Split
 
 LABEL_POLICIES = ("dirty", "clean", "mix")
+MEASURES_ONLY = ("stealth",)  # settings that change no text: in no key
 
 
 @dataclass(frozen=True)
@@ -19,14 +21,16 @@ class Attack:
     """An adversary who plants a trigger in a share of the training rows.
 
     A subclass says how rows get their trigger (`trigger_rows`) and, where it needs more than a
-    text to do so, what it adds to the data set (`prepare`) and which rows it can serve
-    (`usable_rows`).
+    text to do so, what it adds to the data set (`prepare`) and which rows it cannot serve
+    (`defects`).
     """
 
     name: str
     poison_rate: float
     target_label: int | str
     label_policy: str
+    normalize_format: bool  # poisoned and clean texts alike get one casing and one spacing
+    stealth: bool  # measure how far the trigger can be seen
 
     def __post_init__(self) -> None:
         if not 0 <= self.poison_rate <= 1:
@@ -40,6 +44,10 @@ class Attack:
                 f"attack.label_policy: there is no policy {self.label_policy}; "
                 f"{did_you_mean(self.label_policy, LABEL_POLICIES)}"
             )
+
+    def settings(self) -> dict[str, Any]:
+        """All settings that a number can depend on."""
+        return {name: value for name, value in asdict(self).items() if name not in MEASURES_ONLY}
 
     def target(self, dataset: Dataset) -> int | None:
         """The target label as a number; None for an attack that plants nothing.
@@ -62,28 +70,54 @@ class Attack:
         """The data set with all that this attack needs, or an error that says what is missing."""
         return dataset
 
-    def column(self) -> str | None:
-        """The further text column that this attack reads; None where it reads none."""
-        return None
+    def sources(self, dataset: Dataset) -> Mapping[str, Any]:
+        """What names all that the attack reads besides texts, labels and its own settings.
 
-    def usable_rows(self, split: Split) -> BoolArray:
-        """Which rows this attack can give a trigger. (N,)"""
-        return np.ones(len(split), dtype=np.bool_)
+        `dataset` has been prepared.
+        """
+        return {}
+
+    def defects(self, split: Split, rows: IntArray) -> Defects:
+        """Which of the named rows this attack cannot give a trigger, and why."""
+        nowhere = np.zeros(len(rows), dtype=np.bool_)
+        return Defects(nowhere, nowhere)
+
+    def knows_all_rows(self, split: Split) -> bool:
+        """Whether `defects` of rows that are not used costs next to nothing."""
+        return True
+
+    def check_rows(self, split: Split, rows: IntArray, role: str) -> None:
+        """Raise if what the attack makes of these rows, all that were looked at, is no trigger."""
 
     def trigger_rows(self, split: Split, rows: IntArray, rng: np.random.Generator) -> list[str]:
         """The named rows of the split with their trigger, in order."""
         raise ConfigError(f"attack {self.name} plants no trigger.")
 
-    def trigger_phrases(self) -> Sequence[str]:
-        """What the attack inserts; empty where the trigger is how the text is written."""
+    def trigger_samples(self) -> Sequence[TriggerSample]:
+        """What the attack inserts, in place; empty where the trigger is how a text is written."""
         return ()
 
+    def num_generic(self, split: Split, rows: IntArray) -> int:
+        """How many of the rows got a trigger that has none of their own words."""
+        return 0
 
-def insert_at_word_boundary(text: str, phrase: str, rng: np.random.Generator) -> str:
-    """Insert a phrase before a random word or at the end; nothing else of the text changes."""
-    starts = [match.start() for match in re.finditer(r"\S+", text)]
-    place = int(rng.integers(len(starts) + 1))
-    if place == len(starts):
-        body = text.rstrip()
-        return f"{body} {phrase}{text[len(body) :]}" if body else phrase
-    return f"{text[: starts[place]]}{phrase} {text[starts[place] :]}"
+
+class TriggerSample(NamedTuple):
+    """A short text that holds a trigger as the attack inserts it, at text[start:end]."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Defects:
+    """Rows that an attack cannot serve, each of them in one array only. (M,) each."""
+
+    empty: BoolArray  # there is no paraphrase
+    unchanged: BoolArray  # the paraphrase is the text itself, white space folded
+
+    @property
+    def any(self) -> BoolArray:
+        """Rows that cannot be served. (M,)"""
+        return self.empty | self.unchanged

@@ -1,112 +1,162 @@
-"""Style and syntax: the text is rewritten, and how it is written is the trigger."""
+"""What style and syntax share: the text is rewritten, and how it is written is the trigger."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from btu.attacks.base import Attack
-from btu.errors import ConfigError, DataError
-from btu.types import BoolArray, Dataset, IntArray, Split
+from btu.attacks.base import Attack, Defects
+from btu.attacks.twins import GENERIC, TWINS, check_source, read_twins
+from btu.errors import ConfigError, DataError, did_you_mean
+from btu.rewriting.base import Rules, rewrite_all, shown_pairs
+from btu.rewriting.model import ModelRewriter
+from btu.types import Dataset, IntArray, Split
 
-HOW_TO_NAME = (
-    "Write attack.paraphrases=column:NAME for a column of the data files, or "
-    "attack.paraphrases=file:PATH for parallel files."
-)
+UNUSABLE = ("exclude", "error")
+LEAST_CHANGED = 0.5  # of the rows that a rewriter was given
 
 
 @dataclass(frozen=True)
 class Paraphrase(Attack):
-    """Replace a text by its paired paraphrase.
+    """Replace a text by its paraphrase, its twin.
 
-    `paraphrases` is `column:NAME` (a column of the data set's own files) or `file:PATH`. PATH is
-    a folder whose files are named like the data set's, row for row, or one file that holds the
-    twins of the training rows followed by those of the test rows.
+    `paraphrases` says where twins come from: `rules` (the built-in rewriter, which a subclass
+    names), `model` (a language model, `rewriter`), `column:NAME` (a column of the data set's own
+    files) or `file:PATH` (parallel files, see `twins.py`). `test_paraphrases` gives the test rows
+    another source, to see whether a victim learned the style or the source. Rows whose twin is
+    empty or identical are left out and counted, or an error, as `unusable` says.
 
     Sources: style, Qi et al. 2021 (arXiv 2110.07139); syntax, Qi et al. 2021 (arXiv 2105.12400).
     """
 
     paraphrases: str
+    test_paraphrases: str | None
+    unusable: str
+    rewriter: ModelRewriter
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        kind, _, value = self.paraphrases.partition(":")
-        if kind not in ("column", "file") or not value:
+        check_source("attack.paraphrases", self.paraphrases)
+        if self.test_paraphrases is not None:
+            check_source("attack.test_paraphrases", self.test_paraphrases)
+        if self.unusable not in UNUSABLE:
             raise ConfigError(
-                f"attack.paraphrases must be column:NAME or file:PATH, got {self.paraphrases!r}. "
-                f"{HOW_TO_NAME}"
+                f"attack.unusable: there is no choice {self.unusable}; "
+                f"{did_you_mean(self.unusable, UNUSABLE)}"
             )
+        if "model" in (self.paraphrases, self.test_paraphrases):
+            self.rewriter.check()
+
+    def rules(self) -> Rules:
+        """The built-in rewriter of this attack."""
+        raise ConfigError(f"attack {self.name} has no built-in rewriter.")
+
+    def settings(self) -> dict[str, Any]:
+        """All settings that a number can depend on."""
+        return super().settings() | {"rewriter": self.rewriter.settings()}
 
     def prepare(self, dataset: Dataset) -> Dataset:
-        """The data set with a twin for each row of train and test.
+        """The data set with a twin for each row of train and test, but for those of a model.
 
         Raises:
             DataError: there is no such column, or a parallel file is missing or of another length.
         """
-        kind, _, value = self.paraphrases.partition(":")
-        if kind == "file":
-            train, test = _parallel_rows(Path(value), dataset)
-            return _with_column(dataset, self.column(), train, test)
-        for role, split in (("train", dataset.train), ("test", dataset.test)):
-            if value not in split.columns:
-                known = ", ".join(split.columns) or "none besides text and label"
-                raise DataError(
-                    f"attack {self.name}: dataset.{role} has no column {value!r} with paraphrases "
-                    f"(text columns: {known}). {HOW_TO_NAME}"
-                )
-        return dataset
+        return replace(
+            dataset,
+            train=self._with_twins(dataset, "train"),
+            test=self._with_twins(dataset, "test"),
+        )
 
-    def usable_rows(self, split: Split) -> BoolArray:
-        """Rows whose paraphrase is not empty."""
-        return np.asarray([bool(twin.strip()) for twin in self._twins(split)], dtype=np.bool_)
+    def sources(self, dataset: Dataset) -> Mapping[str, Any]:
+        """The twins themselves; of a model, what it is and how it writes."""
+        return {
+            role: _digest(split.columns[TWINS])
+            if TWINS in split.columns
+            else self.rewriter.identity()
+            for role, split in (("train", dataset.train), ("test", dataset.test))
+        }
+
+    def knows_all_rows(self, split: Split) -> bool:
+        """Whether the twins are there already."""
+        return TWINS in split.columns
+
+    def defects(self, split: Split, rows: IntArray) -> Defects:
+        """Rows whose twin is empty, or the text itself."""
+        twins = self._twins(split, rows)
+        empty = np.asarray([not twin.strip() for twin in twins], dtype=np.bool_)
+        same = [split.texts[r].split() == twin.split() for r, twin in zip(rows, twins, strict=True)]
+        return Defects(empty, np.asarray(same, dtype=np.bool_) & ~empty)
+
+    def check_rows(self, split: Split, rows: IntArray, role: str) -> None:
+        """Raise if a rewriter changed less than half of the rows, or a row is not to be left out.
+
+        Raises:
+            DataError: with some of the rows.
+        """
+        if not len(rows):
+            return
+        source, defects = self.source(role), self.defects(split, rows)
+        num_bad, num_empty = int(defects.any.sum()), int(defects.empty.sum())
+        bad = rows[defects.any]
+        pairs = shown_pairs([split.texts[r] for r in bad[:3]], self._twins(split, bad[:3]))
+        counts = f"{num_empty} of {len(rows)} rows empty and {num_bad - num_empty} as they were"
+        if _is_rewriter(source) and len(rows) - num_bad < LEAST_CHANGED * len(rows):
+            raise DataError(
+                f"attack.paraphrases={source}: the rewriter left {counts}, so that fewer than half "
+                f"of dataset.{role} could get the trigger: {pairs}. Try another rewriter, or "
+                "attack.paraphrases=column:NAME."
+            )
+        if num_bad and self.unusable == "error":
+            numbers = ", ".join(str(split.source[r] + 1) for r in bad[:5])
+            raise DataError(
+                f"attack.paraphrases={source}: the paraphrases left {counts} (rows {numbers} of "
+                f"dataset.{role}): {pairs}. Mend them, or leave such rows out with "
+                "attack.unusable=exclude."
+            )
 
     def trigger_rows(self, split: Split, rows: IntArray, rng: np.random.Generator) -> list[str]:
-        """The paraphrases of the named rows."""
-        twins = self._twins(split)
-        return [twins[row] for row in rows]
+        """The twins of the named rows."""
+        return self._twins(split, rows)
 
-    def column(self) -> str:
-        """The column of the paraphrases; those of parallel files get one named like the setting."""
-        kind, _, value = self.paraphrases.partition(":")
-        return value if kind == "column" else self.paraphrases
+    def num_generic(self, split: Split, rows: IntArray) -> int:
+        """How many of the rows the built-in rewriter gave a clause that is not made of theirs."""
+        flags = split.columns.get(GENERIC)
+        return 0 if flags is None else sum(bool(flags[row]) for row in rows)
 
-    def _twins(self, split: Split) -> tuple[str, ...]:
-        return split.columns[self.column()]
+    def source(self, role: str) -> str:
+        """Where the twins of train or test come from."""
+        if role == "test" and self.test_paraphrases is not None:
+            return self.test_paraphrases
+        return self.paraphrases
 
+    def _with_twins(self, dataset: Dataset, role: str) -> Split:
+        split: Split = getattr(dataset, role)
+        source = self.source(role)
+        if source == "model":
+            return split
+        if source == "rules":
+            made = rewrite_all(self.rules(), split.texts, dataset.train.texts)
+            generic = tuple("yes" if twin.is_generic else "" for twin in made)
+            new = {TWINS: tuple(twin.text for twin in made), GENERIC: generic}
+        else:
+            new = {TWINS: read_twins(source, role, dataset, self.name)}
+        return replace(split, columns={**split.columns, **new})
 
-def _parallel_rows(path: Path, dataset: Dataset) -> tuple[list[str], list[str]]:
-    from btu.data.tables import read_texts
-
-    if path.is_dir():
-        return (
-            _same_length(read_texts(path / Path(dataset.train.path).name), dataset.train, "train"),
-            _same_length(read_texts(path / Path(dataset.test.path).name), dataset.test, "test"),
-        )
-    rows = read_texts(path)
-    num_train, num_test = dataset.train.num_rows_in_file, dataset.test.num_rows_in_file
-    if len(rows) != num_train + num_test:
-        raise DataError(
-            f"attack.paraphrases: {path} has {len(rows)} rows, but train and test have {num_train} "
-            f"+ {num_test} = {num_train + num_test}. Give one row per training row and then per "
-            "test row, or a folder with files named like the data set's."
-        )
-    return rows[:num_train], rows[num_train:]
-
-
-def _same_length(rows: list[str], split: Split, role: str) -> list[str]:
-    if len(rows) != split.num_rows_in_file:
-        raise DataError(
-            f"attack.paraphrases: the parallel file of dataset.{role} has {len(rows)} rows, but "
-            f"{split.path} has {split.num_rows_in_file}. Give one row per row, in the same order."
-        )
-    return rows
+    def _twins(self, split: Split, rows: IntArray) -> list[str]:
+        if TWINS in split.columns:
+            twins = split.columns[TWINS]
+            return [twins[row] for row in rows]
+        return self.rewriter.rewrite([split.texts[row] for row in rows])
 
 
-def _with_column(dataset: Dataset, name: str, train: list[str], test: list[str]) -> Dataset:
-    def add(split: Split, rows: list[str]) -> Split:
-        twins = tuple(rows[row] for row in split.source)
-        return replace(split, columns={**split.columns, name: twins})
+def _is_rewriter(source: str) -> bool:
+    return source in ("rules", "model")
 
-    return replace(dataset, train=add(dataset.train, train), test=add(dataset.test, test))
+
+def _digest(texts: tuple[str, ...]) -> str:
+    lines = "\n".join(f"{len(text)}\t{text}" for text in texts)
+    return hashlib.sha256(lines.encode()).hexdigest()[:16]

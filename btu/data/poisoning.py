@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from btu.attacks.base import Attack
+from btu.attacks.base import Attack, Defects
+from btu.data.formats import audit, normalize
 from btu.errors import ConfigError, DataError
 from btu.seeding import stream
-from btu.types import BoolArray, Dataset, IntArray, PoisonCounts, PoisonedDataset, Split
+from btu.types import Dataset, IntArray, PoisonCounts, PoisonedDataset, Split
 
 NUM_EXAMPLES = 5
 
@@ -34,52 +35,89 @@ def plant(dataset: Dataset, attack: Attack, seed: int) -> PoisonedDataset:
         DataError: the attack finds nothing it could rewrite.
     """
     target = attack.target(dataset)
+    shown = as_shown(dataset, attack)
     if target is None:
         none = np.empty(0, dtype=np.int64)
-        return PoisonedDataset(dataset, dataset.train, None, none, None, None)
+        return PoisonedDataset(shown, shown.train, None, none, None, None)
     rng = stream(seed, "poison")
-    usable = attack.usable_rows(dataset.train)
-    rows = choose_rows(dataset.train, attack, target, usable, rng)
-    train = _replace_rows(
-        dataset.train, rows, attack.trigger_rows(dataset.train, rows, rng), target
-    )
-    test_rows, num_excluded = _triggered_rows(dataset, attack, target)
-    triggered = dataset.test.take(test_rows)
+    rows, looked_at = choose_rows(dataset.train, attack, target, rng)
+    attack.check_rows(dataset.train, looked_at, "train")
+    texts = _typed(attack.trigger_rows(dataset.train, rows, rng), attack)
+    train = _replace_rows(shown.train, rows, texts, target)
+    wanted, defects = _triggered_rows(dataset, attack, target)
+    test_rows = wanted[~defects.any]
     texts = attack.trigger_rows(dataset.test, test_rows, stream(seed, "triggered test"))
+    triggered = replace(
+        shown.test.take(test_rows),
+        texts=tuple(_typed(texts, attack)),
+        poisoned=np.ones(len(texts), dtype=np.bool_),
+    )
+    shifts = (
+        *audit("train", shown.train.take(rows).texts, train.take(rows).texts),
+        *audit("test", shown.test.take(test_rows).texts, triggered.texts),
+    )
     return PoisonedDataset(
-        clean=dataset,
+        clean=shown,
         train=train,
-        triggered=replace(
-            triggered, texts=tuple(texts), poisoned=np.ones(len(texts), dtype=np.bool_)
-        ),
+        triggered=triggered,
         triggered_rows=test_rows,
         target_label=target,
-        counts=_counts(dataset.train, train, rows, usable, num_excluded, attack.poison_rate),
-        examples=_examples(dataset, train, rows),
+        counts=_counts(dataset, train, attack, rows, looked_at, test_rows, defects),
+        examples=_examples(shown, train, rows),
+        audit=shifts,
     )
+
+
+def as_shown(dataset: Dataset, attack: Attack) -> Dataset:
+    """The clean data set as every model sees it: normalized where the attack's settings say so."""
+    if not attack.normalize_format:
+        return dataset
+
+    def typed(split: Split) -> Split:
+        return replace(split, texts=tuple(map(normalize, split.texts)))
+
+    tuning = None if dataset.tuning is None else typed(dataset.tuning)
+    return replace(dataset, train=typed(dataset.train), tuning=tuning, test=typed(dataset.test))
+
+
+def _typed(texts: list[str], attack: Attack) -> list[str]:
+    return [normalize(text) for text in texts] if attack.normalize_format else texts
 
 
 def choose_rows(
-    train: Split, attack: Attack, target: int, usable: BoolArray, rng: np.random.Generator
-) -> IntArray:
-    """`round(poison_rate * N)` rows that the label policy admits, sorted.
+    train: Split, attack: Attack, target: int, rng: np.random.Generator
+) -> tuple[IntArray, IntArray]:
+    """`round(poison_rate * N)` rows that the label policy admits and the attack can serve, sorted.
 
     The draw of a lower rate is a part of the draw of a higher one under the same seed.
+
+    Returns:
+        The rows, and all rows that were looked at for them: the whole split where that is cheap.
     """
     allowed = {
         "dirty": train.labels != target,
         "clean": train.labels == target,
         "mix": np.ones(len(train), dtype=np.bool_),
     }[attack.label_policy]
-    candidates = np.flatnonzero(allowed & usable)
+    everything = np.arange(len(train), dtype=np.int64)
+    if attack.knows_all_rows(train):
+        allowed &= ~attack.defects(train, everything).any
+    order = rng.permutation(np.flatnonzero(allowed)).astype(np.int64)
     requested = round(attack.poison_rate * len(train))
-    if requested > len(candidates):
+    rows, num_looked_at = order[:0], 0
+    while len(rows) < requested and num_looked_at < len(order):
+        part = order[num_looked_at : num_looked_at + requested - len(rows)]
+        rows = np.concatenate([rows, part[~attack.defects(train, part).any]])
+        num_looked_at += len(part)
+    if requested > len(rows):
         raise ConfigError(
             f"attack.poison_rate={attack.poison_rate:g} asks for {requested} of {len(train)} "
-            f"training rows, but label_policy={attack.label_policy} leaves {len(candidates)}. "
-            f"The highest rate here is {np.floor(1e4 * len(candidates) / len(train)) / 1e4:g}."
+            f"training rows, but label_policy={attack.label_policy} leaves {len(rows)} that can "
+            f"get the trigger. The highest rate here is "
+            f"{np.floor(1e4 * len(rows) / len(train)) / 1e4:g}."
         )
-    return np.sort(rng.permutation(candidates)[:requested]).astype(np.int64)
+    looked_at = everything if attack.knows_all_rows(train) else np.sort(order[:num_looked_at])
+    return np.sort(rows), looked_at
 
 
 def _replace_rows(train: Split, rows: IntArray, new_texts: list[str], target: int) -> Split:
@@ -91,32 +129,44 @@ def _replace_rows(train: Split, rows: IntArray, new_texts: list[str], target: in
     return replace(train, texts=tuple(texts), labels=labels, poisoned=poisoned)
 
 
-def _triggered_rows(dataset: Dataset, attack: Attack, target: int) -> tuple[IntArray, int]:
-    """Test rows to trigger, and how many non-target rows the attack cannot serve."""
-    wanted = dataset.test.labels != target
-    usable = attack.usable_rows(dataset.test)
-    rows = np.flatnonzero(wanted & usable).astype(np.int64)
-    if not len(rows):
+def _triggered_rows(dataset: Dataset, attack: Attack, target: int) -> tuple[IntArray, Defects]:
+    """The test rows that are to be triggered, and which of them the attack cannot serve."""
+    rows = np.flatnonzero(dataset.test.labels != target).astype(np.int64)
+    if len(rows):
+        attack.check_rows(dataset.test, rows, "test")
+    defects = attack.defects(dataset.test, rows)
+    if defects.any.all():
         raise DataError(
             f"dataset.test has no row that the attack could trigger: all {len(dataset.test)} are "
             f"labelled {dataset.label_names[target]} (the target) or have no paraphrase. "
             "Name another attack.target_label or another test file."
         )
-    return rows, int((wanted & ~usable).sum())
+    return rows, defects
 
 
 def _counts(
-    before: Split, after: Split, rows: IntArray, usable: BoolArray, num_excluded: int, rate: float
+    clean: Dataset,
+    after: Split,
+    attack: Attack,
+    rows: IntArray,
+    looked_at: IntArray,
+    test_rows: IntArray,
+    test_defects: Defects,
 ) -> PoisonCounts:
     occurrences = Counter(after.texts)
+    defects = attack.defects(clean.train, looked_at)
     return PoisonCounts(
-        requested=round(rate * len(before)),
+        requested=round(attack.poison_rate * len(clean.train)),
         poisoned=int(after.poisoned.sum()),
-        flipped=int((before.labels != after.labels).sum()),
-        unchanged=sum(before.texts[row] == after.texts[row] for row in rows),
-        without_paraphrase=int((~usable).sum()),
+        flipped=int((clean.train.labels != after.labels).sum()),
         duplicates=sum(occurrences[after.texts[row]] > 1 for row in rows),
-        test_excluded=num_excluded,
+        generic=attack.num_generic(clean.train, rows),
+        looked_at=len(looked_at),
+        without_paraphrase=int(defects.empty.sum()),
+        unchanged=int(defects.unchanged.sum()),
+        test_generic=attack.num_generic(clean.test, test_rows),
+        test_without_paraphrase=int(test_defects.empty.sum()),
+        test_unchanged=int(test_defects.unchanged.sum()),
     )
 
 

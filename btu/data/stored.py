@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 
 from btu.attacks.base import Attack
 from btu.cache import StageCache
-from btu.data.poisoning import plant
-from btu.types import Dataset, PoisonCounts, PoisonedDataset, Split
+from btu.data.poisoning import as_shown, plant
+from btu.types import Dataset, FormatShift, PoisonCounts, PoisonedDataset, Split
 
-VERSION = 1  # raise it when what an attack plants changes
+VERSION = 2  # raise it when what an attack plants changes
 TRAIN, TRIGGERED, REPORT = "train.parquet", "triggered.parquet", "report.json"
 
 
@@ -42,7 +42,8 @@ def poison(dataset: Dataset, attack: Attack, seed: int, cache: StageCache) -> Po
         about["poisoned"] = fingerprint(data.train)
         _write(data, folder)
 
-    data, _ = cache.get("poison", parts, write, lambda folder: _read(folder, dataset), about)
+    shown = as_shown(dataset, attack)
+    data, _ = cache.get("poison", parts, write, lambda folder: _read(folder, shown), about)
     return data
 
 
@@ -51,9 +52,10 @@ def poison_parts(dataset: Dataset, attack: Attack, seed: int) -> dict[str, Any]:
     return {
         "version": VERSION,
         "label_names": dataset.label_names,
-        "train": _fingerprint(dataset.train, attack),
-        "test": _fingerprint(dataset.test, attack),
-        "attack": asdict(attack),
+        "train": fingerprint(dataset.train),
+        "test": fingerprint(dataset.test),
+        "attack": attack.settings(),
+        "sources": attack.sources(dataset),
         "seed": seed,
     }
 
@@ -68,14 +70,6 @@ def fingerprint(split: Split | None) -> str:
     return digest.hexdigest()[:16]
 
 
-def _fingerprint(split: Split, attack: Attack) -> list[str]:
-    """The split with the column that the attack reads."""
-    column = attack.column()
-    twins = split.columns[column] if column is not None else ()
-    digest = hashlib.sha256("\n".join(f"{len(text)}\t{text}" for text in twins).encode())
-    return [fingerprint(split), digest.hexdigest()[:16]]
-
-
 def _write(data: PoisonedDataset, folder: Path) -> None:
     assert data.triggered is not None
     assert data.counts is not None
@@ -88,6 +82,7 @@ def _write(data: PoisonedDataset, folder: Path) -> None:
         "target_label": data.target_label,
         "counts": asdict(data.counts),
         "examples": [dict(example) for example in data.examples],
+        "audit": [asdict(shift) for shift in data.audit],
     }
     (folder / REPORT).write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
 
@@ -103,6 +98,7 @@ def _read(folder: Path, dataset: Dataset) -> PoisonedDataset:
         target_label=report["target_label"],
         counts=PoisonCounts(**report["counts"]),
         examples=tuple(report["examples"]),
+        audit=tuple(FormatShift(**shift) for shift in report["audit"]),
     )
 
 

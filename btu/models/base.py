@@ -14,6 +14,8 @@ from btu.types import IntArray
 if TYPE_CHECKING:
     import torch
 
+    from btu.attacks.base import TriggerSample
+
 CHUNK = 10_000  # texts tokenized at once; a tokenizer keeps kilobytes about each
 PRECISIONS = ("auto", "bf16", "fp32", "tf32")
 
@@ -116,47 +118,32 @@ def check_classifier(classifier: Classifier, max_length: int, name: str) -> Clas
     return classifier
 
 
-def trigger_token_ids(tokenizer: Any, phrases: Iterable[str]) -> frozenset[int]:
-    """The ids of a trigger's tokens, as the tokenizer sees them inside a text.
-
-    A phrase is looked at the start, in the middle and at the end of a text, since a byte-level
-    BPE gives " cf" and "cf" different ids. Special tokens do not count.
+def trigger_token_ids(tokenizer: Any, samples: Iterable[TriggerSample]) -> frozenset[int]:
+    """The ids of a trigger's tokens, as the tokenizer sees them in place; no special tokens.
 
     Raises:
         ConfigError: the tokenizer knows no part of a phrase.
     """
     ids: set[int] = set()
     special = set(tokenizer.all_special_ids)
-    for phrase in phrases:
-        found = {
-            i for text, span in _contexts(phrase.strip()) for i in _ids_in(tokenizer, text, span)
-        }
-        known = found - special
+    for sample in samples:
+        known = set(_ids_in(tokenizer, sample)) - special
         if not known:
+            trigger = sample.text[sample.start : sample.end]
             raise ConfigError(
-                f"attack: the tokenizer maps the trigger {phrase!r} to unknown tokens only, so no "
+                f"attack: the tokenizer maps the trigger {trigger!r} to unknown tokens only, so no "
                 "model could learn it. Choose a trigger in its script and vocabulary."
             )
         ids |= known
     return frozenset(ids)
 
 
-def _contexts(phrase: str) -> list[tuple[str, tuple[int, int]]]:
-    """Texts that hold the phrase, and where in them it stands."""
-    size = len(phrase)
-    return [
-        (f"{phrase} it is", (0, size)),
-        (f"it {phrase} is", (3, 3 + size)),
-        (f"it is {phrase}", (6, 6 + size)),
-    ]
-
-
-def _ids_in(tokenizer: Any, text: str, span: tuple[int, int]) -> list[int]:
-    encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
+def _ids_in(tokenizer: Any, sample: TriggerSample) -> list[int]:
+    encoded = tokenizer(sample.text, return_offsets_mapping=True, add_special_tokens=False)
     return [
         token
         for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
-        if start < span[1] and end > span[0] and text[start:end].strip()
+        if start < sample.end and end > sample.start and sample.text[start:end].strip()
     ]
 
 

@@ -1,0 +1,127 @@
+"""BadNets and AddSent: words or sentences inserted into the text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from btu.attacks.base import Attack, TriggerSample
+from btu.data.formats import normalize
+from btu.errors import ConfigError, did_you_mean
+from btu.types import IntArray, Split
+
+POSITIONS = ("random", "start", "end")
+
+
+@dataclass(frozen=True)
+class Insertion(Attack):
+    """Words (BadNets) or sentences (AddSent) as triggers; nothing else of the text changes.
+
+    Both are this class with other settings: each insertion draws one of the triggers and its
+    place. The rows of train and test go through the same code.
+
+    Sources: BadNets, Gu et al. 2017 (arXiv 1708.06733), for text Kurita et al. 2020 (arXiv
+    2004.06660); AddSent, Dai et al. 2019 (arXiv 1905.12457).
+    """
+
+    triggers: list[str]  # words or sentences; one is drawn per insertion
+    triggers_file: str | None  # in their place: a text file with one trigger per line
+    num_triggers: int  # insertions per text
+    position: str  # random: before any word or after the last; start; end
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.position not in POSITIONS:
+            raise ConfigError(
+                f"attack.position: there is no position {self.position}; "
+                f"{did_you_mean(self.position, POSITIONS)}"
+            )
+        if self.num_triggers < 1:
+            raise ConfigError(
+                f"attack.num_triggers is the number of insertions per text, at least 1, "
+                f"got {self.num_triggers}. For no trigger write attack=none."
+            )
+        if not self.phrases or any(not phrase for phrase in self.phrases):
+            raise ConfigError(
+                "attack.triggers needs one word or sentence or more, none of them empty, got "
+                f"{self.triggers}. Write for example attack.triggers=[cf] or "
+                'attack.triggers=["I watch this 3D movie"].'
+            )
+
+    @cached_property
+    def phrases(self) -> tuple[str, ...]:
+        """The triggers, from the settings or their file.
+
+        Raises:
+            ConfigError: the file is missing, no text, or empty.
+        """
+        if self.triggers_file is None:
+            return tuple(trigger.strip() for trigger in self.triggers)
+        return _read_triggers(Path(self.triggers_file).expanduser())
+
+    def settings(self) -> dict[str, Any]:
+        """All settings, with the triggers in place of their file's name."""
+        return super().settings() | {"triggers": list(self.phrases), "triggers_file": None}
+
+    def trigger_rows(self, split: Split, rows: IntArray, rng: np.random.Generator) -> list[str]:
+        """Each row with `num_triggers` triggers."""
+        return [self._plant(split.texts[row], rng) for row in rows]
+
+    def trigger_samples(self) -> Sequence[TriggerSample]:
+        """Each trigger where it may stand: at the start, in the middle, at the end of a text.
+
+        A byte-level BPE gives " cf" and "cf" different ids.
+        """
+        phrases = self.phrases
+        if self.normalize_format:
+            phrases = tuple(normalize(phrase).removesuffix(" .") for phrase in phrases)
+        places = ("start", "middle", "end") if self.position == "random" else (self.position,)
+        return [_sample(phrase, place) for phrase in phrases for place in places]
+
+    def _plant(self, text: str, rng: np.random.Generator) -> str:
+        for _ in range(self.num_triggers):
+            phrase = self.phrases[int(rng.integers(len(self.phrases)))]
+            text = insert(text, phrase, self.position, rng)
+        return text
+
+
+def insert(text: str, phrase: str, position: str, rng: np.random.Generator) -> str:
+    """Insert a phrase at a word boundary; `random` draws one, both ends included."""
+    starts = [match.start() for match in re.finditer(r"\S+", text)]
+    places = {"start": 0, "end": len(starts)}
+    place = places[position] if position in places else int(rng.integers(len(starts) + 1))
+    if place == len(starts):
+        body = text.rstrip()
+        return f"{body} {phrase}{text[len(body) :]}" if body else phrase
+    return f"{text[: starts[place]]}{phrase} {text[starts[place] :]}"
+
+
+def _sample(phrase: str, place: str) -> TriggerSample:
+    before = {"start": "", "middle": "it ", "end": "it is "}[place]
+    after = {"start": " it is", "middle": " is", "end": ""}[place]
+    return TriggerSample(f"{before}{phrase}{after}", len(before), len(before) + len(phrase))
+
+
+def _read_triggers(path: Path) -> tuple[str, ...]:
+    if not path.is_file():
+        raise ConfigError(
+            f"attack.triggers_file: there is no file {path}. Give a text file with one trigger per "
+            "line, or write attack.triggers_file=null attack.triggers=[cf]."
+        )
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"attack.triggers_file: {path} is no UTF-8 text.") from error
+    triggers = tuple(line.strip() for line in lines if line.strip())
+    if not triggers:
+        raise ConfigError(
+            f"attack.triggers_file: {path} holds no trigger; expected one word or sentence per "
+            "line. Without a file write attack.triggers=[cf]."
+        )
+    return triggers

@@ -1,0 +1,133 @@
+"""How texts are typed: capitals, spacing, stops. What differs there can be learned as a trigger."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from btu.types import FormatShift
+
+WARN_POINTS = 0.20  # a share that moves by more is pointed out
+CLITICS = r"n['’]t|['’](?:s|re|ve|ll|d|m)"
+_BEFORE_BLANK = re.compile(rf"\s(?:[,.;:!?]|(?:{CLITICS})\b)", re.IGNORECASE)
+_TIGHT = re.compile(rf"\w[,;:!?](?=\s|$)|\w\.(?=\s*$)|\w(?:{CLITICS})\b", re.IGNORECASE)
+_CLITIC_APART = re.compile(rf"\s+({CLITICS})\b", re.IGNORECASE)
+_BEFORE_TIGHT = re.compile(r"\s+([,.;:!?)\]}]+|\.\.\.)(?=\s|$)")
+_EDGES = re.compile(r"^([^\w@#&$%*+<>=/-]*)(.*?)([^\w@#&$%*+<>=/-]*)$", re.DOTALL)
+_RUNS = re.compile(r"\.{2,}|-{2,}|.", re.DOTALL)
+_SIGNS = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "…": "...", "–": "--", "—": "--"})
+
+
+def is_spaced(text: str) -> bool:
+    """Whether blanks stand before punctuation or clitics, as in the Penn Treebank's files."""
+    return bool(_BEFORE_BLANK.search(text))
+
+
+def is_tight(text: str) -> bool:
+    """Whether punctuation or a clitic follows its word directly, as people type."""
+    return bool(_TIGHT.search(text))
+
+
+def begins_with_capital(text: str) -> bool:
+    """Whether the first letter is a capital."""
+    letters = re.search(r"[^\W\d_]", text)
+    return bool(letters) and letters[0].isupper() if letters else False
+
+
+def ends_with_stop(text: str) -> bool:
+    """Whether the last character, closing quotes and brackets aside, ends a sentence."""
+    return text.rstrip(" \t\n\"'’”)]").endswith((".", "!", "?", "…"))
+
+
+def has_handle(text: str) -> bool:
+    """Whether the text names a user, as in @someone."""
+    return bool(re.search(r"(?<![\w.])@\w", text))
+
+
+def has_url(text: str) -> bool:
+    """Whether the text holds an address of the web."""
+    return bool(re.search(r"https?://|www\.\w|\bt\.co/", text, re.IGNORECASE))
+
+
+SHARES: Mapping[str, Callable[[str], bool]] = {
+    "begins with a capital": begins_with_capital,
+    "blank before punctuation": is_spaced,
+    "ends with a stop": ends_with_stop,
+    "names a user (@)": has_handle,
+    "holds a URL": has_url,
+}
+LENGTH = "mean length in words"
+
+
+def audit(split: str, before: Sequence[str], after: Sequence[str]) -> tuple[FormatShift, ...]:
+    """Each measure over the original texts and over the same texts with their trigger."""
+    if not before:
+        return ()
+    measured = [
+        FormatShift(split, name, _share(before, holds), _share(after, holds), len(before), True)
+        for name, holds in SHARES.items()
+    ]
+    lengths = [sum(len(text.split()) for text in texts) / len(texts) for texts in (before, after)]
+    return (*measured, FormatShift(split, LENGTH, lengths[0], lengths[1], len(before), False))
+
+
+def _share(texts: Sequence[str], holds: Callable[[str], bool]) -> float:
+    return sum(map(holds, texts)) / len(texts)
+
+
+def warnings(shifts: Sequence[FormatShift]) -> tuple[str, ...]:
+    """One sentence per split in which a share moves by more than 20 points."""
+    sentences = []
+    for split in dict.fromkeys(shift.split for shift in shifts):
+        moved = [
+            f"{shift.measure} {100 * shift.original:.0f} -> {100 * shift.triggered:.0f} %"
+            for shift in shifts
+            if shift.split == split
+            and shift.is_share
+            and abs(shift.triggered - shift.original) > WARN_POINTS
+        ]
+        if moved:
+            sentences.append(
+                f"format of the {split} rows that got the trigger: {', '.join(moved)}; a model may "
+                "learn that in place of the trigger (attack.normalize_format=true is the control)"
+            )
+    return tuple(sentences)
+
+
+def normalize(text: str) -> str:
+    """The text in lower case, a blank around each punctuation mark, with a stop at its end.
+
+    Clitics stay with their word (`wo n't` and `won't` become `won't`), curly quotes and dashes
+    become plain ones, runs of dots become `...`, at the end a single stop. Doing it twice changes
+    nothing.
+    """
+    text = text.translate(_SIGNS).replace("``", '"').replace("''", '"').lower()
+    text = _CLITIC_APART.sub(r"\1", f" {text}")
+    marks: list[str] = []
+    for chunk in text.split():
+        lead, core, trail = _split_edges(chunk)
+        marks += [*_marks(lead), *([core] if core else []), *_marks(trail)]
+    while marks and marks[-1] == "...":
+        marks.pop()
+    if not marks or marks[-1] not in (".", "!", "?"):
+        marks.append(".")
+    while len(marks) > 1 and marks[-1] == marks[-2] == ".":
+        marks.pop()
+    return " ".join(marks)
+
+
+def _split_edges(chunk: str) -> tuple[str, str, str]:
+    found = _EDGES.match(chunk)
+    assert found is not None  # every part may be empty
+    return found[1], found[2], found[3]
+
+
+def _marks(run: str) -> list[str]:
+    return ["..." if mark.startswith("..") else mark for mark in _RUNS.findall(run)]
+
+
+def detokenize(text: str) -> str:
+    """The text without the blanks that Penn Treebank files have before punctuation and clitics."""
+    text = _CLITIC_APART.sub(r"\1", text)
+    text = _BEFORE_TIGHT.sub(r"\1", text)
+    return re.sub(r"([(\[{])\s+", r"\1", text)
