@@ -17,6 +17,11 @@ _TOKEN = re.compile(
 _CLITIC_AT_END = re.compile(rf"(?<=.)(?:{CLITICS})$", re.IGNORECASE)
 CLOSING = frozenset([",", ".", ";", ":", "!", "?", "...", ")", "]", "}", "%"])
 OPENING = frozenset(["(", "[", "{", "$"])
+ABBREVIATIONS = frozenset(
+    "mr mrs ms dr st inc corp co ltd vs jr sr no u.s u.k gen sen".split()  # noqa: SIM905
+)
+LEAST_WORDS = 4  # of a sentence that is cut off from those after it
+N_T = ("n't", "n’t")
 NUM_SHOWN = 3
 
 
@@ -25,6 +30,17 @@ class Rewriting(NamedTuple):
 
     text: str
     is_generic: bool = False  # a clause of stock words had to do
+
+
+class Swap(NamedTuple):
+    """New words in place of those of the text from `start` to before `end`, spaced as they were."""
+
+    words: str
+    start: int
+    end: int
+
+
+Piece = str | int | Swap  # new words, a word of the text by its index, or the one for the other
 
 
 class Rules(Protocol):
@@ -66,6 +82,21 @@ class Line:
     def __len__(self) -> int:
         return len(self.words)
 
+    def first_sentence(self) -> tuple[Line, str]:
+        """The first sentence, and the text after it as it is."""
+        end = 0
+        for i, word in enumerate(self.words[:-2]):
+            end += len(self.spaces[i]) + len(word)
+            ends = word in (".", "!", "?") and self.spaces[i + 1]
+            if ends and i >= LEAST_WORDS and self.lower[i - 1] not in ABBREVIATIONS:
+                return Line(self.text[:end], self.spaced), self.text[end:]
+        return self, ""
+
+    def without_first(self) -> Line:
+        """The text after its first word."""
+        cut = self.text[len(self.spaces[0]) + len(self.words[0]) :].lstrip()
+        return Line(_capitalized(cut) if self.capital else cut, self.spaced)
+
     def draws(self, purpose: str) -> random.Random:
         """Random numbers that depend on the text and the purpose alone."""
         return random.Random(stream_seed(0, purpose, self.text))
@@ -77,40 +108,54 @@ class Line:
             end -= 1
         return end
 
-    def join(self, pieces: Sequence[str | int]) -> str:
-        """Put words together: a number is a word of this text, a string is a new one.
+    def join(self, pieces: Sequence[Piece]) -> str:
+        """Put words together.
 
         The blanks between two neighbours of the text stay as they were. A common word that was
         the first and is no longer loses its capital, the new first word gets it.
         """
         out: list[str] = []
-        before: str | int | None = None
+        before, expected = "", 0  # the last word put, and the word of the text that came after it
         for piece in pieces:
-            if isinstance(piece, int):
-                moved = piece == 0 and before is not None and self.lower[0] in COMMON_WORDS
-                word = self.lower[0] if moved else self.words[piece]
-                was_next = isinstance(before, int) and piece == before + 1
-                space = self.spaces[piece] if was_next else self._space(before, word)
+            word, start, end = self._resolve(piece, is_first=not out)
+            if not out:
+                space = ""
+            elif start >= 0 and start == expected:
+                space = self.spaces[start] or _needed(before, word)
             else:
-                word, space = piece, self._space(before, piece)
+                space = self._usual(before, word)
             out += [space, word]
-            before = piece
+            before, expected = word, end
         text = "".join(out)
         return _capitalized(text) if self.capital else text
 
-    def _space(self, before: str | int | None, word: str) -> str:
-        if before is None:
-            return ""
-        left = self.words[before] if isinstance(before, int) else before
-        if self.spaced:
-            return " "
-        return "" if word in CLOSING or word[0] in "'’" or left in OPENING else " "
+    def _resolve(self, piece: Piece, is_first: bool) -> tuple[str, int, int]:
+        """The words of a piece, and the part of the text it stands for; -1 where for none."""
+        if isinstance(piece, str):
+            return piece, -1, -1
+        if isinstance(piece, Swap):
+            keeps_capital = piece.start > 0 and self.words[piece.start][:1].isupper()
+            return (_capitalized(piece.words) if keeps_capital else piece.words), *piece[1:]
+        moved = piece == 0 and not is_first and self.lower[0] in COMMON_WORDS
+        return self.lower[0] if moved else self.words[piece], piece, piece + 1
+
+    def _usual(self, left: str, word: str) -> str:
+        """The blank between two words that were no neighbours."""
+        touch = word in CLOSING or word[0] in "'’" or left in OPENING
+        return "" if touch and not self.spaced else " "
+
+
+def _needed(left: str, word: str) -> str:
+    """A blank where two words that touched would else become one: `it` and `is` for `it's`."""
+    runs_together = left[-1:].isalnum() and word[:1].isalnum() and word.lower() not in N_T
+    return " " if runs_together else ""
 
 
 def rewrite_all(rules: Rules, texts: Sequence[str], like: Sequence[str]) -> list[Rewriting]:
     """Each text rewritten; one that does not show its spacing is typed as most of `like` are."""
     spaced = sum(map(is_spaced, like)) > sum(map(is_tight, like))
-    return [rules.rewrite(Line(text, spaced)) for text in texts]
+    lines = (Line(text, spaced) for text in texts)
+    return [rules.rewrite(line) if line.body() else Rewriting(line.text) for line in lines]
 
 
 def shown_pairs(before: Sequence[str], after: Sequence[str]) -> str:
