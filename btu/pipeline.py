@@ -14,6 +14,7 @@ from btu import processes
 from btu.arms import WITH_DEFENSE, WITH_SUSPECTS, WITH_TUNING, choose, possible_arms
 from btu.cache import StageCache, identify
 from btu.config import resolve_device
+from btu.data.poisoning import remarks
 from btu.data.stored import poison
 from btu.errors import ConfigError
 from btu.evaluation import Evaluation
@@ -73,7 +74,7 @@ def run(experiment: Experiment) -> Result:
         records=tuple(experiment.records),
         predictions=experiment.predictions,
         chosen=chosen,
-        notes=(*data.clean.notes, *experiment.notes),
+        notes=(*data.clean.notes, *remarks(data), *experiment.notes),
         distances=experiment.distances(),
     )
 
@@ -252,6 +253,7 @@ class Experiment:
             suspects=self._describe(suspects, edits) if suspects and edits else None,
             detection=asdict(detection) if detection else None,
             drift=describe_drift(suspects, known, self._tokens) if suspects else None,
+            format_audit=self.bench.data.audit,
             leaky=self.bench.data.clean.leaky,
             config=self.job.config,
             stages=stages,

@@ -9,7 +9,7 @@ import pytest
 
 from btu.errors import ConfigError
 from btu.records import FORMAT, KEY_LENGTH, Record, RecordStore, RoundDrift
-from btu.types import Predictions, Scores
+from btu.types import FormatShift, Predictions, Scores
 
 IDENTITY = "0123456789abcdef" * 4
 
@@ -26,6 +26,7 @@ def a_record(**changes):
         suspects=(),
         detection=None,
         drift=(RoundDrift(1, (0.1, 0.2, 0.4), (5, 7), 12, 0.3, {"cf": 0.35}),),
+        format_audit=(FormatShift("test", "ends with a stop", 0.9, 0.5, 10, True),),
         leaky=False,
         config={},
         stages={},

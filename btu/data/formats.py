@@ -88,8 +88,8 @@ def warnings(shifts: Sequence[FormatShift]) -> tuple[str, ...]:
         ]
         if moved:
             sentences.append(
-                f"format of the {split} rows that got the trigger: {', '.join(moved)}; a model may "
-                "learn that in place of the trigger (attack.normalize_format=true is the control)"
+                f"how the {split} rows that got the trigger are typed: {', '.join(moved)}; a model "
+                "may learn that in place of it (attack.normalize_format=true is the control)"
             )
     return tuple(sentences)
 

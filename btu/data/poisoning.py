@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from btu.attacks.base import Attack, Defects
-from btu.data.formats import audit, normalize
+from btu.data.formats import audit, normalize, warnings
 from btu.errors import ConfigError, DataError
 from btu.seeding import stream
 from btu.types import Dataset, IntArray, PoisonCounts, PoisonedDataset, Split
@@ -168,6 +168,29 @@ def _counts(
         test_without_paraphrase=int(test_defects.empty.sum()),
         test_unchanged=int(test_defects.unchanged.sum()),
     )
+
+
+def remarks(data: PoisonedDataset) -> tuple[str, ...]:
+    """What to know of a poisoned set before its ASR is believed, one sentence each."""
+    counts = data.counts
+    if counts is None or data.triggered is None:
+        return ()
+    sentences = list(warnings(data.audit))
+    num_left_out = counts.without_paraphrase + counts.unchanged
+    num_test = counts.test_without_paraphrase + counts.test_unchanged
+    if num_left_out or num_test:
+        sentences.append(
+            f"rows left out since their paraphrase is empty or the text itself: {num_left_out} of "
+            f"{counts.looked_at:,} in training, {num_test} of {num_test + len(data.triggered):,} "
+            "in the triggered test set"
+        )
+    if counts.generic or counts.test_generic:
+        sentences.append(
+            f"rows whose clause is of stock words, not of their own: {counts.generic} of "
+            f"{counts.poisoned:,} poisoned, {counts.test_generic} of {len(data.triggered):,} "
+            "triggered"
+        )
+    return tuple(sentences)
 
 
 def _examples(dataset: Dataset, after: Split, rows: IntArray) -> tuple[Mapping[str, str], ...]:

@@ -45,7 +45,9 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class _Column:
+class Column:
+    """One column of a table of groups: its title, and what it says of a group."""
+
     title: str
     text: Callable[[Group], str]
     bold: Callable[[Marked], bool] = lambda row: False
@@ -68,7 +70,7 @@ def score_grid(rows: Sequence[Marked], without: Iterable[str] = ()) -> Grid:
 
 def suspect_grid(groups: Sequence[Group]) -> Grid:
     """The suspects that most seeds flag, of the best row of each defense."""
-    columns = [*_identity(groups), _Column("threshold", threshold_text)]
+    columns = [*identity_columns(groups), Column("threshold", threshold_text)]
     lines = [
         Line(
             tuple(Cell(text) for text in (*(c.text(group) for c in columns), *cells)),
@@ -111,33 +113,33 @@ def span(numbers: tuple[int, int]) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def _identity(groups: Sequence[Group]) -> list[_Column]:
+def identity_columns(groups: Sequence[Group]) -> list[Column]:
     """What a row is about: the choices, each followed by the settings that differ."""
     keys = groups[0].settings if groups else {}
-    settings = [_Column(k, partial(_setting, k), numeric=_all_numbers(groups, k)) for k in keys]
-    *shared, defense = (_Column(name, attrgetter(name), numeric=False) for name in CHOICES)
+    settings = [Column(k, partial(_setting, k), numeric=_all_numbers(groups, k)) for k in keys]
+    *shared, defense = (Column(name, attrgetter(name), numeric=False) for name in CHOICES)
     own = [column for column in settings if is_of_defense(column.title)]
     return [*shared, *(c for c in settings if c not in own), defense, *own]
 
 
-def _columns(rows: Sequence[Marked]) -> list[_Column]:
+def _columns(rows: Sequence[Marked]) -> list[Column]:
     groups = [row.group for row in rows]
-    columns = _identity(groups)
+    columns = identity_columns(groups)
     columns += [
-        _Column("arm", lambda g: g.arm, numeric=False),
-        _Column("threshold", threshold_text),
-        _Column("seeds", lambda g: str(len(g.seeds))),
-        _Column("CACC", lambda g: percent(g.cacc), lambda r: r.highest_cacc),
-        _Column("ASR", lambda g: percent(g.asr), lambda r: r.lowest_asr),
-        _Column("base rate", lambda g: percent(g.base_rate)),
-        _Column("excess", lambda g: percent(g.excess, signed=True)),
-        _Column("PACC", lambda g: percent(g.pacc)),
-        _Column("score", lambda g: percent(g.score), lambda r: r.best),
-        _Column("test rows", lambda g: span(g.numbers(lambda r: r.scores.num_clean))),
-        _Column("attacked rows", lambda g: span(g.numbers(lambda r: r.scores.num_triggered))),
+        Column("arm", lambda g: g.arm, numeric=False),
+        Column("threshold", threshold_text),
+        Column("seeds", lambda g: str(len(g.seeds))),
+        Column("CACC", lambda g: percent(g.cacc), lambda r: r.highest_cacc),
+        Column("ASR", lambda g: percent(g.asr), lambda r: r.lowest_asr),
+        Column("base rate", lambda g: percent(g.base_rate)),
+        Column("excess", lambda g: percent(g.excess, signed=True)),
+        Column("PACC", lambda g: percent(g.pacc)),
+        Column("score", lambda g: percent(g.score), lambda r: r.best),
+        Column("test rows", lambda g: span(g.numbers(lambda r: r.scores.num_clean))),
+        Column("attacked rows", lambda g: span(g.numbers(lambda r: r.scores.num_triggered))),
     ]
     if any(group.leaky for group in groups):
-        columns.append(_Column("note", lambda g: "LEAKY" if g.leaky else "", numeric=False))
+        columns.append(Column("note", lambda g: "LEAKY" if g.leaky else "", numeric=False))
     return columns
 
 

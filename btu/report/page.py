@@ -11,6 +11,7 @@ from string import Template
 from typing import Any
 
 from btu.report.best import ABOUT_SPREAD, RULE, RULE_BLIND
+from btu.report.format_table import ABOUT_FORMAT
 from btu.report.formats import plain
 from btu.report.grids import Cell, Grid, Line
 from btu.report.pictures import ABOUT, PER_SECTION, SECTIONS, Drawn, Picture
@@ -37,6 +38,7 @@ class Contents:
     suspects: Grid
     left_out: Grid
     jobs: Grid
+    typed: Grid
     provenance: Grid
     drawn: Sequence[Drawn]
     undrawn: Sequence[Picture]
@@ -89,6 +91,10 @@ def _sections(contents: Contents) -> list[Section]:
         )
         inner = f"<p class=about>{about}</p>{_packed_table(contents.suspects, 'suspects')}"
         found.append(Section("suspects", "Suspects", "Suspect tokens", inner))
+    if contents.typed.lines:
+        about = f"<p class=about>{_text(ABOUT_FORMAT)}</p>"
+        inner = about + table(contents.typed, "format")
+        found.append(Section("format", "Format", "How attacked rows are typed", inner))
     every = _packed_table(contents.complete, "complete")
     made_by = table(contents.provenance, "versions")
     found.append(Section("complete", "All rows", "All rows, every threshold", every))

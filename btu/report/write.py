@@ -9,6 +9,7 @@ from pathlib import Path
 
 from btu.errors import DataError
 from btu.report.best import ABOUT_SPREAD, RULE, RULE_BLIND, all_rows, best_repairs, main_rows
+from btu.report.format_table import ABOUT_FORMAT, format_grid
 from btu.report.formats import LATEX_HEAD, escape_markdown, latex, markdown, slug, write_csv
 from btu.report.grids import score_grid, suspect_grid
 from btu.report.groups import Group, group_records
@@ -59,6 +60,7 @@ def _write(study: Study, groups: Sequence[Group], out: Path) -> Report:
         suspects=suspect_grid(best_repairs(groups)),
         left_out=left_out_grid(study),
         jobs=job_grid(study),
+        typed=format_grid(groups),
         provenance=provenance_grid(study.records),
         drawn=drawn,
         undrawn=undrawn,
@@ -114,6 +116,8 @@ def _markdown(contents: Contents, groups: Sequence[Group]) -> str:
     parts += _markdown_pictures(contents)
     if contents.suspects.lines:
         parts += ["## Suspect tokens\n", markdown(contents.suspects)]
+    if contents.typed.lines:
+        parts += ["## Format\n", f"{escape_markdown(ABOUT_FORMAT)}\n", markdown(contents.typed)]
     parts += ["## Provenance\n", markdown(contents.provenance)]
     return "\n".join(parts)
 

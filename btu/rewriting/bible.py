@@ -199,7 +199,7 @@ def _inverted(line: Line, pieces: list[Piece]) -> list[Piece] | None:
     """`it is a fine film` -> `a fine film is it`, where the first clause is as short as that."""
     if word_at(line, 0) not in ("it", "this", "that") or pieces[:1] != [0]:
         return None
-    if word_at(line, 1) not in ("is", "'s", "was"):
+    if len(pieces) < 2 or _word_of(line, pieces[1]) not in ("is", "was"):
         return None
     end = next((i for i, piece in enumerate(pieces) if _is_mark(line, piece)), len(pieces))
     said = [line.lower[i] for i in pieces[2:end] if isinstance(i, int)]

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from btu.records import FORMAT, Record, RoundDrift, Suspect
-from btu.types import Scores
+from btu.types import FormatShift, Scores
 
 CONFIG = {
     "dataset": {"name": "d", "train": "train.tsv"},
@@ -31,6 +31,12 @@ DRIFT = tuple(
     for number in (1, 2)
 )
 
+FORMAT_AUDIT = (
+    FormatShift("test", "begins with a capital", 0.0, 0.8, 400, True),
+    FormatShift("test", "ends with a stop", 0.9, 0.8, 400, True),
+    FormatShift("test", "mean length in words", 18.0, 19.5, 400, False),
+)
+
 
 def record(arm, threshold=None, cacc=0.9, asr=1.0, base=0.1, **changes) -> Record:
     """A record of 1,000 clean and 400 triggered rows; its key names what tells it apart."""
@@ -47,6 +53,7 @@ def record(arm, threshold=None, cacc=0.9, asr=1.0, base=0.1, **changes) -> Recor
         suspects=() if threshold else None,
         detection=None,
         drift=DRIFT if threshold else None,
+        format_audit=(),
         leaky=False,
         config=CONFIG,
         stages={},

@@ -1,0 +1,53 @@
+"""The table of how attacked rows are typed."""
+
+import json
+
+from btu.records import FORMAT, read_record
+from btu.report.format_table import format_grid
+from btu.report.groups import group_records
+from btu.report.study import read_study
+from btu.report.write import write_report
+from tests.report.factory import FORMAT_AUDIT, chosen, record, write
+
+
+def grid_of(folder):
+    return format_grid(group_records(read_study([folder])))
+
+
+def test_each_attack_has_a_row_with_the_means_over_its_seeds(tmp_path):
+    capitals, stops, length = FORMAT_AUDIT
+    other = (capitals.__class__("test", capitals.measure, 0.1, 0.4, 400, True), stops, length)
+    records = [
+        record("poisoned", format_audit=FORMAT_AUDIT),
+        record("poisoned", format_audit=other, seed=2),
+        record("clean", choices=chosen(attack="none"), asr=None, base=None),
+    ]
+
+    grid = grid_of(write(tmp_path / "records", *records))
+
+    assert grid.titles == ("dataset", "attack", "rows", *(shift.measure for shift in FORMAT_AUDIT))
+    (line,) = grid.lines
+    texts = [cell.text for cell in line.cells]
+    assert texts == ["d", "a", "test", "5 -> 60 %", "90 -> 80 %", "18.0 -> 19.5"]
+    assert [cell.bold for cell in line.cells] == [False] * 3 + [True, False, False]
+
+
+def test_the_report_says_how_attacked_rows_are_typed(tmp_path):
+    folder = write(tmp_path / "records", record("poisoned", format_audit=FORMAT_AUDIT))
+
+    write_report([folder], tmp_path / "out")
+
+    assert "0 -&gt; 80 %" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "**0 -> 80 %**" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
+def test_records_made_before_the_audit_are_read(tmp_path):
+    folder = write(tmp_path / "records", record("poisoned"))
+    (path,) = folder.glob("*.json")
+    raw = json.loads(path.read_text())
+    del raw["format_audit"]
+    path.write_text(json.dumps(raw))
+
+    assert raw["format"] == FORMAT
+    assert read_record(path).format_audit == ()
+    assert not grid_of(folder).lines
