@@ -12,7 +12,7 @@ from btu.report.groups import Group, is_of_defense
 from btu.types import FormatShift
 
 ABOUT_FORMAT = (
-    "How the rows that get the trigger are typed, before -> after; bold where a share moves by "
+    "How the rows that get the trigger are typed, before and after; bold where a share moves by "
     f"more than {100 * WARN_POINTS:.0f} points. A model may learn that in place of the trigger: "
     "attack.normalize_format=true is the control."
 )
@@ -54,6 +54,6 @@ def _moved(shifts: Sequence[FormatShift]) -> Cell:
     before = fmean(shift.original for shift in shifts)
     after = fmean(shift.triggered for shift in shifts)
     if not shifts[0].is_share:
-        return Cell(f"{before:.1f} -> {after:.1f}")
-    text = f"{100 * before:.0f} -> {100 * after:.0f} %"
+        return Cell(f"{before:.1f} to {after:.1f}")
+    text = f"{100 * before:.0f} to {100 * after:.0f} %"
     return Cell(text, bold=abs(after - before) > WARN_POINTS)

@@ -28,7 +28,7 @@ def test_each_attack_has_a_row_with_the_means_over_its_seeds(tmp_path):
     assert grid.titles == ("dataset", "attack", "rows", *(shift.measure for shift in FORMAT_AUDIT))
     (line,) = grid.lines
     texts = [cell.text for cell in line.cells]
-    assert texts == ["d", "a", "test", "5 -> 60 %", "90 -> 80 %", "18.0 -> 19.5"]
+    assert texts == ["d", "a", "test", "5 to 60 %", "90 to 80 %", "18.0 to 19.5"]
     assert [cell.bold for cell in line.cells] == [False] * 3 + [True, False, False]
 
 
@@ -37,8 +37,8 @@ def test_the_report_says_how_attacked_rows_are_typed(tmp_path):
 
     write_report([folder], tmp_path / "out")
 
-    assert "0 -&gt; 80 %" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "**0 -> 80 %**" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "0 to 80 %" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "**0 to 80 %**" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 
 def test_records_made_before_the_audit_are_read(tmp_path):
