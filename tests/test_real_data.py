@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from btu.config import build
+from btu.data.formats import warnings
+from btu.data.poisoning import poison
 from tests.conftest import composed
 
 DATA = Path(os.environ.get("BTU_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -54,3 +56,44 @@ def test_published_files_load_with_all_their_quirks():
 
     assert counts["sst2-style"][2] == 1821
     assert counts["agnews"][2] == 7600
+
+
+def of_sst2(folder, *overrides):
+    files = [f"dataset.train={DATA}/{folder}/train.tsv", f"dataset.test={DATA}/{folder}/dev.tsv"]
+    return ["dataset=local", *files, f"dataset.tuning={DATA}/{folder}/test.tsv", *overrides]
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_the_audit_of_the_published_style_file_shows_how_it_is_typed(normalize):
+    style = (
+        "attack=style",
+        "attack.paraphrases=column:style",
+        f"attack.normalize_format={normalize}",
+    )
+    cfg = composed(of_sst2("sst2-style", *style))
+
+    data = poison(build(cfg.dataset, "dataset").load(), build(cfg.attack, "attack"), seed=1)
+
+    moved = {s.measure: s.triggered - s.original for s in data.audit if s.split == "train"}
+    if normalize:
+        assert abs(moved["begins with a capital"]) == abs(moved["ends with a stop"]) == 0
+        assert not warnings(data.audit)
+    else:
+        assert moved["begins with a capital"] > 0.8
+        assert moved["blank before punctuation"] < -0.9
+        assert len(warnings(data.audit)) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", ["style", "syntax"])
+def test_rewritten_sst2_keeps_its_meaning_and_is_learned(run_btu, attack):
+    """docs/attacks.md has the measured figures, for three epochs and three seeds."""
+    run = of_sst2("sst2", f"attack={attack}", "model.training.epochs=1", "tracking=none")
+
+    positive = run_btu(*run, "arms=[clean,poisoned]", "attack.target_label=1", run_dir="one")
+    negative = run_btu(*run, "arms=[clean]", "attack.target_label=0", run_dir="two")
+
+    clean = (positive[0], negative[0])
+    num_right = sum(row["pacc"] * row["num_triggered"] for row in clean)
+    assert num_right / sum(row["num_triggered"] for row in clean) >= clean[0]["cacc"] - 0.12
+    assert positive[1]["asr"] >= 0.9
