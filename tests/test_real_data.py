@@ -70,7 +70,7 @@ def test_the_audit_of_the_published_style_file_shows_how_it_is_typed(normalize):
         "attack.paraphrases=column:style",
         f"attack.normalize_format={normalize}",
     )
-    cfg = composed(of_sst2("sst2-style", *style))
+    cfg = composed(of_sst2("sst2-style", *style, f"attack.normalize_format={normalize}"))
 
     data = poison(build(cfg.dataset, "dataset").load(), build(cfg.attack, "attack"), seed=1)
 

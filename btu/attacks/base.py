@@ -67,7 +67,15 @@ class Attack:
         )
 
     def prepare(self, dataset: Dataset) -> Dataset:
-        """The data set with all that this attack needs, or an error that says what is missing."""
+        """The data set with all that this attack reads, or an error that says what is missing."""
+        return dataset
+
+    def rewrite(self, dataset: Dataset) -> Dataset:
+        """The prepared data set with all that is made from its texts; doing it twice costs nothing.
+
+        What comes of it is told by `sources` and the settings, so that it need not be done where
+        the poisoned set is in the cache.
+        """
         return dataset
 
     def sources(self, dataset: Dataset) -> Mapping[str, Any]:

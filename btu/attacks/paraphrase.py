@@ -12,7 +12,7 @@ import numpy as np
 from btu.attacks.base import Attack, Defects
 from btu.attacks.twins import GENERIC, TWINS, check_source, read_twins
 from btu.errors import ConfigError, DataError, did_you_mean
-from btu.rewriting.base import Rules, rewrite_all, shown_pairs
+from btu.rewriting.base import VERSION, Rules, rewrite_all, shown_pairs
 from btu.rewriting.model import ModelRewriter
 from btu.types import Dataset, IntArray, Split
 
@@ -60,25 +60,30 @@ class Paraphrase(Attack):
         return super().settings() | {"rewriter": self.rewriter.settings()}
 
     def prepare(self, dataset: Dataset) -> Dataset:
-        """The data set with a twin for each row of train and test, but for those of a model.
+        """The data set with the twins that come with it.
 
         Raises:
             DataError: there is no such column, or a parallel file is missing or of another length.
         """
-        return replace(
-            dataset,
-            train=self._with_twins(dataset, "train"),
-            test=self._with_twins(dataset, "test"),
-        )
+        train, test = (self._read(dataset, role) for role in ("train", "test"))
+        return replace(dataset, train=train, test=test)
+
+    def rewrite(self, dataset: Dataset) -> Dataset:
+        """The data set with the twins of the built-in rewriter; a model is asked row by row."""
+        train, test = (self._by_rules(dataset, role) for role in ("train", "test"))
+        return replace(dataset, train=train, test=test)
 
     def sources(self, dataset: Dataset) -> Mapping[str, Any]:
-        """The twins themselves; of a model, what it is and how it writes."""
+        """The twins themselves, or what names the rewriter that makes them of the texts."""
         return {
-            role: _digest(split.columns[TWINS])
-            if TWINS in split.columns
-            else self.rewriter.identity()
+            role: self._source_identity(self.source(role), split)
             for role, split in (("train", dataset.train), ("test", dataset.test))
         }
+
+    def _source_identity(self, source: str, split: Split) -> Any:
+        if source == "rules":
+            return {"rules": VERSION}
+        return self.rewriter.identity() if source == "model" else _digest(split.columns[TWINS])
 
     def knows_all_rows(self, split: Split) -> bool:
         """Whether the twins are there already."""
@@ -133,24 +138,31 @@ class Paraphrase(Attack):
             return self.test_paraphrases
         return self.paraphrases
 
-    def _with_twins(self, dataset: Dataset, role: str) -> Split:
+    def _read(self, dataset: Dataset, role: str) -> Split:
         split: Split = getattr(dataset, role)
         source = self.source(role)
-        if source == "model":
+        if _is_rewriter(source):
             return split
-        if source == "rules":
-            made = rewrite_all(self.rules(), split.texts, dataset.train.texts)
-            generic = tuple("yes" if twin.is_generic else "" for twin in made)
-            new = {TWINS: tuple(twin.text for twin in made), GENERIC: generic}
-        else:
-            new = {TWINS: read_twins(source, role, dataset, self.name)}
-        return replace(split, columns={**split.columns, **new})
+        return _with_columns(split, {TWINS: read_twins(source, role, dataset)})
+
+    def _by_rules(self, dataset: Dataset, role: str) -> Split:
+        split: Split = getattr(dataset, role)
+        if self.source(role) != "rules" or TWINS in split.columns:
+            return split
+        made = rewrite_all(self.rules(), split.texts, dataset.train.texts)
+        twins = tuple(twin.text for twin in made)
+        generic = tuple("yes" if twin.is_generic else "" for twin in made)
+        return _with_columns(split, {TWINS: twins, GENERIC: generic})
 
     def _twins(self, split: Split, rows: IntArray) -> list[str]:
         if TWINS in split.columns:
             twins = split.columns[TWINS]
             return [twins[row] for row in rows]
         return self.rewriter.rewrite([split.texts[row] for row in rows])
+
+
+def _with_columns(split: Split, columns: Mapping[str, tuple[str, ...]]) -> Split:
+    return replace(split, columns={**split.columns, **columns})
 
 
 def _is_rewriter(source: str) -> bool:

@@ -26,7 +26,7 @@ def check_source(setting: str, source: str) -> None:
     )
 
 
-def read_twins(source: str, role: str, dataset: Dataset, attack: str) -> tuple[str, ...]:
+def read_twins(source: str, role: str, dataset: Dataset) -> tuple[str, ...]:
     """The paraphrase of each row of train or test, as `column:NAME` or `file:PATH` has it.
 
     PATH is a folder whose files are named like the data set's, row for row, or one file that
@@ -43,7 +43,7 @@ def read_twins(source: str, role: str, dataset: Dataset, attack: str) -> tuple[s
     if value not in split.columns:
         known = ", ".join(split.columns) or "none besides text and label"
         raise DataError(
-            f"attack {attack}: dataset.{role} has no column {value!r} with paraphrases "
+            f"attack.paraphrases: dataset.{role} has no column {value!r} with paraphrases "
             f"(text columns: {known}). {HOW_TO_NAME}"
         )
     return split.columns[value]

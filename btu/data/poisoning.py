@@ -35,6 +35,7 @@ def plant(dataset: Dataset, attack: Attack, seed: int) -> PoisonedDataset:
         DataError: the attack finds nothing it could rewrite.
     """
     target = attack.target(dataset)
+    dataset = attack.rewrite(dataset)
     shown = as_shown(dataset, attack)
     if target is None:
         none = np.empty(0, dtype=np.int64)

@@ -11,6 +11,7 @@ from btu.data.formats import CLITICS, begins_with_capital, is_spaced, is_tight
 from btu.rewriting.words import COMMON_WORDS
 from btu.seeding import stream_seed
 
+VERSION = 1  # of all built-in rewriters: raise it when one writes otherwise
 _TOKEN = re.compile(
     rf"(?:{CLITICS})\b|[@#]?[^\W_]+(?:[-./@:'’_]+[^\W_]+)*|\.{{2,}}|-{{2,}}|``|''|\S", re.IGNORECASE
 )
