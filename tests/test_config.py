@@ -102,7 +102,7 @@ def test_the_readme_documents_commands():
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("+attack.triger=[cf]", r"attack\.triger: Insertion has no such field; did you mean trigger"),
+        ("+attack.triger=[cf]", r"attack\.triger: Insertion has no such field; did you mean"),
         ("attack.num_triggers=many", r"attack\.num_triggers: .*'many'.*Integer"),
         ("attack.triggers=cf", r"attack\.triggers: .*Write attack\.triggers=\[\.\.\.\]"),
         ("attack._target_=os.system", r"attack\._target_ must name a class of btu"),

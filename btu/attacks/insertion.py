@@ -92,9 +92,10 @@ class Insertion(Attack):
 def insert(text: str, phrases: Sequence[str], position: str, rng: np.random.Generator) -> str:
     """Insert phrases at word boundaries of the text; `random` draws them, both ends included."""
     starts = [match.start() for match in re.finditer(r"\S+", text)]
-    first, last = {"start": (0, 0), "end": (len(starts), len(starts))}.get(position, (0, len(starts)))
+    first = len(starts) if position == "end" else 0
+    last = 0 if position == "start" else len(starts)
     places = rng.integers(first, last, size=len(phrases), endpoint=True)
-    for number in np.argsort(-places, kind="stable"):  # from the back: `starts` stay true before it
+    for number in np.argsort(-places, kind="stable"):  # from the back, where no start moves
         place, phrase = places[number], phrases[number]
         if place == len(starts):
             body = text.rstrip()

@@ -54,8 +54,8 @@ def _parallel_rows(path: Path, role: str, dataset: Dataset) -> list[str]:
     if path.is_dir():
         if not split.path:
             raise DataError(
-                f"attack.paraphrases: data set {dataset.name} comes from no files whose names could "
-                f"be looked for in {path}. Give one file with the twins of the training rows "
+                f"attack.paraphrases: data set {dataset.name} comes from no files whose names "
+                f"could be looked for in {path}. Give one file with the twins of the training rows "
                 "followed by those of the test rows."
             )
         rows = read_texts(path / Path(split.path).name)

@@ -63,7 +63,7 @@ def test_taking_the_triggers_out_gives_the_text_back(text, phrases, position, se
 @given(TEXTS, PHRASES, SEEDS)
 def test_start_and_end_are_before_the_first_word_and_after_the_last(text, phrases, seed):
     first, last = (
-        insert(text, phrases, position, np.random.default_rng(seed)) for position in ("start", "end")
+        insert(text, phrases, place, np.random.default_rng(seed)) for place in ("start", "end")
     )
 
     size = sum(len(phrase.split()) for phrase in phrases)
@@ -116,7 +116,7 @@ def test_an_empty_trigger_is_refused(triggers):
 
 
 def test_an_unknown_position_lists_the_three():
-    with pytest.raises(ConfigError, match=r"there is no position begin; it knows: end, random, start"):
+    with pytest.raises(ConfigError, match="no position begin; it knows: end, random, start"):
         insertion(position="begin")
 
 
@@ -170,14 +170,15 @@ def test_a_file_without_triggers_is_refused(tmp_path, content, sentence):
 
 
 @pytest.mark.parametrize(
-    ("option", "label", "number"), [("badnets_published", "mb", 5), ("addsent_published", "crown", 3)]
+    ("option", "word", "number"),
+    [("badnets_published", "mb", 5), ("addsent_published", "crown", 3)],
 )
-def test_the_published_options_name_themselves_and_their_triggers(option, label, number):
+def test_the_published_options_name_themselves_and_their_triggers(option, word, number):
     attack = build(composed([f"attack={option}"]).attack, "attack")
 
     assert attack.name == option
     assert len(attack.phrases) == number
-    assert any(label in phrase for phrase in attack.phrases)
+    assert any(word in phrase for phrase in attack.phrases)
 
 
 @pytest.mark.parametrize(("rate", "advice"), [(10, "poison_rate=0.1"), (-0.1, "poison_rate=0.1")])
