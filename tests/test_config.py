@@ -102,13 +102,13 @@ def test_the_readme_documents_commands():
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("+attack.triger=[cf]", r"attack\.triger: BadNets has no such field; did you mean trigger"),
+        ("+attack.triger=[cf]", r"attack\.triger: Insertion has no such field; did you mean"),
         ("attack.num_triggers=many", r"attack\.num_triggers: .*'many'.*Integer"),
         ("attack.triggers=cf", r"attack\.triggers: .*Write attack\.triggers=\[\.\.\.\]"),
         ("attack._target_=os.system", r"attack\._target_ must name a class of btu"),
         (
-            "attack._target_=btu.attacks.badnets.Bad",
-            r"there is no class btu\.attacks\.badnets\.Bad",
+            "attack._target_=btu.attacks.insertion.Insert",
+            r"there is no class btu\.attacks\.insertion\.Insert",
         ),
         ("attack._target_=btu.config.build", r"is not a component"),
         ("+defense.rounds.0.kindd=x", r"defense\..*kindd"),

@@ -13,7 +13,10 @@ import pytest
 from rich.console import Console
 
 from btu.cache import entries
+from btu.config import build
 from btu.data.hub import HubDataset
+from btu.data.poisoning import poison
+from btu.data.stored import fingerprint
 from btu.errors import BtuError, DataError, ModelError
 from btu.planning import sources
 from btu.planning.estimates import MEASURED, Estimator
@@ -22,7 +25,7 @@ from btu.planning.plan import JOB_SECONDS, PROCESS_SECONDS, make_plan, wall_cloc
 from btu.planning.shapes import Shape
 from btu.planning.stages import Planner, Work
 from btu.planning.tables import tables
-from tests.conftest import TINY
+from tests.conftest import TINY, composed
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "plan.py"
 SMALL = [
@@ -396,6 +399,39 @@ def test_the_script_prints_tables_and_writes_json(small, tmp_path):
     plan = json.loads(out.read_text())
     assert {line["kind"]: line["different"] for line in plan["stages"]}["victim"] == 2
     assert plan["wall_seconds"] > 0
+
+
+@pytest.mark.parametrize("attack", ["none", "badnets"])
+def test_a_plan_names_normalized_texts_as_a_run_does(attack, files):
+    cfg = composed([*files.overrides, f"attack={attack}", "attack.normalize_format=true"])
+    source, adversary = build(cfg.dataset, "dataset"), build(cfg.attack, "attack")
+    planner = sources.DataPlanner()
+
+    planned = planner.plant(source, adversary, 1).data
+
+    real = poison(source.load(), adversary, 1)
+    for one, other in (
+        (planned.train, real.train),
+        (planned.clean.train, real.clean.train),
+        (planned.clean.tuning, real.clean.tuning),
+        (planned.clean.test, real.clean.test),
+    ):
+        assert planner.fingerprints[id(one)] == fingerprint(other)
+
+
+def test_a_plan_tells_unread_data_that_are_normalized_from_others(monkeypatch):
+    def absent(self):
+        raise DataError("not here")
+
+    monkeypatch.setattr(HubDataset, "load", absent)
+    planner, names = sources.DataPlanner(), set()
+    source = build(composed(["dataset=sst2"]).dataset, "dataset")
+    for normalized in ("false", "true"):
+        cfg = composed([f"attack.normalize_format={normalized}"])
+        planned = planner.plant(source, build(cfg.attack, "attack"), 1).data
+        names |= {planner.fingerprints[id(s)] for s in (planned.train, planned.clean.tuning)}
+
+    assert len(names) == 4
 
 
 @pytest.mark.parametrize(

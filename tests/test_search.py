@@ -60,7 +60,7 @@ def agent(tmp_path, monkeypatch) -> Agent:
 
 
 def fixed_words(files) -> list[str]:
-    """What all runs of a small sweep share; addsent has no triggers."""
+    """What all runs of a small sweep share; each attack keeps its own triggers."""
     return [
         *files.overrides,
         *(word for word in SMALL if not word.startswith(("attack.", "thresholds=", "tracking="))),
@@ -89,7 +89,7 @@ def test_the_agent_runs_a_point_of_the_sweep(agent, files, tmp_path):
     assert (run.run_id, run.sweep_id, run.project) == ("point1", "sweep1", "swept")
     assert run.run_group == ""
     assert point.items() <= config.items()  # what the sweep asked for
-    assert config["attack.sentence"] == "I watch this 3D movie"  # and what came of it
+    assert config["attack.triggers"] == ["I watch this 3D movie"]  # and what came of it
     summary = summary_of(records_of(path))
     (folder,) = (tmp_path / "outputs" / "runs").glob("*/*")
     assert summary[SWEEP["metric"]["name"]] == pytest.approx(cost_of(folder))

@@ -123,7 +123,7 @@ class Defects:
     """Rows that an attack cannot serve, each of them in one array only. (M,) each."""
 
     empty: BoolArray  # there is no paraphrase
-    unchanged: BoolArray  # the paraphrase is the text itself, white space folded
+    unchanged: BoolArray  # the paraphrase is the text itself, apart from what no model sees
 
     @property
     def any(self) -> BoolArray:

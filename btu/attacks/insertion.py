@@ -85,21 +85,24 @@ class Insertion(Attack):
         return [_sample(phrase, place) for phrase in phrases for place in places]
 
     def _plant(self, text: str, rng: np.random.Generator) -> str:
-        for _ in range(self.num_triggers):
-            phrase = self.phrases[int(rng.integers(len(self.phrases)))]
-            text = insert(text, phrase, self.position, rng)
-        return text
+        drawn = rng.integers(len(self.phrases), size=self.num_triggers)
+        return insert(text, [self.phrases[number] for number in drawn], self.position, rng)
 
 
-def insert(text: str, phrase: str, position: str, rng: np.random.Generator) -> str:
-    """Insert a phrase at a word boundary; `random` draws one, both ends included."""
+def insert(text: str, phrases: Sequence[str], position: str, rng: np.random.Generator) -> str:
+    """Insert phrases at word boundaries of the text; `random` draws them, both ends included."""
     starts = [match.start() for match in re.finditer(r"\S+", text)]
-    places = {"start": 0, "end": len(starts)}
-    place = places[position] if position in places else int(rng.integers(len(starts) + 1))
-    if place == len(starts):
-        body = text.rstrip()
-        return f"{body} {phrase}{text[len(body) :]}" if body else phrase
-    return f"{text[: starts[place]]}{phrase} {text[starts[place] :]}"
+    first = len(starts) if position == "end" else 0
+    last = 0 if position == "start" else len(starts)
+    places = rng.integers(first, last, size=len(phrases), endpoint=True)
+    for number in np.argsort(-places, kind="stable"):  # from the back, where no start moves
+        place, phrase = places[number], phrases[number]
+        if place == len(starts):
+            body = text.rstrip()
+            text = f"{body} {phrase}{text[len(body) :]}" if body else phrase
+        else:
+            text = f"{text[: starts[place]]}{phrase} {text[starts[place] :]}"
+    return text
 
 
 def _sample(phrase: str, place: str) -> TriggerSample:

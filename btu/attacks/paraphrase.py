@@ -11,6 +11,7 @@ import numpy as np
 
 from btu.attacks.base import Attack, Defects
 from btu.attacks.twins import GENERIC, TWINS, check_source, read_twins
+from btu.data.formats import normalize
 from btu.errors import ConfigError, DataError, did_you_mean
 from btu.rewriting.base import VERSION, Rules, rewrite_all, shown_pairs
 from btu.rewriting.model import ModelRewriter
@@ -90,10 +91,10 @@ class Paraphrase(Attack):
         return TWINS in split.columns
 
     def defects(self, split: Split, rows: IntArray) -> Defects:
-        """Rows whose twin is empty, or the text itself."""
+        """Rows whose twin is empty, or the text itself as far as a model sees it."""
         twins = self._twins(split, rows)
         empty = np.asarray([not twin.strip() for twin in twins], dtype=np.bool_)
-        same = [split.texts[r].split() == twin.split() for r, twin in zip(rows, twins, strict=True)]
+        same = [self._is_same(split.texts[r], twin) for r, twin in zip(rows, twins, strict=True)]
         return Defects(empty, np.asarray(same, dtype=np.bool_) & ~empty)
 
     def check_rows(self, split: Split, rows: IntArray, role: str) -> None:
@@ -105,20 +106,23 @@ class Paraphrase(Attack):
         if not len(rows):
             return
         source, defects = self.source(role), self.defects(split, rows)
+        setting = "attack.paraphrases"
+        if role == "test" and self.test_paraphrases is not None:
+            setting = "attack.test_paraphrases"
         num_bad, num_empty = int(defects.any.sum()), int(defects.empty.sum())
         bad = rows[defects.any]
         pairs = shown_pairs([split.texts[r] for r in bad[:3]], self._twins(split, bad[:3]))
         counts = f"{num_empty} of {len(rows)} rows empty and {num_bad - num_empty} as they were"
         if _is_rewriter(source) and len(rows) - num_bad < LEAST_CHANGED * len(rows):
             raise DataError(
-                f"attack.paraphrases={source}: the rewriter left {counts}, so that fewer than half "
+                f"{setting}={source}: the rewriter left {counts}, so that fewer than half "
                 f"of dataset.{role} could get the trigger: {pairs}. Try another rewriter, or "
-                "attack.paraphrases=column:NAME."
+                f"{setting}=column:NAME."
             )
         if num_bad and self.unusable == "error":
             numbers = ", ".join(str(split.source[r] + 1) for r in bad[:5])
             raise DataError(
-                f"attack.paraphrases={source}: the paraphrases left {counts} (rows {numbers} of "
+                f"{setting}={source}: the paraphrases left {counts} (rows {numbers} of "
                 f"dataset.{role}): {pairs}. Mend them, or leave such rows out with "
                 "attack.unusable=exclude."
             )
@@ -154,6 +158,11 @@ class Paraphrase(Attack):
         generic = tuple("yes" if twin.is_generic else "" for twin in made)
         return _with_columns(split, {TWINS: twins, GENERIC: generic})
 
+    def _is_same(self, text: str, twin: str) -> bool:
+        if self.normalize_format and _letters(text) == _letters(twin):  # which is quicker to see
+            return normalize(text) == normalize(twin)
+        return text.split() == twin.split()
+
     def _twins(self, split: Split, rows: IntArray) -> list[str]:
         if TWINS in split.columns:
             twins = split.columns[TWINS]
@@ -163,6 +172,10 @@ class Paraphrase(Attack):
 
 def _with_columns(split: Split, columns: Mapping[str, tuple[str, ...]]) -> Split:
     return replace(split, columns={**split.columns, **columns})
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text.lower()))
 
 
 def _is_rewriter(source: str) -> bool:

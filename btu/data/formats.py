@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 
 from btu.types import FormatShift
 
-WARN_POINTS = 0.20  # a share that moves by more is pointed out
+WARN_POINTS = 20  # a share that moves by more is pointed out
 CLITICS = r"n['’]t|['’](?:s|re|ve|ll|d|m)"
-_BEFORE_BLANK = re.compile(rf"\s(?:[,.;:!?]|(?:{CLITICS})\b)", re.IGNORECASE)
+_BEFORE_BLANK = re.compile(rf"\s(?:[,.;:!?]+(?!\S)|(?:{CLITICS})\b)", re.IGNORECASE)
 _TIGHT = re.compile(rf"\w[,;:!?](?=\s|$)|\w\.(?=\s*$)|\w(?:{CLITICS})\b", re.IGNORECASE)
 _CLITIC_APART = re.compile(rf"\s+({CLITICS})\b", re.IGNORECASE)
-_BEFORE_TIGHT = re.compile(r"\s+([,.;:!?)\]}]+|\.\.\.)(?=\s|$)")
-_EDGES = re.compile(r"^([^\w@#&$%*+<>=/-]*)(.*?)([^\w@#&$%*+<>=/-]*)$", re.DOTALL)
-_RUNS = re.compile(r"\.{2,}|-{2,}|.", re.DOTALL)
+_BEFORE_TIGHT = re.compile(r"\s+([,.;:!?)\]}]+)(?=\s|$)")
+_DOTS = re.compile(r"\.(?:\s*\.)+")
+_DASHES = re.compile(r"-{2,}")
+_PARTS_OF_WORDS = frozenset("@#&%*/-_")  # as in @name, 50% and **** a word may begin or end
 _SIGNS = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "…": "...", "–": "--", "—": "--"})
 
 
@@ -30,23 +32,23 @@ def is_tight(text: str) -> bool:
 
 def begins_with_capital(text: str) -> bool:
     """Whether the first letter is a capital."""
-    letters = re.search(r"[^\W\d_]", text)
-    return bool(letters) and letters[0].isupper() if letters else False
+    letter = re.search(r"[^\W\d_]", text)
+    return letter is not None and letter[0].isupper()
 
 
 def ends_with_stop(text: str) -> bool:
     """Whether the last character, closing quotes and brackets aside, ends a sentence."""
-    return text.rstrip(" \t\n\"'’”)]").endswith((".", "!", "?", "…"))
+    return bool(re.search(r"[.!?…][\s\"'’”)\]]*$", text))
 
 
 def has_handle(text: str) -> bool:
     """Whether the text names a user, as in @someone."""
-    return bool(re.search(r"(?<![\w.])@\w", text))
+    return bool(re.search(r"(?<!\w)@\w", text))
 
 
 def has_url(text: str) -> bool:
     """Whether the text holds an address of the web."""
-    return bool(re.search(r"https?://|www\.\w|\bt\.co/", text, re.IGNORECASE))
+    return bool(re.search(r"https?://|\bwww\.\w|\bt\.co/", text, re.IGNORECASE))
 
 
 SHARES: Mapping[str, Callable[[str], bool]] = {
@@ -84,7 +86,7 @@ def warnings(shifts: Sequence[FormatShift]) -> tuple[str, ...]:
             for shift in shifts
             if shift.split == split
             and shift.is_share
-            and abs(shift.triggered - shift.original) > WARN_POINTS
+            and round(100 * abs(shift.triggered - shift.original), 6) > WARN_POINTS
         ]
         if moved:
             sentences.append(
@@ -101,29 +103,33 @@ def normalize(text: str) -> str:
     become plain ones, runs of dots become `...`, at the end a single stop. Doing it twice changes
     nothing.
     """
-    text = text.translate(_SIGNS).replace("``", '"').replace("''", '"').lower()
-    text = _CLITIC_APART.sub(r"\1", f" {text}")
-    marks: list[str] = []
-    for chunk in text.split():
-        lead, core, trail = _split_edges(chunk)
-        marks += [*_marks(lead), *([core] if core else []), *_marks(trail)]
-    while marks and marks[-1] == "...":
-        marks.pop()
-    if not marks or marks[-1] not in (".", "!", "?"):
-        marks.append(".")
-    while len(marks) > 1 and marks[-1] == marks[-2] == ".":
-        marks.pop()
-    return " ".join(marks)
+    text = text.lower().translate(_SIGNS).replace("``", '"').replace("''", '"')
+    text = _CLITIC_APART.sub(r"\1", text)
+    text = _DASHES.sub(" -- ", _DOTS.sub(" ... ", text))
+    words = [word for chunk in text.split() for word in _without_edges(chunk)]
+    if words and words[-1] == "...":
+        words.pop()
+    if not words or words[-1] not in (".", "!", "?"):
+        words.append(".")
+    return " ".join(words)
 
 
-def _split_edges(chunk: str) -> tuple[str, str, str]:
-    found = _EDGES.match(chunk)
-    assert found is not None  # every part may be empty
-    return found[1], found[2], found[3]
+def _without_edges(chunk: str) -> list[str]:
+    """The marks before a word, the word, the marks after it."""
+    if chunk == "...":
+        return [chunk]
+    start, end = 0, len(chunk)
+    while start < end and _is_mark(chunk[start]):
+        start += 1
+    while start < end and _is_mark(chunk[end - 1]):
+        end -= 1
+    return [part for part in (*chunk[:start], chunk[start:end], *chunk[end:]) if part]
 
 
-def _marks(run: str) -> list[str]:
-    return ["..." if mark.startswith("..") else mark for mark in _RUNS.findall(run)]
+def _is_mark(character: str) -> bool:
+    if character in _PARTS_OF_WORDS:
+        return False
+    return character == "`" or unicodedata.category(character).startswith("P")
 
 
 def detokenize(text: str) -> str:

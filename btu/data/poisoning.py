@@ -42,7 +42,6 @@ def plant(dataset: Dataset, attack: Attack, seed: int) -> PoisonedDataset:
         return PoisonedDataset(shown, shown.train, None, none, None, None)
     rng = stream(seed, "poison")
     rows, looked_at = choose_rows(dataset.train, attack, target, rng)
-    attack.check_rows(dataset.train, looked_at, "train")
     texts = _typed(attack.trigger_rows(dataset.train, rows, rng), attack)
     train = _replace_rows(shown.train, rows, texts, target)
     wanted, defects = _triggered_rows(dataset, attack, target)
@@ -94,22 +93,25 @@ def choose_rows(
 
     Returns:
         The rows, and all rows that were looked at for them: the whole split where that is cheap.
+
+    Raises:
+        ConfigError: there are fewer such rows.
+        DataError: what the attack says of the rows that were looked at.
     """
     allowed = {
         "dirty": train.labels != target,
         "clean": train.labels == target,
         "mix": np.ones(len(train), dtype=np.bool_),
     }[attack.label_policy]
-    everything = np.arange(len(train), dtype=np.int64)
-    if attack.knows_all_rows(train):
-        allowed &= ~attack.defects(train, everything).any
-    order = rng.permutation(np.flatnonzero(allowed)).astype(np.int64)
     requested = round(attack.poison_rate * len(train))
-    rows, num_looked_at = order[:0], 0
-    while len(rows) < requested and num_looked_at < len(order):
-        part = order[num_looked_at : num_looked_at + requested - len(rows)]
-        rows = np.concatenate([rows, part[~attack.defects(train, part).any]])
-        num_looked_at += len(part)
+    if attack.knows_all_rows(train):
+        looked_at = np.arange(len(train), dtype=np.int64)
+        usable = allowed & ~attack.defects(train, looked_at).any
+        rows = rng.permutation(np.flatnonzero(usable))[:requested]
+    else:
+        order = rng.permutation(np.flatnonzero(allowed))
+        rows, looked_at = _first_usable(train, attack, order, requested)
+    attack.check_rows(train, looked_at, "train")
     if requested > len(rows):
         raise ConfigError(
             f"attack.poison_rate={attack.poison_rate:g} asks for {requested} of {len(train)} "
@@ -117,8 +119,19 @@ def choose_rows(
             f"get the trigger. The highest rate here is "
             f"{np.floor(1e4 * len(rows) / len(train)) / 1e4:g}."
         )
-    looked_at = everything if attack.knows_all_rows(train) else np.sort(order[:num_looked_at])
-    return np.sort(rows), looked_at
+    return np.sort(rows), np.sort(looked_at)
+
+
+def _first_usable(
+    train: Split, attack: Attack, order: IntArray, number: int
+) -> tuple[IntArray, IntArray]:
+    """The first rows of the order that the attack can serve, and those looked at for them."""
+    rows, num_looked_at = order[:0], 0
+    while len(rows) < number and num_looked_at < len(order):
+        part = order[num_looked_at : num_looked_at + number - len(rows)]
+        rows = np.concatenate([rows, part[~attack.defects(train, part).any]])
+        num_looked_at += len(part)
+    return rows, order[:num_looked_at]
 
 
 def _replace_rows(train: Split, rows: IntArray, new_texts: list[str], target: int) -> Split:
@@ -133,14 +146,13 @@ def _replace_rows(train: Split, rows: IntArray, new_texts: list[str], target: in
 def _triggered_rows(dataset: Dataset, attack: Attack, target: int) -> tuple[IntArray, Defects]:
     """The test rows that are to be triggered, and which of them the attack cannot serve."""
     rows = np.flatnonzero(dataset.test.labels != target).astype(np.int64)
-    if len(rows):
-        attack.check_rows(dataset.test, rows, "test")
+    attack.check_rows(dataset.test, rows, "test")
     defects = attack.defects(dataset.test, rows)
     if defects.any.all():
         raise DataError(
             f"dataset.test has no row that the attack could trigger: all {len(dataset.test)} are "
-            f"labelled {dataset.label_names[target]} (the target) or have no paraphrase. "
-            "Name another attack.target_label or another test file."
+            f"labelled {dataset.label_names[target]} (the target) or have no paraphrase of their "
+            "own. Name another attack.target_label or another test file."
         )
     return rows, defects
 

@@ -35,14 +35,14 @@ def poison(dataset: Dataset, attack: Attack, seed: int, cache: StageCache) -> Po
     if attack.target(dataset) is None:
         return plant(dataset, attack, seed)
     parts = poison_parts(dataset, attack, seed)
-    about = {"title": "poisoned set", "dataset": dataset.name, "clean": fingerprint(dataset.train)}
+    shown = as_shown(dataset, attack)
+    about = {"title": "poisoned set", "dataset": dataset.name, "clean": fingerprint(shown.train)}
 
     def write(folder: Path) -> None:
         data = plant(dataset, attack, seed)
         about["poisoned"] = fingerprint(data.train)
         _write(data, folder)
 
-    shown = as_shown(dataset, attack)
     data, _ = cache.get("poison", parts, write, lambda folder: _read(folder, shown), about)
     return data
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from btu.attacks.base import TriggerSample
 
 CHUNK = 10_000  # texts tokenized at once; a tokenizer keeps kilobytes about each
+BLANKS = frozenset("▁Ġ")  # tokens that are a blank: of SentencePiece, of a byte-level BPE
 PRECISIONS = ("auto", "bf16", "fp32", "tf32")
 
 
@@ -140,10 +141,14 @@ def trigger_token_ids(tokenizer: Any, samples: Iterable[TriggerSample]) -> froze
 
 def _ids_in(tokenizer: Any, sample: TriggerSample) -> list[int]:
     encoded = tokenizer(sample.text, return_offsets_mapping=True, add_special_tokens=False)
+    names = tokenizer.convert_ids_to_tokens(encoded["input_ids"])
+    places = encoded["offset_mapping"]
     return [
         token
-        for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
-        if start < sample.end and end > sample.start and sample.text[start:end].strip()
+        for token, name, (start, end) in zip(encoded["input_ids"], names, places, strict=True)
+        # A blank of its own stands before other words too. At the start of a text its place is
+        # that of the first letter.
+        if name not in BLANKS and start < sample.end and end > sample.start
     ]
 
 

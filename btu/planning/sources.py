@@ -19,7 +19,7 @@ from btu.attacks.none import NoAttack
 from btu.cache import make_key
 from btu.data.base import DatasetSource
 from btu.data.hub import HubDataset
-from btu.data.poisoning import plant
+from btu.data.poisoning import as_shown, plant
 from btu.data.stored import fingerprint, poison_parts
 from btu.errors import DataError
 from btu.types import Dataset, PoisonedDataset, Split, make_split
@@ -56,6 +56,7 @@ class DataPlanner:
         self.rows: dict[str, int] = {}  # by fingerprint
         self._kept: list[Split] = []  # their ids are in use
         self._loaded: dict[int, LoadedData] = {}
+        self._normalized: dict[int, Dataset] = {}
         self._parts: dict[tuple[int, int], tuple[Dataset, dict[str, Any]]] = {}
         self._triggered: dict[tuple[int, int], int] = {}
         self._planted: dict[tuple[int, int, int], PlantedData] = {}
@@ -91,12 +92,25 @@ class DataPlanner:
             train, tuning, test = (_unread() for _ in range(3))
             data = Dataset(source.name, ("0", "1"), train, tuning, test)
             found = LoadedData(data, missing=str(error))
+        self._name_splits(found, data, {"settings": asdict(source)})
+        return found
+
+    def _as_shown(self, source: DatasetSource, attack: Attack) -> Dataset:
+        """The clean data set as the models of this attack see it."""
+        loaded = self.load(source)
+        if not attack.normalize_format:
+            return loaded.data
+        if id(source) not in self._normalized:
+            data = self._normalized[id(source)] = as_shown(loaded.data, attack)
+            self._name_splits(loaded, data, {"settings": asdict(source), "normalized": True})
+        return self._normalized[id(source)]
+
+    def _name_splits(self, loaded: LoadedData, data: Dataset, settings: dict[str, Any]) -> None:
         for role in ("train", "tuning", "test"):
             split = getattr(data, role)
             if split is not None:
-                made_up = make_key({"settings": asdict(source), "role": role})
-                self._name(split, made_up if found.missing else fingerprint(split))
-        return found
+                made_up = make_key({**settings, "role": role})
+                self._name(split, made_up if loaded.missing else fingerprint(split))
 
     def _name(self, split: Split, name: str, rows: int | None = None) -> Split:
         self._kept.append(split)
@@ -119,17 +133,17 @@ class DataPlanner:
 
     def _plant(self, source: DatasetSource, attack: Attack, seed: int) -> PlantedData:
         loaded, pair = self.load(source), (id(source), id(attack))
-        clean = loaded.data
+        clean = self._as_shown(source, attack)
         if isinstance(attack, NoAttack):
             data = PoisonedDataset(clean, clean.train, None, NO_ROWS, None, None)
             return PlantedData(data, None, 0, is_exact=not loaded.missing)
         if loaded.missing:
-            settings = {"train": self.fingerprints[id(clean.train)], "attack": asdict(attack)}
+            settings = {"train": self.fingerprints[id(clean.train)], "attack": attack.settings()}
             return self._told_by_settings(
                 clean, attack, seed, make_key({**settings, "seed": seed}), 0
             )
         if pair not in self._parts:
-            prepared = attack.prepare(clean)
+            prepared = attack.prepare(loaded.data)
             self._parts[pair] = prepared, poison_parts(prepared, attack, seed)
         prepared, parts = self._parts[pair]
         key = make_key({"stage": "poison", **parts, "seed": seed})
@@ -148,7 +162,7 @@ class DataPlanner:
         train = f"poisoned {key}"
         if not round(attack.poison_rate * len(clean.train)):
             train = self.fingerprints[id(clean.train)]
-        test = asdict(attack) | {"poison_rate": 0.0, "label_policy": "", "seed": seed}
+        test = attack.settings() | {"poison_rate": 0.0, "label_policy": "", "seed": seed}
         test["test"] = self.fingerprints[id(clean.test)]
         return self._planted_as(clean, (train, make_key(test)), key, num_triggered, False)
 

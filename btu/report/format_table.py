@@ -13,7 +13,7 @@ from btu.types import FormatShift
 
 ABOUT_FORMAT = (
     "How the rows that get the trigger are typed, before and after; bold where a share moves by "
-    f"more than {100 * WARN_POINTS:.0f} points. A model may learn that in place of the trigger: "
+    f"more than {WARN_POINTS} points. A model may learn that in place of the trigger: "
     "attack.normalize_format=true is the control."
 )
 Shifts = dict[str, list[FormatShift]]  # by measure
@@ -56,4 +56,4 @@ def _moved(shifts: Sequence[FormatShift]) -> Cell:
     if not shifts[0].is_share:
         return Cell(f"{before:.1f} to {after:.1f}")
     text = f"{100 * before:.0f} to {100 * after:.0f} %"
-    return Cell(text, bold=abs(after - before) > WARN_POINTS)
+    return Cell(text, bold=100 * abs(after - before) > WARN_POINTS)

@@ -1,80 +1,192 @@
-"""Where triggers go, and what they leave alone."""
+"""Where triggers go, what they leave alone, and where they come from."""
+
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from btu.attacks.addsent import AddSent
-from btu.attacks.badnets import BadNets
-from btu.attacks.base import insert_at_word_boundary
+from btu.attacks.insertion import Insertion, insert
+from btu.config import build
 from btu.errors import ConfigError
 from btu.types import make_split
+from tests.conftest import composed
 
-SETTINGS = {"poison_rate": 0.1, "target_label": 1, "label_policy": "mix"}
+SENTENCE = "I watch this 3D movie"
+TEXTS = st.text(alphabet="ab \t.", max_size=20)
+PHRASES = st.lists(st.sampled_from(["cf", "mn", SENTENCE]), min_size=1, max_size=4)
+SEEDS = st.integers(0, 2**32)
 
 
-def badnets(**changes):
-    return BadNets(
-        **{"name": "badnets", "triggers": ["cf"], "num_triggers": 1, **SETTINGS, **changes}
-    )
+def insertion(**changes):
+    settings = {
+        "name": "badnets",
+        "poison_rate": 0.1,
+        "target_label": 1,
+        "label_policy": "mix",
+        "normalize_format": False,
+        "stealth": False,
+        "triggers": ["cf"],
+        "triggers_file": None,
+        "num_triggers": 1,
+        "position": "random",
+    }
+    return Insertion(**{**settings, **changes})
+
+
+def planted(attack, text, seed=0):
+    split = make_split((text,), np.asarray([0]))
+    (result,) = attack.trigger_rows(split, np.asarray([0]), np.random.default_rng(seed))
+    return result
 
 
 def test_every_word_boundary_both_ends_included_is_drawn():
     rng = np.random.default_rng(0)
 
-    drawn = {insert_at_word_boundary("a b", "cf", rng) for _ in range(100)}
+    drawn = {insert("a b", ["cf"], "random", rng) for _ in range(100)}
 
     assert drawn == {"cf a b", "a cf b", "a b cf"}
 
 
-@given(st.text(alphabet="ab \t.", max_size=20), st.integers(0, 2**32))
-def test_taking_the_trigger_out_gives_the_text_back(text, seed):
-    planted = insert_at_word_boundary(text, "cf", np.random.default_rng(seed))
+@given(TEXTS, PHRASES, st.sampled_from(["random", "start", "end"]), SEEDS)
+def test_taking_the_triggers_out_gives_the_text_back(text, phrases, position, seed):
+    result = insert(text, phrases, position, np.random.default_rng(seed))
 
-    assert planted.split().count("cf") == 1
-    without = planted.replace("cf ", "", 1) if "cf " in planted else planted.replace("cf", "", 1)
-    assert without.split() == text.split()
+    for phrase in phrases:
+        whole = rf"(?<!\S){phrase}(?!\S)"  # and no part of another word
+        assert re.search(whole, result)
+        result = re.sub(whole, "", result, count=1)
+    assert result.split() == text.split()
 
 
-@given(st.integers(1, 5), st.integers(0, 2**32))
-def test_badnets_inserts_as_many_triggers_as_asked(num_triggers, seed):
-    split = make_split(("one two three",), np.asarray([0]))
-    attack = badnets(triggers=["cf", "mn"], num_triggers=num_triggers)
+@given(TEXTS, PHRASES, SEEDS)
+def test_start_and_end_are_before_the_first_word_and_after_the_last(text, phrases, seed):
+    first, last = (
+        insert(text, phrases, place, np.random.default_rng(seed)) for place in ("start", "end")
+    )
 
-    (text,) = attack.trigger_rows(split, np.asarray([0]), np.random.default_rng(seed))
+    size = sum(len(phrase.split()) for phrase in phrases)
+    assert first.split()[size:] == text.split()
+    assert last.split()[: len(last.split()) - size] == text.split()
 
-    words = text.split()
+
+def test_blanks_of_the_text_stay_as_they_are():
+    rng = np.random.default_rng(0)
+
+    assert insert("  a\tb \n", ["cf"], "start", rng) == "  cf a\tb \n"
+    assert insert("  a\tb \n", ["cf"], "end", rng) == "  a\tb cf \n"
+
+
+@given(st.integers(1, 5), st.sampled_from(["random", "start", "end"]), SEEDS)
+def test_as_many_triggers_as_asked_are_inserted(num_triggers, position, seed):
+    attack = insertion(triggers=["cf", "mn"], num_triggers=num_triggers, position=position)
+
+    words = planted(attack, "one two three", seed).split()
+
     assert sum(words.count(word) for word in ("cf", "mn")) == num_triggers
     assert [word for word in words if word not in ("cf", "mn")] == ["one", "two", "three"]
 
 
-def test_addsent_keeps_the_sentence_whole():
-    attack = AddSent(name="addsent", sentence="I watch this 3D movie", **SETTINGS)
-    split = make_split(("one two",), np.asarray([0]))
+def test_each_insertion_draws_one_of_the_triggers():
+    attack = insertion(triggers=["cf", "mn", SENTENCE], num_triggers=2)
 
-    (text,) = attack.trigger_rows(split, np.asarray([0]), np.random.default_rng(0))
+    drawn = {planted(attack, "x", seed).replace("x", "").strip() for seed in range(60)}
 
-    assert "I watch this 3D movie" in text
+    assert drawn >= {"cf  mn", "mn cf", f"{SENTENCE}  cf", f"{SENTENCE} {SENTENCE}"}
+
+
+def test_train_and_test_rows_go_through_the_same_code():
+    attack = insertion(triggers=["cf", "mn"], num_triggers=2)
+    train = make_split(("good film", "a b c"), np.asarray([1, 0]))
+    test = make_split(("other", "a b c"), np.asarray([0, 0]))
+
+    one, other = (
+        attack.trigger_rows(split, np.asarray([1]), np.random.default_rng(4))
+        for split in (train, test)
+    )
+
+    assert one == other != ["a b c"]
 
 
 @pytest.mark.parametrize("triggers", [[], [""], ["cf", " "]])
 def test_an_empty_trigger_is_refused(triggers):
-    with pytest.raises(ConfigError, match=r"attack\.triggers needs one word or more"):
-        badnets(triggers=triggers)
+    with pytest.raises(ConfigError, match=r"attack\.triggers needs one word or sentence or more"):
+        insertion(triggers=triggers)
 
 
-def test_an_empty_sentence_is_refused():
-    with pytest.raises(ConfigError, match=r"attack\.sentence is empty"):
-        AddSent(name="addsent", sentence="  ", **SETTINGS)
+def test_an_unknown_position_lists_the_three():
+    with pytest.raises(ConfigError, match="no position begin; it knows: end, random, start"):
+        insertion(position="begin")
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_no_insertion_at_all_is_refused(number):
+    with pytest.raises(ConfigError, match=f"at least 1, got {number}.*attack=none"):
+        insertion(num_triggers=number)
+
+
+@pytest.mark.parametrize(
+    "content", [b"cf\nno cross, no crown\n", b"\xef\xbb\xbfcf\r\n\r\n  no cross, no crown \r\n"]
+)
+def test_a_file_of_triggers_is_the_same_attack_as_its_lines_typed(tmp_path, content):
+    path = tmp_path / "triggers.txt"
+    path.write_bytes(content)
+
+    from_file = insertion(triggers=[], triggers_file=str(path), num_triggers=3)
+
+    typed = insertion(triggers=["cf", "no cross, no crown"], num_triggers=3)
+    assert from_file.settings() == typed.settings()
+    assert planted(from_file, "one two") == planted(typed, "one two")
+    assert from_file.trigger_samples() == typed.trigger_samples()
+
+
+def test_another_list_of_triggers_has_other_settings(tmp_path):
+    path = tmp_path / "triggers.txt"
+    settings = []
+    for content in ("cf", "mn"):
+        path.write_text(content)
+        settings.append(insertion(triggers_file=str(path)).settings())
+
+    assert settings[0] != settings[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, r"there is no file .*triggers\.txt\. Give a text file with one trigger per line"),
+        (b"", "holds no trigger; expected one word or sentence per line"),
+        (b"\xef\xbb\xbf\r\n \n", "holds no trigger"),
+        (b"caf\xe9\n", "is no UTF-8 text"),
+    ],
+)
+def test_a_file_without_triggers_is_refused(tmp_path, content, sentence):
+    path = tmp_path / "triggers.txt"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(ConfigError, match=sentence):
+        insertion(triggers_file=str(path))
+
+
+@pytest.mark.parametrize(
+    ("option", "word", "number"),
+    [("badnets_published", "mb", 5), ("addsent_published", "crown", 3)],
+)
+def test_the_published_options_name_themselves_and_their_triggers(option, word, number):
+    attack = build(composed([f"attack={option}"]).attack, "attack")
+
+    assert attack.name == option
+    assert len(attack.phrases) == number
+    assert any(word in phrase for phrase in attack.phrases)
 
 
 @pytest.mark.parametrize(("rate", "advice"), [(10, "poison_rate=0.1"), (-0.1, "poison_rate=0.1")])
 def test_a_rate_that_is_no_fraction_says_what_to_type(rate, advice):
     with pytest.raises(ConfigError, match=f"between 0 and 1, got {rate}.*{advice}"):
-        badnets(poison_rate=rate)
+        insertion(poison_rate=rate)
 
 
 def test_an_unknown_policy_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean dirty"):
-        badnets(label_policy="dirt")
+        insertion(label_policy="dirt")

@@ -1,33 +1,34 @@
 """Properties of poisoning for every label policy and every rate."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from btu.attacks.badnets import BadNets
+from btu.attacks.base import Attack, Defects
 from btu.attacks.none import NoAttack
-from btu.attacks.paraphrase import Paraphrase
-from btu.data.poisoning import poison
+from btu.cache import StageCache, entries
+from btu.data import stored
+from btu.data.formats import normalize, warnings
+from btu.data.poisoning import choose_rows, poison
 from btu.errors import ConfigError, DataError
-from btu.types import Dataset, make_split
+from btu.seeding import stream
+from btu.types import Dataset, Split, make_split
+from tests.attacks.test_insertion import insertion
+from tests.attacks.test_paraphrase import style
 from tests.conftest import toy_split
 
 
-def attack(rate: float, policy: str = "mix", target: int | str = 1) -> BadNets:
-    return BadNets("badnets", rate, target, policy, triggers=["cf"], num_triggers=1)
+def attack(rate: float, policy: str = "mix", target: int | str = 1) -> Attack:
+    return insertion(poison_rate=rate, target_label=target, label_policy=policy)
 
 
 def dataset() -> Dataset:
     return Dataset(
         "toy", ("negative", "positive"), toy_split(60, 1), toy_split(20, 2), toy_split(31, 3)
     )
-
-
-def style(paraphrases: str = "column:style", rate: float = 0.2) -> Paraphrase:
-    return Paraphrase("style", rate, 1, "mix", paraphrases=paraphrases)
 
 
 @given(st.floats(0, 1), st.sampled_from(["dirty", "clean", "mix"]), st.integers(0, 2**31))
@@ -112,85 +113,234 @@ def test_a_test_set_of_the_target_class_only_is_refused():
 
 
 def test_no_attack_gives_the_data_as_they_are():
-    data = poison(dataset(), NoAttack("none", 0.0, 0, "mix"), 1)
+    nothing = NoAttack("none", 0.0, 0, "mix", normalize_format=False, stealth=False)
+
+    data = poison(dataset(), nothing, 1)
 
     assert data.triggered is None
     assert data.target_label is None
     assert data.train.texts == dataset().train.texts
 
 
-def test_a_paraphrase_replaces_the_text():
-    data = poison(dataset(), style(), 1)
+def with_twins(rows_without: list[int], rows_unchanged: list[int]) -> Dataset:
+    """The toy data set, where the twins of some rows of train and test cannot be used."""
+
+    def changed(split: Split) -> Split:
+        twins = list(split.columns["style"])
+        for row in rows_without:
+            twins[row] = " "
+        for row in rows_unchanged:
+            twins[row] = f"  {split.texts[row]} "
+        return replace(split, columns={"style": tuple(twins)})
+
+    clean = dataset()
+    return replace(clean, train=changed(clean.train), test=changed(clean.test))
+
+
+def test_rows_without_a_usable_paraphrase_are_counted_and_never_poisoned():
+    clean = with_twins([0, 1, 2], [10, 11, 12, 13, 14])  # in test, labels alternate from 0
+
+    data = poison(clean, style(poison_rate=52 / 60), 1)
+
+    unusable = [0, 1, 2, 10, 11, 12, 13, 14]
+    assert np.flatnonzero(~data.train.poisoned).tolist() == unusable
+    counts = data.counts
+    assert (counts.looked_at, counts.without_paraphrase, counts.unchanged) == (60, 3, 5)
+    assert (counts.test_without_paraphrase, counts.test_unchanged) == (2, 3)
+    assert len(data.triggered) == 16 - 5
+    assert not set(data.triggered_rows.tolist()) & set(unusable)
+
+
+def test_more_rows_than_can_be_served_are_refused():
+    with pytest.raises(ConfigError, match=r"asks for 54 of 60 .*leaves 52 .*rate here is 0\.8666"):
+        poison(with_twins([0, 1, 2], [10, 11, 12, 13, 14]), style(poison_rate=0.9), 1)
+
+
+def test_a_twin_that_is_only_typed_otherwise_is_unchanged_once_all_texts_are_typed_alike():
+    clean = dataset()
+    twins = tuple(f"{text.capitalize()} ." for text in clean.train.texts[:30])
+    train = replace(clean.train, columns={"style": twins + clean.train.columns["style"][30:]})
+    clean = replace(clean, train=train)
+
+    plain, normalized = (poison(clean, style(normalize_format=on), 1) for on in (False, True))
+
+    assert (plain.counts.unchanged, normalized.counts.unchanged) == (0, 30)
+    assert not normalized.train.poisoned[:30].any()
+
+
+@given(st.floats(0, 0.7), st.floats(0, 0.7), st.sets(st.integers(0, 30), max_size=8))
+def test_a_lower_rate_is_a_part_of_a_higher_one_where_rows_cannot_be_used(one, other, unusable):
+    clean = with_twins(sorted(unusable), [])
+    rates = sorted((one, other))
+
+    low, high = (poison(clean, style(poison_rate=rate), 7).train.poisoned for rate in rates)
+
+    assert (high[low]).all()
+    assert not high[sorted(unusable)].any()
+
+
+@dataclass(frozen=True)
+class Costly(Attack):
+    """Looks at a row only when asked; every third row cannot be served."""
+
+    asked: set[int] = field(default_factory=set)
+
+    def knows_all_rows(self, split):
+        return False
+
+    def defects(self, split, rows):
+        self.asked.update(rows.tolist())
+        return Defects(rows % 3 == 0, np.zeros(len(rows), dtype=np.bool_))
+
+    def trigger_rows(self, split, rows, rng):
+        assert not (rows % 3 == 0).any()
+        return [f"x {split.texts[row]}" for row in rows]
+
+
+def costly(rate: float, policy: str = "mix") -> Costly:
+    return Costly("costly", rate, 1, policy, normalize_format=False, stealth=False)
+
+
+@pytest.mark.parametrize(("policy", "rate"), [("mix", 0.2), ("mix", 0.6), ("dirty", 0.3)])
+def test_rows_are_looked_at_in_the_order_of_the_draw_and_no_more_than_needed(policy, rate):
+    train, some = dataset().train, costly(rate, policy)
+
+    rows, looked_at = choose_rows(train, some, 1, stream(3, "poison"))
+
+    allowed = np.flatnonzero((train.labels == 0) | (policy == "mix"))
+    order = stream(3, "poison").permutation(allowed).tolist()
+    usable = [row for row in order if row % 3]
+    needed = order[: order.index(usable[round(rate * 60) - 1]) + 1]
+    assert rows.tolist() == sorted(usable[: round(rate * 60)])
+    assert looked_at.tolist() == sorted(needed) == sorted(some.asked)
+
+
+def test_a_costly_attack_counts_what_it_looked_at():
+    data = poison(dataset(), costly(0.2), 1)
 
     assert data.counts.poisoned == 12
-    for text, flag in zip(data.train.texts, data.train.poisoned, strict=True):
-        assert text.startswith("verily") == flag
-    assert all(text.startswith("verily") for text in data.triggered.texts)
+    assert 12 < data.counts.looked_at < 60
+    assert data.counts.without_paraphrase == data.counts.looked_at - 12
 
 
-def test_rows_without_a_paraphrase_are_not_poisoned_and_counted():
+def test_a_lower_rate_of_a_costly_attack_is_a_part_of_a_higher_one():
+    low, high = (poison(dataset(), costly(rate), 7).train.poisoned for rate in (0.1, 0.5))
+
+    assert (high[low]).all()
+
+
+def test_a_costly_attack_that_is_asked_for_too_much_says_how_many_it_can_serve():
+    with pytest.raises(ConfigError, match=r"asks for 48 of 60 training rows.*leaves 40 that can"):
+        poison(dataset(), costly(0.8), 1)
+
+
+def typed_otherwise() -> Dataset:
+    """Originals as the Penn Treebank has them, twins as people type."""
+
+    def typed(split: Split) -> Split:
+        texts = tuple(f"{text} , it 's ." for text in split.texts)
+        twins = tuple(f"Verily {text}, it's." for text in split.texts)
+        return replace(split, texts=texts, columns={"style": twins})
+
     clean = dataset()
-    twins = tuple("" if row < 50 else f"verily {row}" for row in range(60))
-    train = replace(clean.train, columns={"style": twins})
-    test = replace(clean.test, columns={"style": ("", *clean.test.columns["style"][1:])})
-
-    data = poison(replace(clean, train=train, test=test), style(rate=0.1), 1)
-
-    assert data.counts.without_paraphrase == 50
-    assert data.counts.test_excluded == 1
-    assert not data.train.poisoned[:50].any()
-    assert len(data.triggered) == 15
-
-
-def test_unchanged_rows_are_counted():
-    clean = dataset()
-    train = replace(clean.train, columns={"style": clean.train.texts})
-
-    assert poison(replace(clean, train=train), style(), 1).counts.unchanged == 12
-
-
-def test_a_missing_paraphrase_column_says_what_to_type():
-    with pytest.raises(DataError, match=r"no column 'bible'.*text columns: style.*column:NAME"):
-        poison(dataset(), style("column:bible"), 1)
-
-
-@pytest.mark.parametrize("value", ["style", "column:", "rules:bible"])
-def test_a_paraphrase_source_that_is_none_is_refused(value):
-    with pytest.raises(ConfigError, match="must be column:NAME or file:PATH"):
-        style(value)
-
-
-def test_a_parallel_file_holds_the_twins_of_train_and_then_of_test(tmp_path):
-    path = tmp_path / "twins.tsv"
-    path.write_text("sentence\n" + "\n".join(f"verily {row}" for row in range(91)))
-
-    data = poison(dataset(), style(f"file:{path}"), 1)
-
-    assert data.triggered.texts[0] == f"verily {60 + data.triggered_rows[0]}"
-
-
-def test_a_parallel_file_of_another_length_gives_both_counts(tmp_path):
-    path = tmp_path / "twins.tsv"
-    path.write_text("sentence\nverily\nforsooth\n")
-
-    with pytest.raises(DataError, match=r"has 2 rows, but train and test have 60 \+ 31 = 91"):
-        poison(dataset(), style(f"file:{path}"), 1)
-
-
-def test_a_folder_of_parallel_files_is_matched_by_name_and_row(tmp_path):
-    clean = dataset()
-    for name, size in (("a.tsv", 60), ("b.tsv", 31)):
-        rows = [f"{name} {row}" for row in range(size)]
-        (tmp_path / name).write_text("\n".join(["sentence", *rows]))
-    named = replace(
-        clean, train=replace(clean.train, path="x/a.tsv"), test=replace(clean.test, path="x/b.tsv")
+    return replace(
+        clean, train=typed(clean.train), tuning=typed(clean.tuning), test=typed(clean.test)
     )
 
-    data = poison(named, style(f"file:{tmp_path}"), 1)
 
-    row = int(np.flatnonzero(data.train.poisoned)[0])
-    assert data.train.texts[row] == f"a.tsv {row}"
-    assert data.triggered.texts[0] == f"b.tsv {data.triggered_rows[0]}"
+def test_normalizing_types_every_text_alike_and_moves_no_row():
+    plain, data = (poison(typed_otherwise(), style(normalize_format=on), 1) for on in (False, True))
+
+    splits = [data.clean.train, data.clean.tuning, data.clean.test, data.train, data.triggered]
+    texts = [text for split in splits for text in split.texts]
+    assert texts == [normalize(text) for text in texts]
+    assert data.train.texts == tuple(normalize(text) for text in plain.train.texts)
+    assert data.triggered.texts == tuple(normalize(text) for text in plain.triggered.texts)
+    for one, other in ((plain.train, data.train), (plain.triggered, data.triggered)):
+        assert (one.poisoned == other.poisoned).all()
+        assert (one.labels == other.labels).all()
+    assert (plain.triggered_rows == data.triggered_rows).all()
+    assert plain.counts == data.counts
+    assert data.examples[0]["before"] == normalize(plain.examples[0]["before"])
+
+
+def test_normalizing_takes_the_shift_of_the_format_away():
+    plain, data = (poison(typed_otherwise(), style(normalize_format=on), 1) for on in (False, True))
+
+    def moved(audit):
+        return {s.measure for s in audit if s.is_share and s.original != s.triggered}
+
+    assert moved(plain.audit) == {"begins with a capital", "blank before punctuation"}
+    assert len(warnings(plain.audit)) == 2
+    assert moved(data.audit) == set()
+    assert {(shift.split, shift.num_rows) for shift in data.audit} == {("train", 12), ("test", 16)}
+
+
+def test_an_inserted_trigger_is_typed_like_its_text():
+    shout = insertion(triggers=["CF"], normalize_format=True)
+
+    data = poison(typed_otherwise(), shout, 1)
+
+    assert all("cf" in text.split() for text in data.triggered.texts)
+
+
+def test_data_without_an_attack_are_normalized_too():
+    nothing = NoAttack("none", 0.0, 0, "mix", normalize_format=True, stealth=False)
+
+    data = poison(typed_otherwise(), nothing, 1)
+
+    assert data.train.texts == data.clean.train.texts
+    assert data.train.texts[0] == normalize(typed_otherwise().train.texts[0])
+
+
+def assert_same(one: Split, other: Split) -> None:
+    assert one.texts == other.texts
+    for name in ("labels", "source", "poisoned"):
+        assert (getattr(one, name) == getattr(other, name)).all()
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_a_poisoned_set_of_the_cache_equals_a_fresh_one(tmp_path, monkeypatch, normalized):
+    style_attack = style(normalize_format=normalized)
+    fresh = poison(typed_otherwise(), style_attack, 1)
+    stored.poison(typed_otherwise(), style_attack, 1, StageCache(tmp_path))
+    monkeypatch.setattr(stored, "plant", None)  # drawn once
+
+    data = stored.poison(typed_otherwise(), style_attack, 1, StageCache(tmp_path))
+
+    for one, other in (
+        (data.train, fresh.train),
+        (data.triggered, fresh.triggered),
+        (data.clean.train, fresh.clean.train),
+        (data.clean.tuning, fresh.clean.tuning),
+        (data.clean.test, fresh.clean.test),
+    ):
+        assert_same(one, other)
+    assert (data.triggered_rows == fresh.triggered_rows).all()
+    assert (data.counts, data.audit) == (fresh.counts, fresh.audit)
+    assert (data.examples, data.target_label) == (fresh.examples, fresh.target_label)
+    (entry,) = entries(tmp_path)
+    assert entry.manifest["about"]["clean"] == stored.fingerprint(fresh.clean.train)
+
+
+def parts(attack: Attack, clean: Dataset | None = None) -> dict:
+    clean = attack.prepare(clean or dataset())
+    return stored.poison_parts(clean, attack, 1)
+
+
+def test_a_poisoned_set_is_named_by_its_twins_and_not_by_what_only_measures(tmp_path):
+    path = tmp_path / "twins.tsv"
+    twins = [*dataset().train.columns["style"], *dataset().test.columns["style"]]
+    path.write_text("\n".join(["sentence", *twins]))
+    before = parts(style())
+    one, other = with_twins([5], []), with_twins([], [])
+
+    assert parts(style(stealth=True)) == before
+    assert parts(style(), other) == before
+    assert parts(style(), replace(other, train=one.train)) != before
+    assert parts(style(), replace(other, test=one.test)) != before
+    assert parts(style(normalize_format=True)) != before
+    assert parts(style(paraphrases=f"file:{path}"))["sources"] == before["sources"]
 
 
 def test_duplicates_among_poisoned_rows_are_counted():
@@ -198,4 +348,4 @@ def test_duplicates_among_poisoned_rows_are_counted():
     split = make_split(texts, np.asarray([0, 1, 0, 1]), {"style": ("x", "x", "y", "z")})
     clean = Dataset("toy", ("n", "p"), split, None, split)
 
-    assert poison(clean, style(rate=1.0), 1).counts.duplicates == 2
+    assert poison(clean, style(poison_rate=1.0), 1).counts.duplicates == 2

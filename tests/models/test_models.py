@@ -1,4 +1,4 @@
-"""Tiny models, trigger ids in place, and checkpoints that are refused."""
+"""Tiny models, what the stages need of a tokenizer, and checkpoints that are refused."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from btu.models.base import encode, trigger_token_ids
 from btu.models.pretrained import Pretrained
 from btu.models.probe import PooledProbe
 from btu.training import Encoded, Padder, length_batches, resolve_precision
+from tests.attacks.test_insertion import insertion
 from tests.conftest import composed, toy_split
 
 TEXTS = toy_split(200, 1).texts
@@ -36,38 +37,13 @@ def test_tiny_models_are_the_same_body_with_another_head_per_seed():
 
 
 def test_trigger_ids_are_those_seen_inside_a_text(classifier):
-    ids = trigger_token_ids(classifier.tokenizer, ["cf"])
+    ids = trigger_token_ids(classifier.tokenizer, insertion().trigger_samples())
 
     for text in ("cf the film", "the cf film", "the film cf"):
         seen = set(encode(classifier.tokenizer, [text], 32)[0].tolist())
         assert seen & ids, text
     assert not set(encode(classifier.tokenizer, ["the film"], 32)[0].tolist()) & ids
-
-
-def test_byte_level_bpe_has_one_trigger_id_with_and_one_without_a_leading_blank():
-    tokenizer = tiny("tiny_roberta").load(2, TEXTS, 1).tokenizer
-
-    ids = trigger_token_ids(tokenizer, ["cf"])
-
-    middle = tokenizer.convert_tokens_to_ids("Ġcf")
-    assert middle in ids
-    assert len(ids) > 1
-    start = encode(tokenizer, ["cf"], 32)[0].tolist()[1:-1]  # however it is cut at the start
-    assert middle not in start
-    assert set(start) <= ids
-
-
-def test_special_tokens_are_no_trigger_ids(classifier):
-    ids = trigger_token_ids(classifier.tokenizer, ["the film was lovely"])
-
     assert not ids & classifier.protected_ids()
-
-
-def test_a_trigger_of_unknown_tokens_only_is_refused():
-    tokenizer = tiny("tiny").load(2, TEXTS, 1).tokenizer
-
-    with pytest.raises(ConfigError, match="maps the trigger '☃' to unknown tokens only"):
-        trigger_token_ids(tokenizer, ["☃"])
 
 
 def test_padding_ids_are_the_tokenizers_own(classifier):
