@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from btu.models.base import ModelSource
     from btu.pipeline import Experiment, Result
 
-MOVE_NO_NUMBER = ("tracking", "cache", "on_failure", "report", "rerun", "objective")
+MOVE_NO_NUMBER = (
+    *("tracking", "cache", "on_failure", "report", "rerun", "objective"),
+    *(f"attack.rewriter.{name}" for name in ("batch_size", "device", "folder")),
+)
 FIXED_NEED = 50_000_000  # bytes for records, logs, plots and W&B files
 log = logging.getLogger("btu")
 
@@ -72,7 +75,7 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
     if not isinstance(config, dict):
         raise ConfigError("the config is not a mapping.")
     for setting in MOVE_NO_NUMBER:
-        config.pop(setting)  # in no record
+        _drop(config, setting)  # in no record
     job = Job(
         dataset=dataset,
         attack=attack,
@@ -89,6 +92,13 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
         config={str(k): v for k, v in config.items()},
     )
     return job, tracking
+
+
+def _drop(config: dict[Any, Any], setting: str) -> None:
+    *groups, name = setting.split(".")
+    for group in groups:
+        config = config.get(group) or {}
+    config.pop(name, None)
 
 
 @processes.ends_with_the_others()

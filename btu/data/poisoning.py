@@ -15,6 +15,7 @@ from btu.seeding import stream
 from btu.types import Dataset, IntArray, PoisonCounts, PoisonedDataset, Split
 
 NUM_EXAMPLES = 5
+ENOUGH_ROWS = 100  # looked at, to judge from them whether an attack can give most rows a trigger
 
 
 def poison(dataset: Dataset, attack: Attack, seed: int) -> PoisonedDataset:
@@ -32,7 +33,7 @@ def plant(dataset: Dataset, attack: Attack, seed: int) -> PoisonedDataset:
     Raises:
         ConfigError: the target label does not exist, or more rows are asked for than the label
             policy leaves.
-        DataError: the attack finds nothing it could rewrite.
+        DataError: the attack finds nothing it could rewrite, or rewrites less than half.
     """
     target = attack.target(dataset)
     dataset = attack.rewrite(dataset)
@@ -131,6 +132,8 @@ def _first_usable(
         part = order[num_looked_at : num_looked_at + number - len(rows)]
         rows = np.concatenate([rows, part[~attack.defects(train, part).any]])
         num_looked_at += len(part)
+        if num_looked_at >= ENOUGH_ROWS:  # a useless language model is not to write all day
+            attack.check_rows(train, order[:num_looked_at], "train")
     return rows, order[:num_looked_at]
 
 
