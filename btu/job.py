@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from btu.models.base import ModelSource
     from btu.pipeline import Experiment, Result
 
-MOVE_NO_NUMBER = ("tracking", "cache", "on_failure", "report", "rerun", "objective")
+MOVE_NO_NUMBER = (
+    "tracking",
+    "cache",
+    "on_failure",
+    "report",
+    "rerun",
+    "export_poisoned",
+    "objective",
+)
 FIXED_NEED = 50_000_000  # bytes for records, logs, plots and W&B files
 log = logging.getLogger("btu")
 
@@ -48,6 +56,7 @@ class Job:
     force: bool
     save_model: bool
     config: Mapping[str, Any]
+    export_poisoned: Path | None = None
 
 
 def build_job(cfg: DictConfig) -> tuple[Job, Any]:
@@ -57,8 +66,10 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
         The job, and the tracker that mirrors its results.
     """
     dataset, attack, model, defense, tracking = (build(cfg[group], group) for group in GROUPS)
-    arms = check_run(cfg.thresholds, cfg.arms, defense.arms())
-    model.check()
+    export = None if cfg.export_poisoned is None else Path(cfg.export_poisoned).expanduser()
+    arms = check_run(cfg.thresholds, cfg.arms, defense.arms(), only_export=export is not None)
+    if arms:
+        model.check()
     from btu.defenses.settings import check_choice
     from btu.files import check_writable
 
@@ -87,6 +98,7 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
         force=cfg.force,
         save_model=cfg.save_model,
         config={str(k): v for k, v in config.items()},
+        export_poisoned=export,
     )
     return job, tracking
 
@@ -110,6 +122,10 @@ def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> 
 
     experiment = Experiment(job, prepare(job))
     objective.check_search([arm for arm, _ in experiment.points])
+    _before_training(experiment)
+    if not job.arms:
+        _end_without_training(experiment, run_dir)
+        return None
     tracker = Tracker("none") if processes.follows() else tracking
     with tracker.job(experiment, run_dir) as mirror:
         result = run(experiment)
@@ -126,6 +142,29 @@ def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> 
         print_result(result, Console(), with_suspects=not in_multirun())
         print(f"results: {run_dir}")
     return value
+
+
+def _before_training(experiment: Experiment) -> None:
+    """What is asked for of the poisoned set itself."""
+    from btu.data.export import export
+
+    job, data = experiment.job, experiment.bench.data
+    if job.export_poisoned is not None and not processes.follows():
+        export(data, job.attack, job.seed, job.export_poisoned)
+
+
+def _end_without_training(experiment: Experiment, run_dir: Path) -> None:
+    """Say where the poisoned set is; there is no arm."""
+    from btu.files import write_json
+    from btu.outputs import POISON_REPORT, poison_report
+
+    job, data = experiment.job, experiment.bench.data
+    if not processes.follows():
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_json(run_dir / POISON_REPORT, poison_report(job, data, data.clean.notes))
+    processes.leave()
+    if processes.started().rank == 0:
+        print(f"poisoned set: {job.export_poisoned}")
 
 
 def _meet_other_processes(job: Job) -> None:
