@@ -19,6 +19,7 @@ from btu.cache import CacheConfig
 from btu.errors import ConfigError, did_you_mean
 from btu.objective import Objective
 from btu.processes import Group, started
+from btu.stealth.settings import Stealth
 from btu.types import ARMS
 
 GROUPS = ("dataset", "attack", "model", "defense", "tracking")
@@ -45,6 +46,7 @@ class Config:
     save_model: bool = False
     rerun: str | None = None
     export_poisoned: str | None = None
+    stealth: Stealth = field(default_factory=Stealth)
     objective: Objective = field(default_factory=Objective)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,14 +36,18 @@ def write_outputs(job: Job, result: Result, folder: Path) -> None:
     """Write summary, suspects, poison report, predictions, drift and curve."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "summary.json", summary_rows(result.records))
-    write_json(folder / POISON_REPORT, poison_report(job, result.data, result.notes))
+    write_json(
+        folder / POISON_REPORT, poison_report(job, result.data, result.notes, result.stealth)
+    )
     write_suspects(result.records, folder / "suspects.csv")
     _write_arrays(result, folder)
     plot_curve(result.records, folder / "curve.png")
 
 
-def poison_report(job: Job, data: PoisonedDataset, notes: Sequence[str]) -> dict[str, Any]:
-    """What was planted: requested and realised counts, and examples before and after."""
+def poison_report(
+    job: Job, data: PoisonedDataset, notes: Sequence[str], stealth: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What was planted: requested and realised counts, examples before and after, its stealth."""
     target = data.target_label
     return {
         "attack": asdict(job.attack),
@@ -55,6 +59,7 @@ def poison_report(job: Job, data: PoisonedDataset, notes: Sequence[str]) -> dict
         "labels_before": _label_counts(data.clean.train.labels, data.clean.label_names),
         "labels_after": _label_counts(data.train.labels, data.clean.label_names),
         "examples": [dict(example) for example in data.examples],
+        "stealth": None if stealth is None else dict(stealth),
         "notes": list(notes),
     }
 

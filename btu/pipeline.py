@@ -42,6 +42,7 @@ class Result:
     chosen: Record | None  # the best repaired arm, see `choose`
     notes: tuple[str, ...]
     distances: Mapping[str, Any] = field(default_factory=dict)  # of rounds computed in this run
+    stealth: Mapping[str, Any] | None = None  # of the triggered test rows, where it was asked for
 
 
 def prepare(job: Job) -> PoisonedDataset:
