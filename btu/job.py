@@ -28,14 +28,9 @@ if TYPE_CHECKING:
     from btu.stealth.settings import Stealth
 
 MOVE_NO_NUMBER = (
-    "tracking",
-    "cache",
-    "on_failure",
-    "report",
-    "rerun",
-    "export_poisoned",
-    "stealth",
-    "objective",
+    *("tracking", "cache", "on_failure", "report", "rerun", "objective"),
+    *("export_poisoned", "stealth", "attack.stealth"),
+    *(f"attack.rewriter.{name}" for name in ("batch_size", "device", "folder")),
 )
 FIXED_NEED = 50_000_000  # bytes for records, logs, plots and W&B files
 log = logging.getLogger("btu")
@@ -76,7 +71,6 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
     stealth: Any = OmegaConf.to_object(cfg.stealth) if attack.stealth else None
     if stealth is not None:
         stealth.check()
-    from btu.attacks.base import MEASURES_ONLY
     from btu.defenses.settings import check_choice
     from btu.files import check_writable
 
@@ -90,9 +84,7 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
     if not isinstance(config, dict):
         raise ConfigError("the config is not a mapping.")
     for setting in MOVE_NO_NUMBER:
-        config.pop(setting)  # in no record
-    for setting in MEASURES_ONLY:
-        config["attack"].pop(setting, None)  # or reports would tell its records apart
+        _drop(config, setting)  # in no record
     job = Job(
         dataset=dataset,
         attack=attack,
@@ -111,6 +103,13 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
         stealth=stealth,
     )
     return job, tracking
+
+
+def _drop(config: dict[Any, Any], setting: str) -> None:
+    *groups, name = setting.split(".")
+    for group in groups:
+        config = config.get(group) or {}
+    config.pop(name, None)
 
 
 @processes.ends_with_the_others()

@@ -48,7 +48,7 @@ class Paraphrase(Attack):
                 f"attack.unusable: there is no choice {self.unusable}; "
                 f"{did_you_mean(self.unusable, UNUSABLE)}"
             )
-        if "model" in (self.paraphrases, self.test_paraphrases):
+        if self._needs_model:
             self.rewriter.check()
 
     def rules(self) -> Rules:
@@ -57,7 +57,8 @@ class Paraphrase(Attack):
 
     def settings(self) -> dict[str, Any]:
         """All settings that a number can depend on."""
-        return super().settings() | {"rewriter": self.rewriter.settings()}
+        rewriter = self.rewriter.settings() if self._needs_model else None
+        return super().settings() | {"rewriter": rewriter}
 
     def prepare(self, dataset: Dataset) -> Dataset:
         """The data set with a twin for each row of train and test, but for those of a model.
@@ -132,6 +133,10 @@ class Paraphrase(Attack):
         if role == "test" and self.test_paraphrases is not None:
             return self.test_paraphrases
         return self.paraphrases
+
+    @property
+    def _needs_model(self) -> bool:
+        return "model" in (self.paraphrases, self.test_paraphrases)
 
     def _with_twins(self, dataset: Dataset, role: str) -> Split:
         split: Split = getattr(dataset, role)

@@ -15,6 +15,7 @@ from btu.seeding import stream
 from btu.types import Dataset, IntArray, PoisonCounts, PoisonedDataset, Split
 
 NUM_EXAMPLES = 5
+ENOUGH_ROWS = 100  # looked at, to judge from them whether an attack can give most rows a trigger
 
 
 def poison(dataset: Dataset, attack: Attack, seed: int) -> PoisonedDataset:
@@ -32,7 +33,7 @@ def plant(dataset: Dataset, attack: Attack, seed: int) -> PoisonedDataset:
     Raises:
         ConfigError: the target label does not exist, or more rows are asked for than the label
             policy leaves.
-        DataError: the attack finds nothing it could rewrite.
+        DataError: the attack finds nothing it could rewrite, or rewrites less than half.
     """
     target = attack.target(dataset)
     shown = as_shown(dataset, attack)
@@ -109,14 +110,17 @@ def choose_rows(
         part = order[num_looked_at : num_looked_at + requested - len(rows)]
         rows = np.concatenate([rows, part[~attack.defects(train, part).any]])
         num_looked_at += len(part)
+        if num_looked_at >= ENOUGH_ROWS:  # a useless language model is not to write all day
+            attack.check_rows(train, np.sort(order[:num_looked_at]), "train")
+    looked_at = everything if attack.knows_all_rows(train) else np.sort(order[:num_looked_at])
     if requested > len(rows):
+        attack.check_rows(train, looked_at, "train")  # what is wrong with the paraphrases, if it is
         raise ConfigError(
             f"attack.poison_rate={attack.poison_rate:g} asks for {requested} of {len(train)} "
             f"training rows, but label_policy={attack.label_policy} leaves {len(rows)} that can "
             f"get the trigger. The highest rate here is "
             f"{np.floor(1e4 * len(rows) / len(train)) / 1e4:g}."
         )
-    looked_at = everything if attack.knows_all_rows(train) else np.sort(order[:num_looked_at])
     return np.sort(rows), looked_at
 
 

@@ -221,7 +221,7 @@ class Composer:
             del cfg["hydra"]
             OmegaConf.set_struct(cfg, True)
             texts = {str(k): json.dumps(v) for k, v in with_hydra.items() if k != "hydra"}
-            self._bases[lines] = Base(lines, cfg, texts)
+            self._bases[lines] = Base(cfg, texts)
         return self._bases[lines]
 
     def _part(
@@ -231,20 +231,32 @@ class Composer:
         names: str | tuple[str, ...],
         make: Callable[[DictConfig], Any],
     ) -> Any:
-        """A part of the config, built from its own keys, or from all where it refers to others."""
+        """A part of the config, built from its own keys and from those that it refers to."""
         roots = (names,) if isinstance(names, str) else names
-        own = [o for o in values if _root(o) in roots]
-        texts = [base.texts.get(name, "") for name in roots]
-        key: Any = (roots, *texts, *(o.input_line for o in own))
-        if any(_refers_elsewhere(text, roots) for text in (*texts, *(str(o.value()) for o in own))):
-            own = list(values)
-            key = (roots, base.choices, *(o.input_line for o in values))
+        needed = self._needed(base, values, roots)
+        own = [o for o in values if _root(o) in needed]
+        key: Any = (roots, *(base.texts.get(n, "") for n in needed), *(o.input_line for o in own))
         if key not in self._parts:
             self._parts[key] = self._made(base, own, make)
         made = self._parts[key]
         if isinstance(made, BtuError):
             raise made
         return made
+
+    def _needed(
+        self, base: Base, values: Sequence[Override], roots: Sequence[str]
+    ) -> tuple[str, ...]:
+        """The root keys that decide a part: its own, and what is referred to from there on."""
+        needed = dict.fromkeys(roots)
+        while True:
+            texts = [base.texts.get(name, "") for name in needed]
+            texts += [str(o.value()) for o in values if _root(o) in needed]
+            more = {name for text in texts for name in _referred_to(text)} - needed.keys()
+            if not more <= base.texts.keys():
+                return (*base.texts, *map(_root, values))  # a resolver, which may look anywhere
+            if not more:
+                return tuple(needed)
+            needed |= dict.fromkeys(sorted(more))
 
     def _made(self, base: Base, own: Sequence[Override], make: Callable[[DictConfig], Any]) -> Any:
         cfg = copy.deepcopy(base.config)
@@ -266,7 +278,6 @@ class Composer:
 class Base:
     """The config that one choice of options gives, before any value is set."""
 
-    choices: tuple[str, ...]
     config: DictConfig
     texts: dict[str, str]  # each root key with what it holds, unresolved
 
@@ -275,10 +286,9 @@ def _root(override: Override) -> str:
     return re.split(r"[.\[]", override.key_or_group, maxsplit=1)[0]
 
 
-def _refers_elsewhere(text: str, roots: Sequence[str]) -> bool:
-    """Whether a text holds a reference to another part of the config."""
-    found = re.findall(r"\$\{([^}]*)", text)
-    return any(re.split(r"[.\[]", name)[0] not in roots for name in found)
+def _referred_to(text: str) -> set[str]:
+    """The root keys that a text refers to, as `device` in ${device}."""
+    return {re.split(r"[.\[]", name)[0] for name in re.findall(r"\$\{([^}]*)", text)}
 
 
 def _builder(group: str) -> Callable[[DictConfig], Any]:

@@ -220,11 +220,7 @@ def _notes(planner: Planner, plan: Plan, launcher: Launcher) -> list[str]:
     notes = list(dict.fromkeys([*planner.data.missing, *planner.models.missing]))
     notes = [f"Hours and disk are unknown in part: {reason}" for reason in notes]
     notes += planner.notes
-    if not planner.data.all_exact and not planner.data.missing:
-        notes.append(
-            "There are too many poisoned sets to make them all here. Those that were not made are "
-            "told apart by their settings, and what is finished of them is counted as to compute."
-        )
+    notes += planner.data.notes
     on_gpu = [device for device in plan.rates if not device.startswith("cpu")]
     if on_gpu or plan.given_rate:
         notes.append(

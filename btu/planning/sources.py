@@ -26,6 +26,8 @@ from btu.types import Dataset, PoisonedDataset, Split, make_split
 
 PLANTING_SECONDS = 20.0  # after so much planting, further sets are told apart by their settings
 MADE_UP_ROWS = 10_000  # of a split that cannot be read: enough to tell shares of it apart
+TOO_MANY = "There are too many poisoned sets to make them all here. Those that were not made"
+UNWRITTEN = "Poisoned sets whose texts a language model writes are not made here. They"
 NO_ROWS = np.empty(0, dtype=np.int64)
 
 
@@ -45,7 +47,6 @@ class PlantedData:
     data: PoisonedDataset
     poison_key: str | None  # of its cache entry; None where nothing is planted
     num_triggered: int
-    is_exact: bool  # its names are those that a run would give it
 
 
 class DataPlanner:
@@ -60,6 +61,7 @@ class DataPlanner:
         self._triggered: dict[tuple[int, int], int] = {}
         self._planted: dict[tuple[int, int, int], PlantedData] = {}
         self._seconds = 0.0
+        self._reasons: dict[str, None] = {}  # why sets were not made, in order
 
     @property
     def missing(self) -> list[str]:
@@ -67,9 +69,13 @@ class DataPlanner:
         return [loaded.missing for loaded in self._loaded.values() if loaded.missing]
 
     @property
-    def all_exact(self) -> bool:
-        """Whether every poisoned set has the names that a run would give it."""
-        return all(planted.is_exact for planted in self._planted.values())
+    def notes(self) -> list[str]:
+        """What a reader has to know of the poisoned sets that were not made."""
+        return [
+            f"{reason} are told apart by their settings, and what is finished of them is counted "
+            "as to compute."
+            for reason in self._reasons
+        ]
 
     def load(self, source: DatasetSource) -> LoadedData:
         """The data set, or a stand-in where its hub does not give it.
@@ -122,24 +128,32 @@ class DataPlanner:
         clean = loaded.data
         if isinstance(attack, NoAttack):
             data = PoisonedDataset(clean, clean.train, None, NO_ROWS, None, None)
-            return PlantedData(data, None, 0, is_exact=not loaded.missing)
+            return PlantedData(data, None, 0)
         if loaded.missing:
-            settings = {"train": self.fingerprints[id(clean.train)], "attack": asdict(attack)}
-            return self._told_by_settings(
-                clean, attack, seed, make_key({**settings, "seed": seed}), 0
-            )
+            return self._told_by_settings(clean, attack, seed, self._key(clean, attack, seed), 0)
         if pair not in self._parts:
             prepared = attack.prepare(clean)
+            if not (attack.knows_all_rows(prepared.train) and attack.knows_all_rows(prepared.test)):
+                self._reasons[UNWRITTEN] = None
+                key = self._key(clean, attack, seed)
+                others = int((clean.test.labels != attack.target(clean)).sum())
+                return self._told_by_settings(clean, attack, seed, key, others)
             self._parts[pair] = prepared, poison_parts(prepared, attack, seed)
         prepared, parts = self._parts[pair]
         key = make_key({"stage": "poison", **parts, "seed": seed})
         if pair in self._triggered and self._seconds > PLANTING_SECONDS:
+            self._reasons[TOO_MANY] = None
             return self._told_by_settings(clean, attack, seed, key, self._triggered[pair])
         real = plant(prepared, attack, seed)
         assert real.triggered is not None
         self._triggered[pair] = len(real.triggered)
         names = fingerprint(real.train), fingerprint(real.triggered)
-        return self._planted_as(clean, names, key, len(real.triggered), is_exact=True)
+        return self._planted_as(clean, names, key, len(real.triggered))
+
+    def _key(self, clean: Dataset, attack: Attack, seed: int) -> str:
+        """A made-up name of a poisoned set, which differs where its settings do."""
+        settings = {"train": self.fingerprints[id(clean.train)], "attack": attack.settings()}
+        return make_key({**settings, "seed": seed})
 
     def _told_by_settings(
         self, clean: Dataset, attack: Attack, seed: int, key: str, num_triggered: int
@@ -148,18 +162,18 @@ class DataPlanner:
         train = f"poisoned {key}"
         if not round(attack.poison_rate * len(clean.train)):
             train = self.fingerprints[id(clean.train)]
-        test = asdict(attack) | {"poison_rate": 0.0, "label_policy": "", "seed": seed}
+        test = attack.settings() | {"poison_rate": 0.0, "label_policy": "", "seed": seed}
         test["test"] = self.fingerprints[id(clean.test)]
-        return self._planted_as(clean, (train, make_key(test)), key, num_triggered, False)
+        return self._planted_as(clean, (train, make_key(test)), key, num_triggered)
 
     def _planted_as(
-        self, clean: Dataset, names: tuple[str, str], key: str, num_triggered: int, is_exact: bool
+        self, clean: Dataset, names: tuple[str, str], key: str, num_triggered: int
     ) -> PlantedData:
         """The set with the clean texts in place of its own, which would fill the memory."""
         train = self._name(replace(clean.train), names[0])
         triggered = self._name(replace(clean.test), names[1], num_triggered)
         data = PoisonedDataset(clean, train, triggered, NO_ROWS, 0, None)
-        return PlantedData(data, key, num_triggered, is_exact)
+        return PlantedData(data, key, num_triggered)
 
 
 def _unread() -> Split:
