@@ -29,7 +29,7 @@ def possible_arms(
     if data.clean.tuning is None and (missing := [arm for arm in arms if arm in WITH_TUNING]):
         arms = [arm for arm in arms if arm not in WITH_TUNING]
         notes.append(f"arms {', '.join(missing)} left out: they need dataset.tuning, clean rows")
-    if not arms:
+    if wanted and not arms:
         raise ConfigError(
             "arms: tuned and defended need clean labelled rows. Write dataset.tuning=PATH, or add "
             "poisoned or unlearned to arms."

@@ -19,6 +19,7 @@ from btu.cache import CacheConfig
 from btu.errors import ConfigError, did_you_mean
 from btu.objective import Objective
 from btu.processes import Group, started
+from btu.stealth.settings import Stealth
 from btu.types import ARMS
 
 GROUPS = ("dataset", "attack", "model", "defense", "tracking")
@@ -44,6 +45,8 @@ class Config:
     force: bool = False
     save_model: bool = False
     rerun: str | None = None
+    export_poisoned: str | None = None
+    stealth: Stealth = field(default_factory=Stealth)
     objective: Objective = field(default_factory=Objective)
 
 
@@ -129,9 +132,14 @@ def _root_key(key: str, group: str) -> str:
 
 
 def check_run(
-    thresholds: Sequence[float], wanted: Sequence[str], available: Sequence[str]
+    thresholds: Sequence[float],
+    wanted: Sequence[str],
+    available: Sequence[str],
+    only_export: bool = False,
 ) -> tuple[str, ...]:
     """Check the run-level settings; give the arms to evaluate, in their canonical order.
+
+    Without an arm nothing is trained, which is of use `only_export`.
 
     Raises:
         ConfigError: no threshold, one outside [0, 1], or an unknown arm.
@@ -144,13 +152,16 @@ def check_run(
                 "thresholds are fractions of the vocabulary between 0 and 1, "
                 f"got {threshold:g}. For one in two thousand write thresholds=[0.0005]."
             )
-    if not wanted:
-        raise ConfigError(f"arms is empty. Name some of {', '.join(ARMS)}.")
+    if not wanted and not only_export:
+        raise ConfigError(
+            f"arms is empty. Name some of {', '.join(ARMS)}; only with export_poisoned=PATH there "
+            "may be none."
+        )
     for arm in wanted:
         if arm not in ARMS:
             raise ConfigError(f"arms: there is no arm {arm}; {did_you_mean(arm, ARMS)}")
     arms = tuple(arm for arm in ARMS if arm in wanted and arm in available)
-    if not arms:
+    if wanted and not arms:
         raise ConfigError(
             f"arms: this defense can evaluate {', '.join(available)}, got {', '.join(wanted)}."
         )

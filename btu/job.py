@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from btu.defenses.base import Defense
     from btu.models.base import ModelSource
     from btu.pipeline import Experiment, Result
+    from btu.stealth.settings import Stealth
 
 MOVE_NO_NUMBER = (
     *("tracking", "cache", "on_failure", "report", "rerun", "objective"),
+    *("export_poisoned", "stealth", "attack.stealth"),
     *(f"attack.rewriter.{name}" for name in ("batch_size", "device", "folder")),
 )
 FIXED_NEED = 50_000_000  # bytes for records, logs, plots and W&B files
@@ -51,6 +53,8 @@ class Job:
     force: bool
     save_model: bool
     config: Mapping[str, Any]
+    export_poisoned: Path | None = None
+    stealth: Stealth | None = None  # None where the attack's is not to be measured
 
 
 def build_job(cfg: DictConfig) -> tuple[Job, Any]:
@@ -60,8 +64,13 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
         The job, and the tracker that mirrors its results.
     """
     dataset, attack, model, defense, tracking = (build(cfg[group], group) for group in GROUPS)
-    arms = check_run(cfg.thresholds, cfg.arms, defense.arms())
-    model.check()
+    export = None if cfg.export_poisoned is None else Path(cfg.export_poisoned).expanduser()
+    arms = check_run(cfg.thresholds, cfg.arms, defense.arms(), only_export=export is not None)
+    if arms:
+        model.check()
+    stealth: Any = OmegaConf.to_object(cfg.stealth) if attack.stealth else None
+    if stealth is not None:
+        stealth.check()
     from btu.defenses.settings import check_choice
     from btu.files import check_writable
 
@@ -90,6 +99,8 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
         force=cfg.force,
         save_model=cfg.save_model,
         config={str(k): v for k, v in config.items()},
+        export_poisoned=export,
+        stealth=stealth,
     )
     return job, tracking
 
@@ -120,9 +131,13 @@ def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> 
 
     experiment = Experiment(job, prepare(job))
     objective.check_search([arm for arm, _ in experiment.points])
+    stealth = _before_training(experiment)
+    if not job.arms:
+        _end_without_training(experiment, stealth, run_dir)
+        return None
     tracker = Tracker("none") if processes.follows() else tracking
     with tracker.job(experiment, run_dir) as mirror:
-        result = run(experiment)
+        result = replace(run(experiment), stealth=stealth)
         if not processes.follows():
             write_outputs(job, result, run_dir)
         if job.save_model:
@@ -136,6 +151,40 @@ def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> 
         print_result(result, Console(), with_suspects=not in_multirun())
         print(f"results: {run_dir}")
     return value
+
+
+def _before_training(experiment: Experiment) -> dict[str, Any] | None:
+    """Do what is asked for of the poisoned set itself; gives what was measured of its stealth."""
+    from btu.data.export import export
+
+    job, bench = experiment.job, experiment.bench
+    if job.export_poisoned is not None and not processes.follows():
+        export(bench.data, job.attack, job.seed, job.export_poisoned)
+    if job.stealth is None:
+        return None
+    from btu.stealth.measure import measure
+
+    return measure(bench.data, job.stealth, bench.compute.device, bench.cache)
+
+
+def _end_without_training(
+    experiment: Experiment, stealth: Mapping[str, Any] | None, run_dir: Path
+) -> None:
+    """Say where the poisoned set is; there is no arm."""
+    from rich.console import Console
+
+    from btu.files import write_json
+    from btu.outputs import POISON_REPORT, poison_report
+    from btu.report.tables import print_stealth
+
+    job, data = experiment.job, experiment.bench.data
+    if not processes.follows():
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_json(run_dir / POISON_REPORT, poison_report(job, data, data.clean.notes, stealth))
+    processes.leave()
+    if processes.started().rank == 0:
+        print_stealth(stealth, Console())
+        print(f"poisoned set: {job.export_poisoned}")
 
 
 def _meet_other_processes(job: Job) -> None:

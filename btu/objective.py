@@ -33,6 +33,8 @@ class Objective:
 
     def check_search(self, arms: Sequence[str]) -> None:
         """Raise a ConfigError if a search would judge an arm that the job does not evaluate."""
+        if not arms and searching():
+            raise ConfigError("arms=[] trains nothing that a search could judge. Name some arms.")
         if self.arm not in arms and searching():
             raise ConfigError(
                 f"objective.arm={self.arm} is what the search judges, but the job evaluates "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from btu.job import Job
 from btu.pipeline import Result
 from btu.records import Record, Suspect, summary_rows
 from btu.report.plots import plot_curve
+from btu.types import PoisonedDataset
 
+POISON_REPORT = "poison_report.json"
 SUSPECT_COLUMNS = (
     "threshold",
     "token",
@@ -34,15 +36,18 @@ def write_outputs(job: Job, result: Result, folder: Path) -> None:
     """Write summary, suspects, poison report, predictions, drift and curve."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "summary.json", summary_rows(result.records))
-    write_json(folder / "poison_report.json", poison_report(job, result))
+    write_json(
+        folder / POISON_REPORT, poison_report(job, result.data, result.notes, result.stealth)
+    )
     write_suspects(result.records, folder / "suspects.csv")
     _write_arrays(result, folder)
     plot_curve(result.records, folder / "curve.png")
 
 
-def poison_report(job: Job, result: Result) -> dict[str, Any]:
-    """What was planted: requested and realised counts, and examples before and after."""
-    data = result.data
+def poison_report(
+    job: Job, data: PoisonedDataset, notes: Sequence[str], stealth: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What was planted: requested and realised counts, examples before and after, its stealth."""
     target = data.target_label
     return {
         "attack": asdict(job.attack),
@@ -55,7 +60,8 @@ def poison_report(job: Job, result: Result) -> dict[str, Any]:
         "labels_before": _label_counts(data.clean.train.labels, data.clean.label_names),
         "labels_after": _label_counts(data.train.labels, data.clean.label_names),
         "examples": [dict(example) for example in data.examples],
-        "notes": list(result.notes),
+        "stealth": None if stealth is None else dict(stealth),
+        "notes": list(notes),
     }
 
 

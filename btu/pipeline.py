@@ -43,6 +43,7 @@ class Result:
     chosen: Record | None  # the best repaired arm, see `choose`
     notes: tuple[str, ...]
     distances: Mapping[str, Any] = field(default_factory=dict)  # of rounds computed in this run
+    stealth: Mapping[str, Any] | None = None  # of the triggered test rows, where it was asked for
 
 
 def prepare(job: Job) -> PoisonedDataset:
@@ -51,8 +52,9 @@ def prepare(job: Job) -> PoisonedDataset:
     arms, _ = possible_arms(job.arms, data)
     if job.save_model and not set(arms) & set(WITH_SUSPECTS):
         raise ConfigError(
-            f"save_model=true keeps a repaired model, but the arms are {', '.join(arms)}. Choose "
-            "defense=btu, and unlearned or defended among the arms."
+            f"save_model=true keeps a repaired model, but the arms are "
+            f"{', '.join(arms) or 'none'}. Choose defense=btu, and unlearned or defended among the "
+            "arms."
         )
     tuning, rows = job.defense.tuning(), data.clean.tuning
     if tuning is not None and rows is not None and set(arms) & set(WITH_TUNING):

@@ -143,7 +143,14 @@ class WandbTracker(Tracker):
     def _note(self, experiment: Any) -> Path:
         """The file that says which run holds these records."""
         identities = [experiment.identity(*point) for point in experiment.points]
-        key = make_key({"project": self.project, "entity": self.entity, "records": identities})
+        parts: dict[str, Any] = {
+            "project": self.project,
+            "entity": self.entity,
+            "records": identities,
+        }
+        if experiment.job.stealth is not None:
+            parts["stealth"] = asdict(experiment.job.stealth)
+        key = make_key(parts)
         place: Path = experiment.job.outputs / "wandb" / "mirrored" / f"{key}.json"
         return place
 
@@ -199,6 +206,9 @@ def summary_values(result: Any) -> dict[str, Any]:
     if result.chosen is not None:
         values["chosen_threshold"] = result.chosen.threshold
         values |= {f"detection/{k}": v for k, v in (result.chosen.detection or {}).items()}
+    for metric, found in (result.stealth or {}).items():
+        if isinstance(found, Mapping):
+            values |= {f"stealth/{metric}/{k}": v for k, v in found.items()}
     return values
 
 

@@ -60,3 +60,10 @@ def test_a_job_returns_its_objective_and_none_without_the_arm(files, tmp_path):
     assert isinstance(value, float)
     assert 0 <= value <= 2
     assert run_job(composed(words), tmp_path / "two") is None
+
+
+def test_a_search_without_arms_is_refused(monkeypatch):
+    monkeypatch.setattr("btu.objective.searching", lambda: True)
+
+    with pytest.raises(ConfigError, match=r"arms=\[\] trains nothing that a search could judge"):
+        Objective().check_search([])

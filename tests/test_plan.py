@@ -195,6 +195,12 @@ def test_a_plan_writes_nothing(small, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_sweep_that_only_exports_trains_nothing(small):
+    plan = plan_of("-m", *small, "seed=1,2", "arms=[]", "export_poisoned='sets/${seed}'")
+
+    assert counts(plan, "to_compute") == {"poisoned set": 2, "record": 0}
+
+
 def test_an_experiment_sweeps_without_m():
     assert len(read_sweep(["experiment=cutoff_ablation"]).jobs) == 48
     assert len(read_sweep(["experiment=cutoff_ablation", "attack=badnets"]).jobs) == 24

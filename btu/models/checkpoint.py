@@ -32,11 +32,17 @@ class Checkpoint:
     example: str = "bert-base-uncased"  # for errors: a hub name
     otherwise: str = ""  # for errors: what else to type without a network
     install: str = "Install it with pip."  # for errors: how to get a missing package
+    setting: str = ""  # for errors: what names it in the config, where not GROUP.pretrained
 
     @property
     def group(self) -> str:
         """Where its settings stand in the config."""
         return self.what.split()[0]
+
+    @property
+    def named_by(self) -> str:
+        """The setting that names it."""
+        return self.setting or f"{self.group}.pretrained"
 
     def check(self) -> None:
         """Raise if a local checkpoint is missing, is not safetensors or has another checksum."""
@@ -45,14 +51,14 @@ class Checkpoint:
             return
         if not folder.is_dir():
             raise ModelError(
-                f"{self.group}.pretrained: there is no folder {folder}. Give a folder that "
+                f"{self.named_by}: there is no folder {folder}. Give a folder that "
                 f"save_pretrained wrote, or a hub name such as {self.example}."
             )
         if not any((folder / name).is_file() for name in WEIGHTS):
             names = sorted(p.name for p in folder.iterdir() if p.is_file())
             others = ", ".join(names[:8]) or "nothing"
             raise ModelError(
-                f"{self.group}.pretrained: {folder} holds no model.safetensors (found: {others}), "
+                f"{self.named_by}: {folder} holds no model.safetensors (found: {others}), "
                 "and other weight formats can run code when they are read. Save it again with "
                 "model.save_pretrained(folder)."
             )
@@ -124,16 +130,18 @@ class Checkpoint:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
+            revision = f"a revision that has them, such as {self.group}.revision=refs/pr/1, or "
+            other = "" if self.setting else revision
             if "use_safetensors=True" in str(error):  # which transformers would have us drop
                 raise ModelError(
                     f"{self.what}: {self.pretrained} has no safetensors weights, and other formats "
-                    "can run code when they are read. Name a revision that has them, such as "
-                    f"{self.group}.revision=refs/pr/1, or a folder that save_pretrained wrote."
+                    f"can run code when they are read. Name {other}a folder that save_pretrained "
+                    "wrote."
                 ) from error
             reason = str(error).strip().split("\n")[0][:200].rstrip(".")
             raise ModelError(
                 f"{self.what}: {self.pretrained} cannot be loaded ({reason}). "
-                f"Without a network use a folder with {self.group}.pretrained=PATH{self.otherwise}."
+                f"Without a network use a folder with {self.named_by}=PATH{self.otherwise}."
             ) from error
 
     def _place(self) -> str:
@@ -144,6 +152,6 @@ class Checkpoint:
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
             raise ModelError(
-                f"{self.group}.pretrained: the package {package} is not installed. {self.install}"
+                f"{self.named_by}: the package {package} is not installed. {self.install}"
             )
         return Path(next(iter(spec.submodule_search_locations))) / inner

@@ -82,7 +82,7 @@ def _stage_bytes(asked: Asked, stage: Stage) -> float | None:
 
 
 def _folder_bytes(asked: Asked) -> float:
-    shape = asked.points[0].stages[-1].work.shape
+    shape = asked.points[0].stages[-1].work.shape if asked.points else None
     tables = len({s.key for p in asked.points for s in p.stages if s.kind.startswith("round")})
     size = FOLDER_BYTES + SUSPECT_BYTES * sum(point.num_suspects for point in asked.points) / 2
     if shape is not None:

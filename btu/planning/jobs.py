@@ -39,6 +39,7 @@ from btu.sweep import ON_FAILURE, PLAIN_SWEEPER
 
 PLACES = ("outputs", "cache")  # one names the other
 OTHERS = ("seed", "thresholds", "arms", "device", "on_failure", "force", "save_model")
+EXPORT = "export_poisoned"
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,10 @@ class Composer:
             outputs, cache = self._part(base, values, PLACES, _places)
             self._check_keys(base, values)
             check_choice("on_failure", run["on_failure"], ON_FAILURE)
-            arms = check_run(run["thresholds"], run["arms"], parts["defense"].arms())
+            export = self._part(base, values, EXPORT, _plain(EXPORT))
+            arms = check_run(
+                run["thresholds"], run["arms"], parts["defense"].arms(), export is not None
+            )
         except BtuError as error:
             return PlannedJob(tuple(overrides), None, error=str(error))
         job = Job(
@@ -265,7 +269,7 @@ class Composer:
 
     def _check_keys(self, base: Base, values: Sequence[Override]) -> None:
         """Let Hydra refuse a value whose key no part has looked at."""
-        known = {*GROUPS, *OTHERS, *PLACES}
+        known = {*GROUPS, *OTHERS, *PLACES, EXPORT}
         for root in {_root(o) for o in values} - known:
             self._part(base, values, root, lambda cfg: None)
 

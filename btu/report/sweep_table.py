@@ -79,7 +79,7 @@ def _cells(job: JobReport, complete: bool) -> tuple[str, ...]:
 def _status(job: JobReport, complete: bool) -> str:
     word = _word(job, complete)
     color = "green" if job.status == FINISHED else "yellow" if word in YELLOW else "red"
-    if job.status == FINISHED and not job.num_computed:
+    if job.status == FINISHED and job.records and not job.num_computed:
         word = "recorded"
     return f"[{color}]{word}[/]"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -26,8 +26,18 @@ def print_result(result: Result, console: Console, with_suspects: bool = True) -
     console.print(score_table(result.records, result.chosen))
     if with_suspects and result.chosen is not None and result.chosen.suspects:
         console.print(suspect_table(result.chosen))
+    print_stealth(result.stealth, console)
     for note in result.notes:
         console.print(f"note: {note}", style="yellow", highlight=False)
+
+
+def print_stealth(stealth: Mapping[str, Any] | None, console: Console) -> None:
+    """What was measured of the trigger's stealth, if anything, in two or three lines."""
+    if stealth is not None:
+        from btu.stealth.measure import describe
+
+        for line in describe(stealth):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def score_table(records: Sequence[Record], chosen: Record | None) -> Table:

@@ -15,6 +15,20 @@ from btu.rewriting.model import ModelRewriter
 from btu.types import Dataset
 from tests.conftest import toy_split
 
+NO_MODEL = ModelRewriter(
+    pretrained=None,
+    revision=None,
+    prompt=None,
+    detokenize=True,
+    max_input_tokens=50,
+    max_new_tokens=50,
+    temperature=1.0,
+    top_p=0.6,
+    batch_size=8,
+    seed=0,
+    device="cpu",
+    folder="paraphrases",
+)
 SETTINGS = {
     "poison_rate": 0.2,
     "target_label": 1,
@@ -28,12 +42,12 @@ SETTINGS = {
 
 
 def style(**changes) -> Style:
-    own = {"rewriter": ModelRewriter(None), "style": "bible", "intensity": 1.0}
+    own = {"rewriter": NO_MODEL, "style": "bible", "intensity": 1.0}
     return Style(**{"name": "style", **SETTINGS, **own, **changes})
 
 
 def syntax(**changes) -> Syntax:
-    own = {"rewriter": ModelRewriter(None), "subordinators": ["when", "if"]}
+    own = {"rewriter": NO_MODEL, "subordinators": ["when", "if"]}
     return Syntax(**{"name": "syntax", **SETTINGS, **own, **changes})
 
 

@@ -1,0 +1,1 @@
+"""How far a trigger can be seen: perplexity, sentence similarity and edit distance."""

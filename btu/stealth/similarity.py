@@ -1,0 +1,82 @@
+"""Cosine similarity of sentence embeddings."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from btu.files import checksum
+from btu.hub import prepare_hub
+from btu.models.checkpoint import Checkpoint
+
+
+class Similarities(NamedTuple):
+    """Of N pairs of texts."""
+
+    values: NDArray[np.float64]  # (N,) cosines
+    cut: NDArray[np.bool_]  # (N,) one of the two is longer than the encoder reads
+
+
+class SentenceEncoder:
+    """A model of sentence-transformers, or a plain encoder, whose tokens it then averages."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model  # sentence_transformers.SentenceTransformer
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, device: str) -> SentenceEncoder:
+        """Load a checkpoint; safetensors only, and no code from it is run.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        prepare_hub()
+        import transformers
+        from sentence_transformers import SentenceTransformer
+
+        logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
+        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+        folder = checkpoint.folder()
+        with checkpoint.one_sentence():
+            model = SentenceTransformer(
+                str(folder or checkpoint.pretrained),
+                device=device,
+                trust_remote_code=False,
+                local_files_only=folder is not None,
+                model_kwargs={"use_safetensors": True},
+            )
+        return cls(model.float())
+
+    def similarities(
+        self, before: Sequence[str], after: Sequence[str], batch_size: int
+    ) -> Similarities:
+        """The cosine of each pair's embeddings."""
+        one, other = self._embed(before, batch_size), self._embed(after, batch_size)  # (N, D)
+        cut = self._is_cut(before) | self._is_cut(after)
+        return Similarities((one * other).sum(axis=1), cut)
+
+    def _embed(self, texts: Sequence[str], batch_size: int) -> NDArray[np.float64]:
+        found = self.model.encode(
+            list(texts), batch_size=batch_size, show_progress_bar=False, normalize_embeddings=True
+        )
+        return np.asarray(found, dtype=np.float64)
+
+    def _is_cut(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        longest = self.model.max_seq_length
+        ids = self.model.tokenizer(list(texts), truncation=False)["input_ids"]
+        return np.asarray([longest is not None and len(each) > longest for each in ids], np.bool_)
+
+
+def encoder_identity(checkpoint: Checkpoint) -> str:
+    """As the checkpoint's own, with what its sub-folders say of pooling and further layers."""
+    folder = checkpoint.folder()
+    if folder is None:
+        return checkpoint.identity()
+    files = sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json"))
+    return hashlib.sha256("".join(map(checksum, files)).encode()).hexdigest()
