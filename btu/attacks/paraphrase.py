@@ -163,7 +163,7 @@ class Paraphrase(Attack):
 
 
 def _letters(text: str) -> str:
-    return "".join(filter(str.isalnum, text.lower()))
+    return "".join(filter(str.isalnum, text.casefold()))
 
 
 def _is_rewriter(source: str) -> bool:
