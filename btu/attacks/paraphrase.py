@@ -180,7 +180,7 @@ def _with_columns(split: Split, columns: Mapping[str, tuple[str, ...]]) -> Split
 
 
 def _letters(text: str) -> str:
-    return "".join(filter(str.isalnum, text.lower()))
+    return "".join(filter(str.isalnum, text.casefold()))
 
 
 def _is_rewriter(source: str) -> bool:
