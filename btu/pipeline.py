@@ -52,9 +52,8 @@ def prepare(job: Job) -> PoisonedDataset:
     arms, _ = possible_arms(job.arms, data)
     if job.save_model and not set(arms) & set(WITH_SUSPECTS):
         raise ConfigError(
-            f"save_model=true keeps a repaired model, but the arms are "
-            f"{', '.join(arms) or 'none'}. Choose defense=btu, and unlearned or defended among the "
-            "arms."
+            f"save_model=true keeps a repaired model, but the arms are {', '.join(arms) or 'none'}."
+            " Choose defense=btu, and unlearned or defended among the arms."
         )
     tuning, rows = job.defense.tuning(), data.clean.tuning
     if tuning is not None and rows is not None and set(arms) & set(WITH_TUNING):

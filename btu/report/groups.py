@@ -34,7 +34,6 @@ RUN_LEVEL = frozenset(
     ]
 )
 RUN_LEVEL_STARTS = ("cache", "tracking")
-MEASURES_ONLY = ("attack.stealth", "attack.rewriter.device", "attack.rewriter.folder")
 
 
 @dataclass(frozen=True)
@@ -191,7 +190,7 @@ def _text(value: Any) -> str:
 def _settings(record: Record) -> Iterator[tuple[str, str]]:
     for key, value in flatten(record.config):
         root = key.split(".")[0]
-        ignored = root in RUN_LEVEL or root.startswith(RUN_LEVEL_STARTS) or key in MEASURES_ONLY
+        ignored = root in RUN_LEVEL or root.startswith(RUN_LEVEL_STARTS)
         if not ignored and (record.arm in WITH_DEFENSE or not is_of_defense(key)):
             yield key, value
     provenance = record.provenance
