@@ -12,7 +12,7 @@ from btu.attacks.none import NoAttack
 from btu.cache import StageCache, entries
 from btu.data import stored
 from btu.data.formats import normalize, warnings
-from btu.data.poisoning import choose_rows, poison
+from btu.data.poisoning import choose_rows, poison, remarks
 from btu.errors import ConfigError, DataError
 from btu.seeding import stream
 from btu.types import Dataset, Split, make_split
@@ -349,3 +349,15 @@ def test_duplicates_among_poisoned_rows_are_counted():
     clean = Dataset("toy", ("n", "p"), split, None, split)
 
     assert poison(clean, style(poison_rate=1.0), 1).counts.duplicates == 2
+
+
+def test_what_a_reader_should_know_of_a_set_is_said():
+    data = poison(with_twins([0, 1, 2], [10, 11]), style(), 1)
+    by_rules = poison(dataset(), style(paraphrases="rules"), 1)
+    counts = replace(data.counts, generic=3, test_generic=2)
+
+    (left_out,) = remarks(data)
+    assert left_out.startswith("rows left out since their paraphrase is empty or the text itself: ")
+    assert "5 of 60 in training" in left_out
+    assert any("3 of 12 poisoned, 2 of" in note for note in remarks(replace(data, counts=counts)))
+    assert remarks(by_rules) == ()

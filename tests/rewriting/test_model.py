@@ -205,6 +205,7 @@ def test_what_was_made_is_not_made_again(rewriter, batches, caplog):
     first = rewriter().rewrite([*TEXTS[:5], TEXTS[0], " "])
     wanted = [text for batch in batches for text in batch]
     caplog.set_level("INFO")
+    caplog.clear()
 
     again = rewriter().rewrite([" ", TEXTS[0], *TEXTS[:5][::-1]])
 
