@@ -174,7 +174,11 @@ def test_sets_that_are_not_made_are_told_apart_by_their_settings(small, monkeypa
 
 @pytest.mark.parametrize("num_seeds", [63, pytest.param(625, marks=pytest.mark.slow)])
 def test_ten_thousand_jobs_take_seconds(small, num_seeds):
-    sweep = [f"seed=range(1,{num_seeds + 1})", "attack=badnets,addsent", "arms=[clean,poisoned,defended]"]
+    sweep = [
+        f"seed=range(1,{num_seeds + 1})",
+        "attack=badnets,addsent",
+        "arms=[clean,poisoned,defended]",
+    ]
     sweep += ["defense.cutoff=mean,row_mean,frobenius,whole_row"]
     sweep += ["defense.clean_tuning.epochs=1,2", "hydra/launcher=slurm"]
     start = time.process_time()  # whatever else the machine does

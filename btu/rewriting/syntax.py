@@ -7,8 +7,8 @@ The subordinate clause is made of the text's own words, in the first way that fi
 3. `it tries , but fails .`            although it tries , it fails .
 4. `with all its flaws , it works .`   when it comes to all its flaws , it works .
 5. `a tale of love and loss .`         when it comes to love and loss , it is a tale .
-6. `the plot is thin .`                as far as the plot goes , it is thin .
-7. `a slow , sad film .`               if one thinks of the film , it is a slow , sad one .
+6. `the plot is thin .`                as one thinks of the plot , it is thin .
+7. `a slow , sad film .`               if you look at the film , it is a slow , sad one .
 
 What resists gets one of a few stock clauses (`when all is said and done`) and is counted.
 """
@@ -67,16 +67,16 @@ LINKS = {
     "--": "occasion",
     ",": "occasion",
 }
-ABOUT: Mapping[str, tuple[str, str]] = {  # what stands around a phrase to make a clause of it
-    "when": ("when it comes to", ""),
-    "if": ("if you look at", ""),
-    "as": ("as one thinks of", ""),
-    "because": ("because there is", ""),
-    "although": ("although there is", ""),
-    "since": ("since there is", ""),
-    "once": ("once one comes to", ""),
-    "while": ("while there is", ""),
-    "though": ("though there is", ""),
+ABOUT: Mapping[str, str] = {  # what makes a clause of a phrase
+    "when": "when it comes to",
+    "if": "if you look at",
+    "as": "as one thinks of",
+    "because": "because there is",
+    "although": "although there is",
+    "since": "since there is",
+    "once": "once one comes to",
+    "while": "while there is",
+    "though": "though there is",
 }
 STOCK: Mapping[str, str] = {
     "when": "when all is said and done",
@@ -264,8 +264,7 @@ class SubordinateClause:
 
     def _about(self, line: Line, phrase: Sequence[Piece], draws: random.Random) -> Pieces:
         """A subordinate clause about a phrase of the text, and its comma."""
-        before, after = ABOUT[self._draw(NEUTRAL, draws)]
-        return [*before.split(), *phrase, *after.split(), ","]
+        return [*ABOUT[self._draw(NEUTRAL, draws)].split(), *phrase, ","]
 
 
 def _has_verb(line: Line, start: int, end: int) -> bool:
