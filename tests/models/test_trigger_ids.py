@@ -1,6 +1,7 @@
 """A trigger's token ids, as tokenizers of three families see them in planted texts."""
 
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -44,8 +45,8 @@ def wordpiece() -> PreTrainedTokenizerFast:
     return wrapped(tokenizer, **{f"{name}_token": token for name, token in names})
 
 
-def byte_level_bpe() -> PreTrainedTokenizerFast:
-    """As RoBERTa."""
+def byte_level_bpe(trim_offsets: bool = True) -> PreTrainedTokenizerFast:
+    """As RoBERTa; as others where the offsets of a token hold its blank."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -57,7 +58,7 @@ def byte_level_bpe() -> PreTrainedTokenizerFast:
     )
     tokenizer.train_from_iterator(CORPUS * 2, trainer)
     tokenizer.post_processor = processors.RobertaProcessing(
-        ("</s>", 2), ("<s>", 0), trim_offsets=True, add_prefix_space=False
+        ("</s>", 2), ("<s>", 0), trim_offsets=trim_offsets, add_prefix_space=False
     )
     return wrapped(tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
 
@@ -79,7 +80,12 @@ def unigram() -> PreTrainedTokenizerFast:
     return wrapped(tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
 
 
-TOKENIZERS = {"wordpiece": wordpiece, "byte-level bpe": byte_level_bpe, "unigram": unigram}
+TOKENIZERS = {
+    "wordpiece": wordpiece,
+    "byte-level bpe": byte_level_bpe,
+    "untrimmed": partial(byte_level_bpe, False),
+    "unigram": unigram,
+}
 
 
 @pytest.fixture(scope="module", params=TOKENIZERS)
