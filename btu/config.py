@@ -81,7 +81,7 @@ def _schema(cls: type[Any]) -> DictConfig:
 def _target_class(target: object, group: str) -> type[Any]:
     if not isinstance(target, str) or not target.startswith("btu."):
         raise ConfigError(
-            f"{group}._target_ must name a class of btu, such as btu.attacks.badnets.BadNets, "
+            f"{group}._target_ must name a class of btu, such as btu.attacks.insertion.Insertion, "
             f"got {target!r}."
         )
     module_name, _, class_name = target.rpartition(".")

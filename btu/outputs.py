@@ -50,7 +50,7 @@ def poison_report(
     """What was planted: requested and realised counts, examples before and after, its stealth."""
     target = data.target_label
     return {
-        "attack": asdict(job.attack),
+        "attack": job.attack.settings(),
         "num_train": len(data.train),
         "num_triggered_test": 0 if data.triggered is None else len(data.triggered),
         "target_label": None if target is None else data.clean.label_names[target],

@@ -107,9 +107,7 @@ class Paraphrase(Attack):
         if not len(rows):
             return
         source, defects = self.source(role), self.defects(split, rows)
-        setting = "attack.paraphrases"
-        if role == "test" and self.test_paraphrases is not None:
-            setting = "attack.test_paraphrases"
+        setting = self._setting(role)
         num_bad, num_empty = int(defects.any.sum()), int(defects.empty.sum())
         bad = rows[defects.any]
         pairs = shown_pairs([split.texts[r] for r in bad[:3]], self._twins(split, bad[:3]))
@@ -139,9 +137,13 @@ class Paraphrase(Attack):
 
     def source(self, role: str) -> str:
         """Where the twins of train or test come from."""
-        if role == "test" and self.test_paraphrases is not None:
-            return self.test_paraphrases
-        return self.paraphrases
+        own = self.test_paraphrases if role == "test" else None
+        return own or self.paraphrases
+
+    def _setting(self, role: str) -> str:
+        """The setting that says where the twins of train or test come from."""
+        own = role == "test" and self.test_paraphrases is not None
+        return "attack.test_paraphrases" if own else "attack.paraphrases"
 
     @property
     def _needs_model(self) -> bool:
@@ -152,7 +154,7 @@ class Paraphrase(Attack):
         source = self.source(role)
         if _is_rewriter(source):
             return split
-        return _with_columns(split, {TWINS: read_twins(source, role, dataset)})
+        return _with_columns(split, {TWINS: read_twins(self._setting(role), source, role, dataset)})
 
     def _by_rules(self, dataset: Dataset, role: str) -> Split:
         split: Split = getattr(dataset, role)

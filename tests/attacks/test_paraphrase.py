@@ -266,3 +266,14 @@ def test_syntax_takes_columns_as_style_does(dataset):
     one, other = (poison(dataset, attack, 1).train.texts for attack in (style(), syntax()))
 
     assert one == other
+
+
+def test_the_test_rows_may_have_a_parallel_file_of_their_own(dataset, tmp_path):
+    path = tmp_path / "twins.tsv"
+    path.write_text("sentence\n" + "\n".join(f"forsooth {row}" for row in range(31)))
+
+    data = poison(dataset, style(test_paraphrases=f"file:{path}"), 1)
+
+    assert data.triggered.texts[0] == f"forsooth {data.triggered_rows[0]}"
+    with pytest.raises(DataError, match=r"attack\.paraphrases: .* has 31 rows.*60 \+ 31 = 91"):
+        poison(dataset, style(paraphrases=f"file:{path}"), 1)
