@@ -47,6 +47,7 @@ SWEEPS = {
     "shares of trusted rows": ["defense.clean_tuning.share=0,0.05,0.1"],
     "defenses": ["defense=none,btu,btu_reference", "seed=1,2"],
 }
+SLOW = ("cutoffs", "arms", "poison rates", "epochs", "shares of trusted rows")
 TRAININGS = {"victim": "victim", "clean model": "clean model", "clean tuning": "tuning"}
 
 
@@ -77,7 +78,10 @@ def made(folder, fits):
     return found
 
 
-@pytest.mark.parametrize("sweep", SWEEPS.values(), ids=list(SWEEPS))
+@pytest.mark.parametrize(
+    "sweep",
+    [pytest.param(SWEEPS[n], id=n, marks=[pytest.mark.slow] * (n in SLOW)) for n in SWEEPS],
+)
 def test_the_numbers_are_those_of_the_run(sweep, small, multirun, fits, tmp_path):
     plan = plan_of("-m", *small, *sweep)
     at_most = {line.kind for line in plan.stages if line.at_most}
