@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from btu.attacks.base import Attack, Defects
+from btu.data.base import shared_rows
 from btu.data.formats import audit, normalize, warnings
 from btu.errors import ConfigError, DataError
 from btu.seeding import stream
@@ -78,7 +79,13 @@ def as_shown(dataset: Dataset, attack: Attack) -> Dataset:
         return replace(split, texts=tuple(map(normalize, split.texts)))
 
     tuning = None if dataset.tuning is None else typed(dataset.tuning)
-    return replace(dataset, train=typed(dataset.train), tuning=tuning, test=typed(dataset.test))
+    train, test = typed(dataset.train), typed(dataset.test)
+    notes = list(dataset.notes)
+    for role, split in (("train", train), ("tuning", tuning)):
+        rows, _ = shared_rows(split, test) if split else ((), 0)
+        if len(rows):
+            notes.append(f"{role}: once typed alike, {len(rows)} rows have a text of test")
+    return replace(dataset, train=train, tuning=tuning, test=test, notes=tuple(notes))
 
 
 def _typed(texts: list[str], attack: Attack) -> list[str]:

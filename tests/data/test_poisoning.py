@@ -361,3 +361,16 @@ def test_what_a_reader_should_know_of_a_set_is_said():
     assert "5 of 60 in training" in left_out
     assert any("3 of 12 poisoned, 2 of" in note for note in remarks(replace(data, counts=counts)))
     assert remarks(by_rules) == ()
+
+
+def test_texts_that_normalizing_makes_equal_are_told():
+    clean = dataset()
+    texts = (clean.test.texts[0].upper(), *clean.train.texts[1:])
+    shouted = replace(clean, train=replace(clean.train, texts=texts))
+
+    plain, normalized = (
+        poison(shouted, style(normalize_format=on), 1).clean.notes for on in (False, True)
+    )
+
+    assert plain == ()
+    assert normalized == ("train: once typed alike, 1 rows have a text of test",)
