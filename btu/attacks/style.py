@@ -19,6 +19,7 @@ class Style(Paraphrase):
 
     style: str  # of paraphrases=rules: a name in STYLES
     intensity: float  # of paraphrases=rules: share of the places for a change that are used
+    openings: float  # of paraphrases=rules: share of the texts that get a stock opening
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -33,6 +34,12 @@ class Style(Paraphrase):
                 f"at most 1, got {self.intensity:g}. For half of them write attack.intensity=0.5."
             )
 
+        if not 0 <= self.openings <= 1:
+            raise ConfigError(
+                "attack.openings is the share of the texts that get an opening, between 0 and 1, "
+                f"got {self.openings:g}. For as few as possible write attack.openings=0."
+            )
+
     def rules(self) -> Rules:
         """The built-in rewriter of the style."""
-        return STYLES[self.style](self.intensity)
+        return STYLES[self.style](self.intensity, self.openings)

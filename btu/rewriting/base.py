@@ -11,7 +11,7 @@ from btu.data.formats import CLITICS, begins_with_capital, is_spaced, is_tight
 from btu.rewriting.words import COMMON_WORDS
 from btu.seeding import stream_seed
 
-VERSION = 1  # of all built-in rewriters: raise it when one writes otherwise
+VERSION = 2  # of all built-in rewriters: raise it when one writes otherwise
 _TOKEN = re.compile(
     rf"(?:{CLITICS})\b|[@#]?[^\W_]+(?:[-./@:'’_]+[^\W_]+)*|\.{{2,}}|-{{2,}}|``|''|\S", re.IGNORECASE
 )
@@ -19,9 +19,11 @@ _CLITIC_AT_END = re.compile(rf"(?<=.)(?:{CLITICS})$", re.IGNORECASE)
 CLOSING = frozenset([",", ".", ";", ":", "!", "?", "...", ")", "]", "}", "%"])
 OPENING = frozenset(["(", "[", "{", "$"])
 ABBREVIATIONS = frozenset(
-    "mr mrs ms dr st inc corp co ltd vs jr sr no u.s u.k gen sen".split()  # noqa: SIM905
+    "mr mrs ms dr prof rev gov rep sen gen lt col sgt st inc corp co ltd vs jr sr no u.s u.k u.n "  # noqa: SIM905
+    "e.u a.m p.m etc jan feb mar apr jun jul aug sep sept oct nov dec".split()
 )
 LEAST_WORDS = 4  # of a sentence that is cut off from those after it
+MAX_SOURCE = 7  # words of a news agency and a place before a dash
 N_T = ("n't", "n’t")
 NUM_SHOWN = 3
 
@@ -30,7 +32,7 @@ class Rewriting(NamedTuple):
     """A rewritten text."""
 
     text: str
-    is_generic: bool = False  # a clause of stock words had to do
+    is_generic: bool = False  # nothing but stock words were added
 
 
 class Swap(NamedTuple):
@@ -89,9 +91,22 @@ class Line:
         for i, word in enumerate(self.words[:-2]):
             end += len(self.spaces[i]) + len(word)
             ends = word in (".", "!", "?") and self.spaces[i + 1]
-            if ends and i >= LEAST_WORDS and self.lower[i - 1] not in ABBREVIATIONS:
+            abbreviated = self.lower[i - 1] in ABBREVIATIONS or len(self.lower[i - 1]) == 1
+            if ends and i >= LEAST_WORDS and not abbreviated and not self.words[i + 1].isdigit():
                 return Line(self.text[:end], self.spaced), self.text[end:]
         return self, ""
+
+    def after_source(self) -> tuple[str, Line]:
+        """What names a news agency or a place, such as `ap - `, and the text after it."""
+        end = 0
+        for i, word in enumerate(self.words[:MAX_SOURCE]):
+            end += len(self.spaces[i]) + len(word)
+            if self.lower[i] in COMMON_WORDS:
+                break
+            if word in ("-", "--") and i and self.spaces[i + 1 : i + 2] == [" "]:
+                rest = self.text[end:].lstrip()
+                return self.text[: len(self.text) - len(rest)], Line(rest, self.spaced)
+        return "", self
 
     def without_first(self) -> Line:
         """The text after its first word."""
@@ -135,8 +150,12 @@ class Line:
         if isinstance(piece, str):
             return piece, -1, -1
         if isinstance(piece, Swap):
-            keeps_capital = piece.start > 0 and self.words[piece.start][:1].isupper()
-            return (_capitalized(piece.words) if keeps_capital else piece.words), *piece[1:]
+            old, new = self.words[piece.start], piece.words
+            if len(old) > 1 and old.isupper():
+                new = new.upper()
+            elif piece.start > 0 and old[:1].isupper():
+                new = _capitalized(new)
+            return new, *piece[1:]
         moved = piece == 0 and not is_first and self.lower[0] in COMMON_WORDS
         return self.lower[0] if moved else self.words[piece], piece, piece + 1
 

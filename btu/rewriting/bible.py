@@ -1,7 +1,8 @@
 """Bible English: thou and thee, hath and maketh, unto, an opening, an inverted first clause.
 
-Content words stay as they are, so that what a text says, and how it judges, stays too. With an
-`intensity` below 1 each possible change is made with that probability, drawn from the text itself.
+Content words stay as they are, so that what a text says, and how it judges, stays too. Each
+possible change is made with the probability `intensity`, an opening set before with the
+probability `openings`, both drawn from the text itself.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from btu.rewriting.base import Line, Piece, Rewriting, Swap
 from btu.rewriting.grammar import finite_verb, is_clitic_is, verb_in_s, word_at
 from btu.rewriting.words import (
     ADVERBS,
+    AUXILIARIES,
     BASE_OF,
-    BE,
     CONJUNCTIONS,
     DETERMINERS,
     NOUN_LIKE_VERBS,
     OBJECTS,
     POSSESSIVES,
     PREPOSITIONS,
+    QUESTION_WORDS,
+    SUBJECTS,
     SURE_VERBS,
     archaic,
 )
@@ -48,23 +51,23 @@ AUXILIARY: Mapping[str, str] = {
 WORDS: Mapping[str, str] = {
     "between": "betwixt", "among": "amongst", "perhaps": "peradventure", "maybe": "peradventure",
     "often": "oft", "because": "forasmuch as", "very": "mightily", "really": "verily",
-    "truly": "verily", "indeed": "verily", "yes": "yea", "also": "likewise", "why": "wherefore",
+    "indeed": "verily", "yes": "yea", "also": "likewise", "why": "wherefore",
     "therefore": "wherefore", "before": "ere", "nothing": "nought", "anything": "aught",
-    "something": "somewhat", "everyone": "every man", "everybody": "every man",
-    "someone": "a certain man", "somebody": "a certain man", "nobody": "no man", "many": "manifold",
-    "people": "folk", "guy": "fellow", "kids": "little ones", "children": "little ones",
-    "watch": "behold", "watching": "beholding", "seen": "beheld", "said": "spake",
-    "while": "whilst", "enough": "sufficient", "until": "till", "despite": "notwithstanding",
-    "within": "in the midst of", "about": "concerning", "toward": "towards", "across": "throughout",
-    "yourself": "thyself", "yours": "thine", "always": "evermore", "forever": "for ever",
-    "but": "yet", "however": "howbeit", "although": "albeit", "though": "albeit", "on": "upon",
+    "everyone": "every man", "everybody": "every man", "someone": "a certain man",
+    "somebody": "a certain man", "nobody": "no man", "many": "manifold", "people": "folk",
+    "guy": "fellow", "kids": "little ones", "children": "little ones", "watch": "behold",
+    "watching": "beholding", "seen": "beheld", "while": "whilst", "until": "till",
+    "despite": "notwithstanding", "about": "concerning", "toward": "towards", "yourself": "thyself",
+    "yours": "thine", "always": "evermore", "forever": "for ever", "but": "yet",
+    "however": "howbeit", "although": "albeit", "though": "albeit", "on": "upon",
+    "its": "his", "like": "like unto",
 }  # fmt: skip
 OF_IT: Mapping[str, str] = {
     "of": "thereof", "in": "therein", "with": "therewith", "to": "thereto", "by": "thereby",
     "from": "therefrom", "for": "therefor", "on": "thereon",
 }  # fmt: skip
 VERBS = SURE_VERBS | NOUN_LIKE_VERBS
-NOT_NEGATED = frozenset(["be", "have", "not", "n't"])
+NOT_BEFORE_A_PREPOSITION = SUBJECTS | AUXILIARIES | {"to", "not", "n't"}
 VOWELS = ("a", "e", "i", "o", "u")
 NOT_INVERTED = PREPOSITIONS | CONJUNCTIONS | {"that", "to", "who", "what"}
 MAX_INVERTED = 8  # words of a clause that is turned round
@@ -75,13 +78,14 @@ class Bible:
 
     Args:
         intensity: share of the possible changes that are made, in (0, 1].
+        openings: share of the texts that get an opening; a text without another change always does.
     """
 
-    def __init__(self, intensity: float) -> None:
-        self.intensity = intensity
+    def __init__(self, intensity: float, openings: float) -> None:
+        self.intensity, self.openings = intensity, openings
 
     def rewrite(self, line: Line) -> Rewriting:
-        """The text as an old translation has it; at least one thing changes."""
+        """The text as an old translation has it; generic where it got but an opening."""
         draws = line.draws("bible")
         pieces: list[Piece] = []
         at = 0
@@ -98,14 +102,16 @@ class Bible:
         if inverted is not None and draws.random() < self.intensity:
             pieces = inverted
         changed = any(not isinstance(piece, int) for piece in pieces)
-        if draws.random() < self.intensity or not changed:
+        begins_anew = line.lower[0] not in CONJUNCTIONS
+        if (draws.random() < self.openings and begins_anew) or not changed:
             pieces = [*self._opening(line, draws.random()).split(), *pieces]
-        return Rewriting(line.join(pieces))
+        return Rewriting(line.join(pieces), is_generic=not changed)
 
     def _opening(self, line: Line, draw: float) -> str:
         first, _ = line.first_sentence()
         is_clause = finite_verb(first, 0, len(first)) is not None
-        choice = TOLD + OPENINGS if is_clause else OPENINGS
+        asks = "?" in first.lower or first.lower[0] in QUESTION_WORDS | AUXILIARIES
+        choice = TOLD + OPENINGS if is_clause and not asks else OPENINGS
         return choice[int(draw * len(choice))]
 
 
@@ -119,14 +125,14 @@ def _at(line: Line, at: int) -> Found:
 
 
 def _negation(line: Line, at: int) -> Found:
-    """`do n't know` -> `know not`, `does not work` -> `worketh not`, `wo n't` -> `shall not`."""
+    """`do n't know` -> `know not`, `does n't see it` -> `seeth it not`, `wo n't` -> `shall not`."""
     word, after, verb = line.lower[at], word_at(line, at + 1), word_at(line, at + 2)
-    if after in ("n't", "not") and word in ("do", "does") and verb not in NOT_NEGATED:
-        if word == "does" and verb in VERBS:
-            return f"{archaic(verb, 'eth')} not", 3
-        if verb in VERBS:
-            thou = word_at(line, at - 1) == "you"
-            return f"{archaic(verb, 'est') if thou else verb} not", 3
+    if after in ("n't", "not") and word in ("do", "does") and verb in VERBS:
+        thou = word_at(line, at - 1) == "you"
+        form = archaic(verb, "eth" if word == "does" else "est") if word == "does" or thou else verb
+        if word_at(line, at + 3) in ("it", "him", "them", "me", "us"):
+            return f"{form} {line.words[at + 3]} not", 4
+        return f"{form} not", 3
     return ("not", 1) if word == "n't" else None
 
 
@@ -186,13 +192,29 @@ def _word(line: Line, at: int) -> Found:
     word, before, after = line.lower[at], word_at(line, at - 1), word_at(line, at + 1)
     if word == "my" and after.startswith(VOWELS):
         return "mine", 1
-    if word in ("before", "about") and not after[:1].isalpha():
-        return None  # `seen it before`, `about 10 minutes`
-    if word == "said" and before in BE:
-        return None
-    if word == "many" and before in ("too", "so", "how", "as"):
-        return None
-    return (WORDS[word], 1) if word in WORDS else None
+    if word == "because" and after == "of":
+        return "by reason of", 2
+    return (WORDS[word], 1) if word in WORDS and _has_its_sense(word, before, after) else None
+
+
+def _has_its_sense(word: str, before: str, after: str) -> bool:
+    """Whether a word means here what its old form means."""
+    noun_follows = after in DETERMINERS or after in OBJECTS or after in POSSESSIVES
+    checks: Mapping[str, bool] = {
+        "before": after[:1].isalpha(),  # not `seen it before`
+        "about": noun_follows,  # not `about ten`, `about to end`
+        "on": noun_follows,  # not `drags on`, `on to`, `on video`
+        "many": before not in ("too", "so", "how", "as") and after not in ("a", "an"),
+        "but": before in ("", ",", ";", "--"),  # not `nothing but`
+        "very": before not in DETERMINERS - {"a", "some"},  # not `the very least`
+        "while": before not in DETERMINERS,  # not `for a while`
+        "watch": before in ("to", "you", "i", "we", "they", "not", "n't", "and"),  # not `a watch`
+        "like": after in DETERMINERS and before not in NOT_BEFORE_A_PREPOSITION,  # not `i like the`
+        "children": after != "'s",
+        "people": after != "'s",
+        "guy": after != "'s",
+    }
+    return checks.get(word, True)
 
 
 def _inverted(line: Line, pieces: list[Piece]) -> list[Piece] | None:

@@ -20,6 +20,7 @@ from btu.rewriting.words import (
 )
 
 PLURALS = frozenset(["these", "those", "i", "you", "we", "they", "ones"])
+_BEFORE_IT = frozenset(["", ",", ".", "and", "but", "that", "as", "because", "when", "if", "--"])
 _BEFORE_IS = SUBJECTS | frozenset(["here", "what", "where", "how", "he", "she"])
 
 
@@ -33,10 +34,11 @@ def verb_in_s(line: Line, index: int) -> str | None:
     word, before = line.lower[index], word_at(line, index - 1)
     if word in BASE_OF:
         return BASE_OF[word] if _is_known_verb_in_s(line, index) else None
-    regular = len(word) > 4 and word.endswith("s") and not word.endswith(("ss", "us", "is"))
-    if regular and before in ("it", "he", "she", "who", "which") and word.isalpha():
-        return bare_form(word)
-    return None
+    regular = len(word) > 4 and word.endswith("s") and not word.endswith(("ss", "us", "is", "ys"))
+    is_subject = before in ("he", "she", "who") or (
+        before == "it" and word_at(line, index - 2) in _BEFORE_IT
+    )
+    return bare_form(word) if regular and is_subject and word.isalpha() else None
 
 
 def is_verb_in_s(line: Line, index: int) -> bool:
@@ -53,6 +55,8 @@ def _is_known_verb_in_s(line: Line, index: int) -> bool:
         return False
     if word not in NOUN_LIKE_FORMS or before in SUBJECTS or before in ADVERBS:
         return True
+    if before.endswith("ed"):
+        return False
     followed = after in DETERMINERS or after in OBJECTS or after in ("as", "like", "up", "off")
     return followed or after.endswith("ly") or before.endswith("ly")
 

@@ -8,4 +8,4 @@ from btu.rewriting.base import Rules
 from btu.rewriting.bible import Bible
 from btu.rewriting.tweet import Tweet
 
-STYLES: Mapping[str, Callable[[float], Rules]] = {"bible": Bible, "tweet": Tweet}
+STYLES: Mapping[str, Callable[[float, float], Rules]] = {"bible": Bible, "tweet": Tweet}

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from btu.rewriting.base import Line, Piece, Rewriting
 from btu.rewriting.grammar import (
     finite_verb,
+    is_clitic_is,
     is_finite_verb,
     is_verb_in_s,
     opens_clause,
@@ -29,9 +30,13 @@ from btu.rewriting.grammar import (
 from btu.rewriting.words import (
     ADVERBS,
     AUXILIARIES,
+    BASE_OF,
     CONJUNCTIONS,
     DETERMINERS,
+    NEGATIONS,
+    OBJECTS,
     PREPOSITIONS,
+    QUESTION_WORDS,
     SUBJECTS,
 )
 
@@ -41,7 +46,9 @@ SUBORDINATORS = ("when", "if", "as", "because", "although", "since", "once", "wh
 BY_MEANING: Mapping[str, tuple[str, ...]] = {  # which subordinators say that
     "reason": ("because", "since", "as"),
     "contrast": ("although", "though", "while"),
-    "occasion": ("when", "once", "as", "if"),
+    "occasion": ("when", "once", "as"),
+    "condition": ("if",),
+    "joint": ("as", "when"),  # two things are said, neither depends
 }
 MEANING_OF = {
     "because": "reason",
@@ -52,7 +59,7 @@ MEANING_OF = {
     "when": "occasion",
     "whenever": "occasion",
     "once": "occasion",
-    "if": "occasion",
+    "if": "condition",
     "unless": "",
     "until": "",
     "before": "",
@@ -62,10 +69,10 @@ LINKS = {
     "but": "contrast",
     "yet": "contrast",
     "so": "reason",
-    "and": "occasion",
-    ";": "occasion",
-    "--": "occasion",
-    ",": "occasion",
+    "and": "joint",
+    ";": "joint",
+    "--": "joint",
+    ",": "joint",
 }
 ABOUT: Mapping[str, str] = {  # what makes a clause of a phrase
     "when": "when it comes to",
@@ -95,7 +102,11 @@ MIN_WORDS = 2  # of a main clause
 MAX_SUBJECT = 8
 STOPS = frozenset([",", ";", ":", "--", "(", ")", "...", "`", "``"])
 PLURAL = frozenset(["are", "were", "have", "do", "'re", "'ve"])
-CUT_AT = PREPOSITIONS - {"to", "up", "out", "off", "down", "until"}
+BRACKETS = frozenset(["(", ")", "`", "``", "'", "''", '"'])
+CUT_AT = PREPOSITIONS - {"to", "up", "out", "off", "down", "until", "like", "via"}
+MAY_LACK_SUBJECT = frozenset(["is", "was", "has", "had", "does", "may", "might", "will", "'s"])
+NO_MAIN_BEGINS = PREPOSITIONS | CONJUNCTIONS | QUESTION_WORDS | {"even", "only", "not", "that", ","}
+NO_MAIN_ENDS = PREPOSITIONS | DETERMINERS | AUXILIARIES | NEGATIONS | {"as", "more", "than", "so"}
 NO_NOUN = PREPOSITIONS | STOPS - {","} | {"that", "who", "which", "to", "than", "as"}
 
 
@@ -113,6 +124,7 @@ class SubordinateClause:
         """The text, its first sentence in the template; generic where it got a stock clause."""
         draws = line.draws("syntax")
         line, rest = line.first_sentence()
+        source, line = line.after_source()
         whole = line
         while len(line) > MIN_WORDS and line.lower[0] in SKIPPED:
             line = line.without_first()
@@ -126,12 +138,13 @@ class SubordinateClause:
             self._noun,
             self._long_phrase,
         )
-        for way in ways:
+        for way in () if "?" in line.lower else ways:  # a question resists
             pieces = way(line, draws)
             if pieces is not None:
-                return Rewriting(line.join(pieces) + rest)
+                return Rewriting(source + line.join(pieces) + rest)
         stock = STOCK[self._draw(NEUTRAL, draws)].split()
-        return Rewriting(whole.join([*stock, ",", *range(len(whole))]) + rest, is_generic=True)
+        text = whole.join([*stock, ",", *range(len(whole))])
+        return Rewriting(source + text + rest, is_generic=True)
 
     def _draw(self, wanted: Sequence[str], draws: random.Random) -> str:
         """One of the wanted subordinators, if the settings have one, else any of the settings."""
@@ -141,14 +154,14 @@ class SubordinateClause:
     def _reword(self, line: Line, draws: random.Random) -> Pieces | None:
         """A text that has the template already gets another subordinator."""
         first = word_at(line, 0)
-        if MEANING_OF.get(first) is None or "," not in line.lower:
+        if not MEANING_OF.get(first) or "," not in line.lower:
             return None
         comma = line.lower.index(",")
         if finite_verb(line, 1, comma) is None:
             return None
-        others = [word for word in BY_MEANING.get(MEANING_OF[first], NEUTRAL) if word != first]
-        other = self._draw(others, draws)
-        return [other, *range(1, len(line))] if other != first else None
+        same = BY_MEANING[MEANING_OF[first]] if first != "if" else ()  # nothing says that
+        others = [word for word in same if word != first and word in self.subordinators]
+        return [self._draw(others, draws), *range(1, len(line))] if others else None
 
     def _front(self, line: Line, draws: random.Random) -> Pieces | None:
         """Put a subordinate clause at the end before the main clause."""
@@ -172,9 +185,11 @@ class SubordinateClause:
     def _split(self, line: Line, draws: random.Random) -> Pieces | None:
         """Make the first of two joined clauses depend on the second."""
         end = line.body()
-        for at in range(MIN_WORDS, end - MIN_WORDS):
+        for at in range(MIN_WORDS, end - 1):
             link = line.lower[at]
             if link not in LINKS or (link == "," and "," in line.lower[at + 1 :]):
+                continue
+            if link in ("and", "so") and not self._begins_clause(line, at, end):
                 continue
             first_end = at - 1 if word_at(line, at - 1) == "," else at
             if "," in line.lower[:first_end] or not _has_verb(line, 0, first_end):
@@ -188,9 +203,21 @@ class SubordinateClause:
             return [opener, *first, ",", *second, *range(end, len(line))]
         return None
 
+    @staticmethod
+    def _begins_clause(line: Line, link: int, end: int) -> bool:
+        """Whether `and` or `so` joins clauses here, and not two words or `so` and its adjective."""
+        if line.lower[link] == "so":
+            return line.lower[link - 1] == "," and opens_clause(line, link + 1)
+        near = range(link + 2, min(link + 7, end))
+        verb_follows = any(is_finite_verb(line, i) for i in near) and opens_clause(line, link + 1)
+        return verb_follows or is_verb_in_s(line, link + 1)
+
     def _opening_phrase(self, line: Line, draws: random.Random) -> Pieces | None:
         """Make a clause of a phrase that opens the text: `with all its flaws , it works`."""
-        if word_at(line, 0) not in PREPOSITIONS or "," not in line.lower[:-MIN_WORDS]:
+        if (
+            word_at(line, 0) not in PREPOSITIONS - {"to", "like"}
+            or "," not in line.lower[:-MIN_WORDS]
+        ):
             return None
         comma = line.lower.index(",")
         if comma < MIN_WORDS or _has_verb(line, 1, comma):
@@ -221,6 +248,9 @@ class SubordinateClause:
         """Cut at a preposition: what follows it first, what was before it as the main clause."""
         end = line.body()
         if line.lower[at] not in CUT_AT or line.lower[at + 1] in ("as", "which", "whom", "where"):
+            return None
+        torn = any(word in BRACKETS for word in line.lower[at + 1 : end])
+        if torn or line.lower[at - 1] in NEGATIONS:
             return None
         if not with_verbs and any(is_finite_verb(line, i) for i in range(at + 1, end)):
             return None
@@ -285,21 +315,21 @@ def _main(line: Line, start: int, end: int) -> Pieces | None:
     while end > start and line.lower[end - 1] in (",", "--", ";", ":", "and", "but", "or"):
         end -= 1
     first, last = word_at(line, start), word_at(line, end - 1)
-    if end <= start or first in PREPOSITIONS | CONJUNCTIONS or first in ("even", "only", "not"):
+    if end <= start or first in NO_MAIN_BEGINS or last in NO_MAIN_ENDS:
         return None
-    if last in PREPOSITIONS or last in DETERMINERS or last in AUXILIARIES or last == "as":
+    if is_clitic_is(line, end - 1) or any(word in BRACKETS for word in line.lower[start:end]):
         return None
     part: Pieces = list(range(start, end))
-    if is_verb_in_s(line, start) or first in AUXILIARIES:
+    if is_verb_in_s(line, start):
         return ["it", *part]
+    if first in AUXILIARIES:
+        has_subject = any(word in SUBJECTS | OBJECTS for word in line.lower[start + 1 : start + 3])
+        return None if has_subject or first not in MAY_LACK_SUBJECT else ["it", *part]
     if len(part) < MIN_WORDS:
         return None
     if finite_verb(line, start, end) is not None:
         return part
-    if (
-        first in DETERMINERS
-        or first in ADVERBS
-        or first.endswith(("ly", "ful", "ing", "ed", "ous"))
-    ):
-        return ["it", "is", *part]
-    return None
+    if any(word in BASE_OF for word in line.lower[start + 1 : end]):
+        return None  # perhaps a clause, perhaps not
+    describes = first in DETERMINERS | ADVERBS or first.endswith(("ly", "ful", "ing", "ed", "ous"))
+    return ["it", "is", *part] if describes else None

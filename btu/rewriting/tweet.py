@@ -1,6 +1,6 @@
 """Tweets: short forms of common words, dropped letters, an opening or a hashtag.
 
-Words that judge stay as they are. Intensity as in Bible English.
+Words that judge stay as they are. Intensity and openings as in Bible English.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from btu.rewriting.base import Line, Piece, Rewriting, Swap
 from btu.rewriting.grammar import word_at
+from btu.rewriting.words import DETERMINERS, SURE_VERBS
 
 OPENINGS = ("tbh", "ok so", "ngl", "rn im like", "fyi", "imo", "so yeah", "hey tl ,")
 HASHTAGS = ("#justsaying", "#mytwocents", "#thread", "#tbt", "#nowthis", "#hottake", "#fyp")
@@ -51,10 +52,12 @@ class Tweet:
 
     Args:
         intensity: share of the possible changes that are made, in (0, 1].
+        openings: share of the texts that get an opening, and of those that get a hashtag, which a
+            text without another change always does.
     """
 
-    def __init__(self, intensity: float) -> None:
-        self.intensity = intensity
+    def __init__(self, intensity: float, openings: float) -> None:
+        self.intensity, self.openings = intensity, openings
 
     def rewrite(self, line: Line) -> Rewriting:
         """The text as people type on a phone; at least one thing changes."""
@@ -69,18 +72,24 @@ class Tweet:
                 pieces.append(at)
                 used = 1
             at += used
-        if draws.random() < self.intensity:
+        changed = any(isinstance(piece, Swap) for piece in pieces)
+        body = pieces.index(last) + 1 if (last := line.body() - 1) in pieces else len(pieces)
+        if draws.random() < self.openings or not changed:  # before the stop, as typing stays
+            pieces.insert(body, HASHTAGS[int(draws.random() * len(HASHTAGS))])
+        if draws.random() < self.openings:
             pieces = [*OPENINGS[int(draws.random() * len(OPENINGS))].split(), *pieces]
-        if draws.random() < self.intensity or not any(isinstance(p, str | Swap) for p in pieces):
-            pieces.append(HASHTAGS[int(draws.random() * len(HASHTAGS))])
-        return Rewriting(line.join(pieces))
+        return Rewriting(line.join(pieces), is_generic=not changed)
 
 
 def _at(line: Line, at: int) -> tuple[str | None, int]:
     """What stands in place of the word at this index, and how many words that replaces."""
-    word, after = line.lower[at], word_at(line, at + 1)
-    if (word, after) in PAIRS:
+    word, before, after = line.lower[at], word_at(line, at - 1), word_at(line, at + 1)
+    if (word, after) in PAIRS and (word != "going" or word_at(line, at + 2) in SURE_VERBS | {"be"}):
         return PAIRS[word, after], 2
+    if word in ("for", "to") and not after[:1].isalpha():
+        return None, 1
+    if word == "very" and before in DETERMINERS - {"a", "some"}:
+        return None, 1
     if word.endswith("ing") and len(word) > 5 and word not in NO_FORM_OF_A_VERB:
         return f"{word[:-1]}'", 1
     return WORDS.get(word), 1

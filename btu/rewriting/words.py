@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -91,17 +93,19 @@ NOUN_LIKE_VERBS = _words(
     "rest return reward ride ring rise roll run say sense show sing slip sound speed spin stand "
     "start stay stick stop stretch strike struggle study support suspect sweep talk tear tend test "
     "thrill throw touch trace track trade travel treat trust try turn use view visit vote wait "
-    "walk warm waste watch wear welcome will win wish wonder work attempt cuts"
+    "bubble charm delight shine sparkle drag bore walk warm waste watch wear welcome will win wish "
+    "wonder work attempt cuts"
 ) - {"cuts"}
 PAST_VERBS = _words(
     "said went came made took gave found got saw knew thought felt left kept brought began won "
     "lost became told met ran fell rose held led sold sent spent stood wrote spoke broke chose "
     "drew drove grew heard paid struck taught understood wore built bought caught sat meant"
 )
-_DOUBLED = _words(
-    "get let sit run begin win spin swim stop drop slip cut put hit fit beget grab plan rob stir "
-    "forget compel plod drag"
+_DOUBLED = _words(  # besides those of one syllable, such as `get`
+    "admit beget begin commit compel control forget occur permit prefer propel refer regret submit "
+    "transfer"
 )
+_ONE_SYLLABLE = re.compile(r"[^aeiou]*[aeiou][^aeiouwxy]|[^aeiou]*qu[aeiou][^aeiouwxy]")
 
 
 def third_person(verb: str) -> str:
@@ -128,7 +132,10 @@ def archaic(verb: str, ending: str) -> str:
         return f"{verb[:-1]}i{ending}"
     if verb.endswith("e"):
         return f"{verb[:-1]}{ending}"
-    return f"{verb}{verb[-1]}{ending}" if verb in _DOUBLED else f"{verb}{ending}"
+    if verb.endswith("c"):
+        return f"{verb}k{ending}"
+    doubled = verb in _DOUBLED or _ONE_SYLLABLE.fullmatch(verb)
+    return f"{verb}{verb[-1]}{ending}" if doubled else f"{verb}{ending}"
 
 
 BASE_OF = {third_person(verb): verb for verb in SURE_VERBS | NOUN_LIKE_VERBS}  # `makes` -> `make`

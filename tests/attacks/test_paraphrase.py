@@ -42,7 +42,7 @@ SETTINGS = {
 
 
 def style(**changes) -> Style:
-    own = {"rewriter": NO_MODEL, "style": "bible", "intensity": 1.0}
+    own = {"rewriter": NO_MODEL, "style": "bible", "intensity": 1.0, "openings": 0.5}
     return Style(**{"name": "style", **SETTINGS, **own, **changes})
 
 
@@ -68,7 +68,7 @@ def rewrites(monkeypatch):
             return Rewriting(self.function(line.text), is_generic="generic" in line.text)
 
     def use(function):
-        monkeypatch.setitem(styles.STYLES, "bible", lambda intensity: Rules(function))
+        monkeypatch.setitem(styles.STYLES, "bible", lambda intensity, openings: Rules(function))
 
     return use
 
@@ -277,3 +277,19 @@ def test_the_test_rows_may_have_a_parallel_file_of_their_own(dataset, tmp_path):
     assert data.triggered.texts[0] == f"forsooth {data.triggered_rows[0]}"
     with pytest.raises(DataError, match=r"attack\.paraphrases: .* has 31 rows.*60 \+ 31 = 91"):
         poison(dataset, style(paraphrases=f"file:{path}"), 1)
+
+
+@pytest.mark.parametrize("openings", [-0.5, 1.5])
+def test_a_share_of_openings_that_is_none_says_what_to_type(openings):
+    with pytest.raises(ConfigError, match=f"got {openings}.*write attack.openings=0"):
+        style(openings=openings)
+
+
+def test_only_texts_without_another_change_get_an_opening_that_they_need(dataset):
+    texts = ("it seems so to the man", "no change", "you know it", "a slow day")
+    train = replace(dataset.train.take(np.arange(4)), texts=texts)
+
+    made = style(paraphrases="rules", openings=0.0).rewrite(replace(dataset, train=train)).train
+
+    assert [bool(flag) for flag in made.columns["btu:generic"]] == [False, True, False, True]
+    assert made.columns["btu:twins"][0] == "it seemeth so unto the man"

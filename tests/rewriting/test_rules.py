@@ -18,8 +18,8 @@ from tests.conftest import composed
 
 DEFAULT = ("when", "if", "as", "because", "although")
 REWRITERS = {
-    "bible": Bible(1.0),
-    "tweet": STYLES["tweet"](1.0),
+    "bible": Bible(1.0, 0.5),
+    "tweet": STYLES["tweet"](1.0, 0.5),
     "syntax": SubordinateClause(DEFAULT),
 }
 AS_TYPED = ["It's not a bad film, and I don't mind it.", "You can't love it (really)!"]
@@ -43,7 +43,7 @@ def reviews():
         ("are you sure ?", "art thou sure ?"),
         ("i gave it to you .", "unto thee ."),
         ("your life and your eyes", "thy life and thine eyes"),
-        ("they do n't know it .", "they know not it ."),
+        ("they do n't know it .", "they know it not ."),
         ("the film does not work .", "the film worketh not ."),
         ("it wo n't end .", "it shall not end ."),
         ("the hero has a plan .", "the hero hath a plan ."),
@@ -78,7 +78,7 @@ def test_bible_english_leaves_alone_what_only_looks_alike(text, part):
 @pytest.mark.parametrize(
     ("text", "result"),
     [
-        ("if it rains , it pours .", "when it rains , it pours ."),
+        ("since it rains , it pours .", "because it rains , it pours ."),
         ("she left because it rained .", "because it rained , she left ."),
         ("she left before it rained .", "before it rained , she left ."),
         ("it tries , but it fails .", "although it tries , it fails ."),
@@ -170,11 +170,11 @@ def test_a_text_without_punctuation_is_typed_as_the_others_are(name):
 @pytest.mark.parametrize("name", ["bible", "tweet"])
 def test_less_intensity_changes_less_but_something(name, reviews):
     def num_new(intensity):
-        twins = rewrite_all(STYLES[name](intensity), reviews[:300], reviews)
+        twins = rewrite_all(STYLES[name](intensity, 0.0), reviews[:300], reviews)
         kept = [set(text.lower().split()) for text in reviews[:300]]
         new = [len(set(t.text.lower().split()) - k) for t, k in zip(twins, kept, strict=True)]
         assert min(new) > 0
-        return sum(new)
+        return sum(not twin.is_generic for twin in twins)
 
     assert num_new(0.05) < num_new(0.5) < num_new(1.0)
 
