@@ -7,6 +7,7 @@ from btu.rewriting.words import (
     ADVERBS,
     AUXILIARIES,
     BASE_OF,
+    CONJUNCTIONS,
     DETERMINERS,
     NOUN_LIKE_FORMS,
     NOUN_LIKE_VERBS,
@@ -20,7 +21,7 @@ from btu.rewriting.words import (
 )
 
 PLURALS = frozenset(["these", "those", "i", "you", "we", "they", "ones"])
-_BEFORE_IT = frozenset(["", ",", ".", "and", "but", "that", "as", "because", "when", "if", "--"])
+_BEFORE_IT = CONJUNCTIONS | frozenset(["", ",", ".", "--", "that", "once", "after", "before"])
 _BEFORE_IS = SUBJECTS | frozenset(["here", "what", "where", "how", "he", "she"])
 
 
