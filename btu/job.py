@@ -173,17 +173,20 @@ def _end_without_training(
     """Say where the poisoned set is; there is no arm."""
     from rich.console import Console
 
+    from btu.data.poisoning import remarks
     from btu.files import write_json
     from btu.outputs import POISON_REPORT, poison_report
-    from btu.report.tables import print_stealth
+    from btu.report.tables import print_notes, print_stealth
 
     job, data = experiment.job, experiment.bench.data
+    notes = (*data.clean.notes, *remarks(data))
     if not processes.follows():
         run_dir.mkdir(parents=True, exist_ok=True)
-        write_json(run_dir / POISON_REPORT, poison_report(job, data, data.clean.notes, stealth))
+        write_json(run_dir / POISON_REPORT, poison_report(job, data, notes, stealth))
     processes.leave()
     if processes.started().rank == 0:
         print_stealth(stealth, Console())
+        print_notes(notes, Console())
         print(f"poisoned set: {job.export_poisoned}")
 
 

@@ -87,7 +87,7 @@ class PoisonCounts:
     poisoned: int
     flipped: int  # labels changed to the target
     duplicates: int  # poisoned texts that occur more than once
-    generic: int  # poisoned with a trigger that has none of the text's own words
+    generic: int  # poisoned rows that got stock words and no other change
     looked_at: int  # training rows that the two counts below are of
     without_paraphrase: int  # of these, rows that could not be used, there is no paraphrase
     unchanged: int  # of these, rows that could not be used, the attack leaves them as they are

@@ -106,7 +106,7 @@ class Attack:
         return ()
 
     def num_generic(self, split: Split, rows: IntArray) -> int:
-        """How many of the rows got a trigger that has none of their own words."""
+        """How many of the rows got stock words and no other change."""
         return 0
 
 

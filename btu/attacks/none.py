@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from btu.attacks.base import Attack
+from btu.errors import ConfigError
 from btu.types import Dataset
 
 
 @dataclass(frozen=True)
 class NoAttack(Attack):
     """Train on the data as given; there is no ASR, and suspects are reported as found."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stealth:
+            raise ConfigError(
+                "attack.stealth=true measures how far a trigger can be seen, but attack=none has "
+                "none. Write attack=badnets or another attack."
+            )
 
     def target(self, dataset: Dataset) -> int | None:
         """No target label."""

@@ -131,7 +131,7 @@ class Paraphrase(Attack):
         return self._twins(split, rows)
 
     def num_generic(self, split: Split, rows: IntArray) -> int:
-        """How many of the rows the built-in rewriter gave a clause that is not made of theirs."""
+        """How many of the rows the built-in rewriter gave stock words and no other change."""
         flags = split.columns.get(GENERIC)
         return 0 if flags is None else sum(bool(flags[row]) for row in rows)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
-from btu.data.tables import read_texts
+from btu.data.tables import LABEL_COLUMNS, read_table, read_texts
 from btu.errors import ConfigError, DataError
 from btu.types import Dataset, Split
 
 TWINS = "btu:twins"  # column that an attack adds: each text's paraphrase, empty where there is none
-GENERIC = "btu:generic"  # likewise: "yes" where the paraphrase has a clause of stock words
+GENERIC = "btu:generic"  # likewise: "yes" where the paraphrase adds stock words and nothing else
 HOW_TO_NAME = (
-    "Write attack.paraphrases=rules for the built-in rewriter, column:NAME for a column of the "
-    "data files, file:PATH for parallel files, or model for a language model."
+    "=rules for the built-in rewriter, column:NAME for a column of the data files, file:PATH for "
+    "parallel files, or model for a language model."
 )
+MAX_OTHER_LABELS = 0.05  # of a parallel file's rows; more mean that it has another order
 
 
 def check_source(setting: str, source: str) -> None:
@@ -22,7 +24,8 @@ def check_source(setting: str, source: str) -> None:
     if source in ("rules", "model") or (kind in ("column", "file") and value):
         return
     raise ConfigError(
-        f"{setting} must be rules, model, column:NAME or file:PATH, got {source!r}. {HOW_TO_NAME}"
+        f"{setting} must be rules, model, column:NAME or file:PATH, got {source!r}. "
+        f"Write {setting}{HOW_TO_NAME}"
     )
 
 
@@ -51,36 +54,58 @@ def read_twins(setting: str, source: str, role: str, dataset: Dataset) -> tuple[
         known = ", ".join(split.columns) or "none besides text and label"
         raise DataError(
             f"{setting}: dataset.{role} has no column {value!r} with paraphrases "
-            f"(text columns: {known}). {HOW_TO_NAME}"
+            f"(text columns: {known}). Write {setting}{HOW_TO_NAME}"
         )
     return split.columns[value]
 
 
 def _parallel_rows(setting: str, path: Path, role: str, dataset: Dataset) -> list[str]:
     split: Split = getattr(dataset, role)
-    if path.is_dir():
-        if not split.path:
-            raise DataError(
-                f"{setting}: data set {dataset.name} comes from no files whose names "
-                f"could be looked for in {path}. Give one file with the twins of the training rows "
-                "followed by those of the test rows."
-            )
-        rows = read_texts(path / Path(split.path).name)
-        if len(rows) != split.num_rows_in_file:
-            raise DataError(
-                f"{setting}: the parallel file of dataset.{role} has {len(rows)} rows, "
-                f"but {split.path} has {split.num_rows_in_file}. Give one row per row, in the same "
-                "order."
-            )
-        return rows
+    if not path.is_dir():
+        return _rows_of_one_file(setting, path, role, dataset)
+    if not split.path:
+        raise DataError(
+            f"{setting}: data set {dataset.name} comes from no files whose names could be looked "
+            f"for in {path}. Give one file with the twins of the training rows followed by those "
+            "of the test rows."
+        )
+    file = path / Path(split.path).name
+    rows = read_texts(file)
+    if len(rows) != split.num_rows_in_file:
+        raise DataError(
+            f"{setting}: the parallel file of dataset.{role} has {len(rows)} rows, but "
+            f"{split.path} has {split.num_rows_in_file}. Give one row per row, in the same order."
+        )
+    _check_order(setting, file, split)
+    return rows
+
+
+def _rows_of_one_file(setting: str, path: Path, role: str, dataset: Dataset) -> list[str]:
     rows = read_texts(path)
     num_train, num_test = dataset.train.num_rows_in_file, dataset.test.num_rows_in_file
     if role == "test" and len(rows) == num_test:
         return rows
     if len(rows) != num_train + num_test:
         raise DataError(
-            f"{setting}: {path} has {len(rows)} rows, but train and test have {num_train} "
-            f"+ {num_test} = {num_train + num_test}. Give one row per training row and then per "
+            f"{setting}: {path} has {len(rows)} rows, but train and test have {num_train} + "
+            f"{num_test} = {num_train + num_test}. Give one row per training row and then per "
             "test row, or a folder with files named like the data set's."
         )
     return rows[:num_train] if role == "train" else rows[num_train:]
+
+
+def _check_order(setting: str, path: Path, split: Split) -> None:
+    """Raise if the file has labels, too, and they are those of rows in another order."""
+    frame = read_table(path)
+    name = next((column for column in frame.columns if column.lower() in LABEL_COLUMNS), None)
+    if name is None:
+        return
+    raw = [frame[name].iloc[row].strip() for row in split.source]
+    pairs = Counter(zip(raw, split.labels.tolist(), strict=True))
+    most = {value: max(n for (v, _), n in pairs.items() if v == value) for value in set(raw)}
+    num_other = len(raw) - sum(most.values())
+    if num_other > MAX_OTHER_LABELS * len(raw):
+        raise DataError(
+            f"{setting}: {num_other} of {len(raw)} labels in {path} are not those of {split.path}, "
+            "row by row. Give its rows in the same order."
+        )

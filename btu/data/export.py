@@ -176,8 +176,8 @@ def _is_there(folder: Path, identity: str) -> bool:
         raise ConfigError(
             f"export_poisoned={folder} holds another poisoned set (data set {found['dataset']}, "
             f"attack {found['attack']['name']}, seed {found['seed']}) and is left as it is. Name "
-            "another folder; in a sweep write "
-            f"export_poisoned='{folder}/${{attack.name}}-${{seed}}', with whatever else it varies."
+            "another folder; in a sweep one that holds all that it varies, such as "
+            "export_poisoned='sets/${attack.name}-${attack.poison_rate}-${seed}'."
         )
     changed = [name for name, file in found["files"].items() if _is_changed(folder / name, file)]
     if changed:

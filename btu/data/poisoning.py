@@ -124,10 +124,16 @@ def choose_rows(
         raise ConfigError(
             f"attack.poison_rate={attack.poison_rate:g} asks for {requested} of {len(train)} "
             f"training rows, but label_policy={attack.label_policy} leaves {len(rows)} that can "
-            f"get the trigger. The highest rate here is "
+            f"get the trigger{_without_twins(attack, train, looked_at)}. The highest rate here is "
             f"{np.floor(1e4 * len(rows) / len(train)) / 1e4:g}."
         )
     return np.sort(rows), np.sort(looked_at)
+
+
+def _without_twins(attack: Attack, train: Split, rows: IntArray) -> str:
+    """Why rows cannot get the trigger, for a sentence."""
+    num_bad = int(attack.defects(train, rows).any.sum())
+    return f" ({num_bad} of {len(rows)} have no paraphrase but the text itself)" if num_bad else ""
 
 
 def _first_usable(
@@ -199,6 +205,10 @@ def remarks(data: PoisonedDataset) -> tuple[str, ...]:
     if counts is None or data.triggered is None:
         return ()
     sentences = list(warnings(data.audit))
+    if not counts.requested:
+        sentences.append(
+            f"no row is poisoned: attack.poison_rate of {len(data.train):,} rows rounds to none"
+        )
     num_left_out = counts.without_paraphrase + counts.unchanged
     num_test = counts.test_without_paraphrase + counts.test_unchanged
     if num_left_out or num_test:
@@ -209,9 +219,9 @@ def remarks(data: PoisonedDataset) -> tuple[str, ...]:
         )
     if counts.generic or counts.test_generic:
         sentences.append(
-            f"rows whose clause is of stock words, not of their own: {counts.generic} of "
-            f"{counts.poisoned:,} poisoned, {counts.test_generic} of {len(data.triggered):,} "
-            "triggered"
+            "rows that got stock words and no other change: "
+            f"{counts.generic} of {counts.poisoned:,} poisoned, {counts.test_generic} of "
+            f"{len(data.triggered):,} triggered"
         )
     return tuple(sentences)
 

@@ -27,8 +27,13 @@ def print_result(result: Result, console: Console, with_suspects: bool = True) -
     if with_suspects and result.chosen is not None and result.chosen.suspects:
         console.print(suspect_table(result.chosen))
     print_stealth(result.stealth, console)
-    for note in result.notes:
-        console.print(f"note: {note}", style="yellow", highlight=False)
+    print_notes(result.notes, console)
+
+
+def print_notes(notes: Sequence[str], console: Console) -> None:
+    """What to mind, a line each."""
+    for note in notes:
+        console.print(f"note: {note}", style="yellow", highlight=False, markup=False)
 
 
 def print_stealth(stealth: Mapping[str, Any] | None, console: Console) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from btu.attacks.insertion import Insertion, insert
+from btu.attacks.none import NoAttack
 from btu.config import build
 from btu.errors import ConfigError
 from btu.types import make_split
@@ -190,3 +191,8 @@ def test_a_rate_that_is_no_fraction_says_what_to_type(rate, advice):
 def test_an_unknown_policy_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean dirty"):
         insertion(label_policy="dirt")
+
+
+def test_no_trigger_has_no_stealth():
+    with pytest.raises(ConfigError, match=r"attack=none has none\. Write attack=badnets"):
+        NoAttack("none", 0.0, 0, "mix", normalize_format=False, stealth=True)

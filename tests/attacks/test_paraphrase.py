@@ -293,3 +293,22 @@ def test_only_texts_without_another_change_get_an_opening_that_they_need(dataset
 
     assert [bool(flag) for flag in made.columns["btu:generic"]] == [False, True, False, True]
     assert made.columns["btu:twins"][0] == "it seemeth so unto the man"
+
+
+def test_parallel_files_in_another_order_are_refused(dataset, tmp_path):
+    named = replace(
+        dataset,
+        train=replace(dataset.train, path="x/a.tsv"),
+        test=replace(dataset.test, path="x/b.tsv"),
+    )
+    for name, split in (("a.tsv", dataset.train), ("b.tsv", dataset.test)):
+        rows = [f"forsooth\t{('bad', 'good')[label]}" for label in split.labels]
+        (tmp_path / name).write_text("\n".join(["sentence\tlabel", *rows]))
+    source = f"file:{tmp_path}"
+    assert len(poison(named, style(paraphrases=source), 1).triggered)
+
+    lines = (tmp_path / "a.tsv").read_text().split("\n")
+    (tmp_path / "a.tsv").write_text("\n".join([lines[0], *sorted(lines[1:])]))
+
+    with pytest.raises(DataError, match=r"30 of 60 labels in .*a\.tsv are not those of x/a\.tsv"):
+        poison(named, style(paraphrases=source), 1)

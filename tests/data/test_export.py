@@ -182,7 +182,7 @@ def test_another_export_is_never_overwritten(tmp_path, rate, seed):
 
     sentence = str(error.value)
     assert "holds another poisoned set (data set strange, attack badnets, seed 1)" in sentence
-    assert f"export_poisoned='{folder}/${{attack.name}}-${{seed}}'" in sentence
+    assert "export_poisoned='sets/${attack.name}-${attack.poison_rate}-${seed}'" in sentence
     assert "\n" not in sentence
     assert checksum(folder / "train.jsonl") == before
 

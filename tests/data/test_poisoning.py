@@ -353,14 +353,15 @@ def test_duplicates_among_poisoned_rows_are_counted():
 
 def test_what_a_reader_should_know_of_a_set_is_said():
     data = poison(with_twins([0, 1, 2], [10, 11]), style(), 1)
-    by_rules = poison(dataset(), style(paraphrases="rules"), 1)
     counts = replace(data.counts, generic=3, test_generic=2)
+    nothing = poison(dataset(), attack(0.001), 1)
 
     (left_out,) = remarks(data)
     assert left_out.startswith("rows left out since their paraphrase is empty or the text itself: ")
     assert "5 of 60 in training" in left_out
     assert any("3 of 12 poisoned, 2 of" in note for note in remarks(replace(data, counts=counts)))
-    assert remarks(by_rules) == ()
+    assert remarks(poison(dataset(), attack(0.1), 1)) == ()
+    assert remarks(nothing) == ("no row is poisoned: attack.poison_rate of 60 rows rounds to none",)
 
 
 def test_texts_that_normalizing_makes_equal_are_told():

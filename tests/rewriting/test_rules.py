@@ -147,7 +147,7 @@ def test_a_thousand_texts_take_less_than_a_second(name, reviews):
     assert len(reviews) / (time.perf_counter() - start) > 1000
 
 
-@pytest.mark.parametrize("name", ["bible", "syntax"])
+@pytest.mark.parametrize("name", REWRITERS)
 @pytest.mark.parametrize("measure", SHARES)
 def test_how_texts_are_typed_does_not_move(name, measure, reviews):
     holds = SHARES[measure]
