@@ -65,8 +65,8 @@ def claimed(final: Path, what: str, finished: Callable[[], bool]) -> Iterator[Pa
         yield None
         return
     stop = threading.Event()
-    threading.Thread(target=_touch, args=(place / OWNER, stop), daemon=True).start()
-    try:
+    try:  # at once: starting a thread takes long enough for a signal to come in between
+        threading.Thread(target=_touch, args=(place / OWNER, stop), daemon=True).start()
         yield folder
     except OSError as error:
         if not _is_ours(place, folder):

@@ -365,12 +365,11 @@ def test_a_hub_that_is_not_there_is_told_before_training(small, run_btu, fits):
     assert fits == []
 
 
-def test_without_an_attack_there_is_nothing_to_measure(small, run_btu, tmp_path):
+def test_without_an_attack_there_is_nothing_to_measure(small, run_btu):
     words = [word for word in small if not word.startswith("attack.")]
 
-    run_btu(*words, "attack=none", "attack.stealth=true")
-
-    assert report_of(tmp_path / "run") is None
+    with pytest.raises(ConfigError, match="but attack=none has none"):
+        run_btu(*words, "attack=none", "attack.stealth=true")
 
 
 def test_an_export_without_arms_reports_stealth_too(small, tmp_path, capsys, fits):
