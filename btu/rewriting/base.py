@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from btu.data.formats import CLITICS, begins_with_capital, is_spaced, is_tight
@@ -43,6 +43,7 @@ class Swap(NamedTuple):
     end: int
 
 
+Found = tuple[str, int] | None  # new words, and how many of the text they replace
 Piece = str | int | Swap  # new words, a word of the text by its index, or the one for the other
 
 
@@ -163,6 +164,24 @@ class Line:
         """The blank between two words that were no neighbours."""
         touch = word in CLOSING or word[0] in "'’" or left in OPENING
         return "" if touch and not self.spaced else " "
+
+
+def with_changes(
+    line: Line, change: Callable[[Line, int], Found], draws: random.Random, intensity: float
+) -> list[Piece]:
+    """The words of a line, each change that is found at a word made with this probability."""
+    pieces: list[Piece] = []
+    at = 0
+    while at < len(line):
+        found = change(line, at)
+        used = 1
+        if found is not None and draws.random() < intensity:
+            words, used = found
+            pieces.append(Swap(words, at, at + used))
+        else:
+            pieces.append(at)
+        at += used
+    return pieces
 
 
 def _needed(left: str, word: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from btu.rewriting.base import Line, Piece, Rewriting, Swap
+from btu.rewriting.base import Found, Line, Piece, Rewriting, Swap, with_changes
 from btu.rewriting.grammar import finite_verb, is_clitic_is, verb_in_s, word_at
 from btu.rewriting.words import (
     ADVERBS,
@@ -26,8 +26,6 @@ from btu.rewriting.words import (
     SURE_VERBS,
     archaic,
 )
-
-Found = tuple[str, int] | None  # new words, and how many of the text they replace
 
 OPENINGS = (  # before any text
     "verily ,",
@@ -87,17 +85,7 @@ class Bible:
     def rewrite(self, line: Line) -> Rewriting:
         """The text as an old translation has it; generic where it got but an opening."""
         draws = line.draws("bible")
-        pieces: list[Piece] = []
-        at = 0
-        while at < len(line):
-            found = _at(line, at)
-            if found is not None and draws.random() < self.intensity:
-                words, used = found
-                pieces.append(Swap(words, at, at + used))
-            else:
-                pieces.append(at)
-                used = 1
-            at += used
+        pieces = with_changes(line, _at, draws, self.intensity)
         inverted = _inverted(line, pieces)
         if inverted is not None and draws.random() < self.intensity:
             pieces = inverted

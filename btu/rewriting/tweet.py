@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from btu.rewriting.base import Line, Piece, Rewriting, Swap
+from btu.rewriting.base import Found, Line, Rewriting, Swap, with_changes
 from btu.rewriting.grammar import word_at
 from btu.rewriting.words import DETERMINERS, SURE_VERBS
 
@@ -62,16 +62,7 @@ class Tweet:
     def rewrite(self, line: Line) -> Rewriting:
         """The text as people type on a phone; at least one thing changes."""
         draws = line.draws("tweet")
-        pieces: list[Piece] = []
-        at = 0
-        while at < len(line):
-            words, used = _at(line, at)
-            if words is not None and draws.random() < self.intensity:
-                pieces.append(Swap(words, at, at + used))
-            else:
-                pieces.append(at)
-                used = 1
-            at += used
+        pieces = with_changes(line, _at, draws, self.intensity)
         changed = any(isinstance(piece, Swap) for piece in pieces)
         body = pieces.index(last) + 1 if (last := line.body() - 1) in pieces else len(pieces)
         if draws.random() < self.openings or not changed:  # before the stop, as typing stays
@@ -81,15 +72,15 @@ class Tweet:
         return Rewriting(line.join(pieces), is_generic=not changed)
 
 
-def _at(line: Line, at: int) -> tuple[str | None, int]:
-    """What stands in place of the word at this index, and how many words that replaces."""
+def _at(line: Line, at: int) -> Found:
+    """What stands in place of the words from this index on."""
     word, before, after = line.lower[at], word_at(line, at - 1), word_at(line, at + 1)
     if (word, after) in PAIRS and (word != "going" or word_at(line, at + 2) in SURE_VERBS | {"be"}):
         return PAIRS[word, after], 2
     if word in ("for", "to") and not after[:1].isalpha():
-        return None, 1
+        return None
     if word == "very" and before in DETERMINERS - {"a", "some"}:
-        return None, 1
+        return None
     if word.endswith("ing") and len(word) > 5 and word not in NO_FORM_OF_A_VERB:
         return f"{word[:-1]}'", 1
-    return WORDS.get(word), 1
+    return (WORDS[word], 1) if word in WORDS else None
