@@ -96,9 +96,15 @@ class Running:
         names = (path.name for path in (self.folder / ".submitit").iterdir())
         return next(name for name in names if name.isdigit())
 
-    def slurm_state(self, number: int) -> str:
-        words = self.call("scontrol", "-o", "show", "job", self.slurm_ids()[number]).split()
-        return next(word.partition("=")[2] for word in words if word.startswith("JobState="))
+    def slurm_state(self, number: int, seconds: float = 60) -> str:
+        """How a job ended for Slurm, whose process ends some time after the job has said so."""
+        deadline = time.monotonic() + seconds
+        while True:
+            words = self.call("scontrol", "-o", "show", "job", self.slurm_ids()[number]).split()
+            state = next(word.partition("=")[2] for word in words if word.startswith("JobState="))
+            if state not in ("RUNNING", "COMPLETING") or time.monotonic() > deadline:
+                return state
+            time.sleep(0.2)
 
     def call(self, *command: str) -> str:
         done = subprocess.run(
