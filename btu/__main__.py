@@ -1,6 +1,6 @@
 """`python -m btu` is the console script `btu`."""
 
-from btu.main import main
+from btu.cli import main
 
 if __name__ == "__main__":
     main()

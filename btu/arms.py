@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from btu.errors import ConfigError
-from btu.records import Record
+from btu.store.records import Record
 from btu.types import PoisonedDataset
 
 WITH_SUSPECTS = ("unlearned", "defended")

@@ -15,11 +15,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from btu.cache import CacheConfig
 from btu.errors import ConfigError, did_you_mean
-from btu.objective import Objective
 from btu.processes import Group, started
 from btu.stealth.settings import Stealth
+from btu.store.cache import CacheConfig
+from btu.sweeps.search import Objective
 from btu.types import ARMS
 
 GROUPS = ("dataset", "attack", "model", "defense", "tracking")

@@ -27,3 +27,9 @@ def did_you_mean(wrong: str, known: Iterable[str], listing: str = "it knows") ->
     names = sorted(known)
     near = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else f"{listing}: {', '.join(names)}."
+
+
+def check_choice(setting: str, value: str, known: tuple[str, ...]) -> None:
+    """Raise unless a setting has one of its known values."""
+    if value not in known:
+        raise ConfigError(f"{setting}: there is no {value}; {did_you_mean(value, known)}")

@@ -15,17 +15,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from btu import processes
 from btu.config import GROUPS, build, check_run, resolve_device
-from btu.errors import ConfigError
-from btu.sweep import ON_FAILURE, JobReport
+from btu.errors import ConfigError, check_choice
+from btu.sweeps.jobs import ON_FAILURE, JobReport
 
 if TYPE_CHECKING:
     from btu.attacks.base import Attack
-    from btu.cache import CacheConfig
     from btu.data.base import DatasetSource
     from btu.defenses.base import Defense
     from btu.models.base import ModelSource
     from btu.pipeline import Experiment, Result
     from btu.stealth.settings import Stealth
+    from btu.store.cache import CacheConfig
 
 MOVE_NO_NUMBER = (
     *("tracking", "cache", "on_failure", "report", "rerun", "objective"),
@@ -71,7 +71,6 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
     stealth: Any = OmegaConf.to_object(cfg.stealth) if attack.stealth else None
     if stealth is not None:
         stealth.check()
-    from btu.defenses.settings import check_choice
     from btu.files import check_writable
 
     check_choice("on_failure", cfg.on_failure, ON_FAILURE)
@@ -124,10 +123,10 @@ def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> 
     objective: Any = OmegaConf.to_object(cfg.objective)
     from rich.console import Console
 
-    from btu.outputs import write_outputs
     from btu.pipeline import Experiment, prepare, run, save_repaired
+    from btu.report.run import write_outputs
     from btu.report.tables import print_result
-    from btu.tracking import Tracker
+    from btu.report.tracking import Tracker
 
     experiment = Experiment(job, prepare(job))
     objective.check_search([arm for arm, _ in experiment.points])
@@ -175,7 +174,7 @@ def _end_without_training(
 
     from btu.data.poisoning import remarks
     from btu.files import write_json
-    from btu.outputs import POISON_REPORT, poison_report
+    from btu.report.run import POISON_REPORT, poison_report
     from btu.report.tables import print_notes, print_stealth
 
     job, data = experiment.job, experiment.bench.data

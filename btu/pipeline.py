@@ -12,21 +12,21 @@ from typing import Any
 
 from btu import processes
 from btu.arms import WITH_DEFENSE, WITH_SUSPECTS, WITH_TUNING, choose, possible_arms
-from btu.cache import StageCache, identify
 from btu.config import resolve_device
 from btu.data.poisoning import remarks
 from btu.data.stored import poison
+from btu.defenses.evidence import TokenIndex, describe_drift, describe_suspects
 from btu.errors import ConfigError
-from btu.evaluation import Evaluation
-from btu.evidence import TokenIndex, describe_drift, describe_suspects
 from btu.files import check_writable
 from btu.job import FIXED_NEED, Job
+from btu.lab import VERSION, Workbench
 from btu.metrics import score, score_detection
 from btu.models.base import Classifier
-from btu.records import FORMAT, KEY_LENGTH, Record, RecordStore, Suspect, provenance
-from btu.training import Compute, resolve_precision
+from btu.store.cache import StageCache, identify
+from btu.store.evaluation import Evaluation
+from btu.store.records import FORMAT, KEY_LENGTH, Record, RecordStore, Suspect, provenance
+from btu.training.fit import Compute, resolve_precision
 from btu.types import EditReport, PoisonedDataset, Predictions, Split, Suspects
-from btu.workbench import VERSION, Workbench
 
 BYTES_PER_WEIGHT = 4
 

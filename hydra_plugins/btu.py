@@ -34,7 +34,7 @@ class Sweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch all jobs, or those that an earlier sweep left unfinished (`rerun`)."""
-        from btu.launch.sweeper import sweep
+        from btu.sweeps.sweeper import sweep
 
         return sweep(self, arguments)
 
@@ -73,13 +73,13 @@ class _SubmititLauncher(BaseSubmititLauncher):  # type: ignore[misc, valid-type]
 
     def setup(self, **parts: Any) -> None:
         super().setup(**parts)
-        from btu.launch.cluster import check
+        from btu.sweeps.cluster import check
 
         check(self)
 
     def __call__(self, *arguments: Any) -> None:
         """One job, in its own process; its failure is the process's."""
-        from btu.launch.cluster import run_task
+        from btu.sweeps.cluster import run_task
 
         run_task(super().__call__, arguments)
 
@@ -87,7 +87,7 @@ class _SubmititLauncher(BaseSubmititLauncher):  # type: ignore[misc, valid-type]
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Submit all jobs and wait for each, whatever becomes of the others."""
-        from btu.launch.cluster import launch
+        from btu.sweeps.cluster import launch
 
         return launch(self, job_overrides, initial_job_idx)
 
@@ -111,7 +111,7 @@ class WorkstationLauncher(JoblibLauncher):  # type: ignore[misc, valid-type]
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run all jobs; one whose process is killed does not take the others with it."""
-        from btu.launch.workstation import launch
+        from btu.sweeps.workstation import launch
 
         return launch(self, job_overrides, initial_job_idx)
 
@@ -131,7 +131,7 @@ class RayLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Keep what the jobs are made of."""
-        from btu.launch.ray_cluster import check
+        from btu.sweeps.ray_cluster import check
 
         self.hydra_context, self.task_function = hydra_context, task_function
         self.config = config
@@ -141,6 +141,6 @@ class RayLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run all jobs and wait for each, whatever becomes of the others."""
-        from btu.launch.ray_cluster import launch
+        from btu.sweeps.ray_cluster import launch
 
         return launch(self, job_overrides, initial_job_idx)

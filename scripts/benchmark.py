@@ -26,8 +26,8 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from btu.cli import CONF, in_one_sentence
 from btu.errors import BtuError, ConfigError
-from btu.main import CONF, in_one_sentence
 
 ROOT = Path(__file__).resolve().parent.parent
 ONE = "thresholds=[0.0005]"
@@ -107,8 +107,8 @@ def measure(arguments: argparse.Namespace, what: Sequence[str], folder: Path) ->
 
     from btu.benchmark.machine import PRECISIONS, matrix_rate
     from btu.config import resolve_device
-    from btu.records import provenance
-    from btu.training import resolve_precision
+    from btu.store.records import provenance
+    from btu.training.fit import resolve_precision
 
     device = resolve_device(arguments.device)
     overrides = common_overrides(arguments, device, folder)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from btu.cache import entries, prune, remove_leftovers
-from btu.cache_tools import differences, listing
 from btu.errors import BtuError, ConfigError
+from btu.store.cache import entries, prune, remove_leftovers
+from btu.store.inspect import differences, listing
 
 
 def parser() -> argparse.ArgumentParser:

@@ -22,9 +22,9 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from btu.cli import in_one_sentence
 from btu.errors import BtuError, ConfigError
 from btu.files import write_json
-from btu.main import in_one_sentence
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Print the plan; 1 and one sentence where there is none."""
     options, arguments = parser().parse_known_args()
-    # As in btu.main: waiting threads must not spin while the machine's rate is measured.
+    # As in btu.cli: waiting threads must not spin while the machine's rate is measured.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         for name, value in (("--at-once", options.at_once), ("--rate", options.rate)):

@@ -15,8 +15,8 @@ from rich.console import Console
 
 from btu.errors import BtuError, ConfigError
 from btu.report.sweep_table import sweep_table
-from btu.sweep import JOBS, jobs_of
-from btu.upload import not_uploaded, upload
+from btu.report.upload import not_uploaded, upload
+from btu.sweeps.jobs import JOBS, jobs_of
 
 
 def parser() -> argparse.ArgumentParser:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads, as btu.main does
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads, as btu.cli does
 os.environ["WANDB_MODE"] = "offline"
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for a hub
 os.environ.pop("WANDB_API_KEY", None)
@@ -25,9 +25,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
+from btu.cli import CONF
 from btu.job import run_job
-from btu.main import CONF
-from btu.sweep import PLAIN_SWEEPER
+from btu.sweeps.jobs import PLAIN_SWEEPER
 from btu.types import Dataset, Split, make_split
 
 ENDINGS = ["ria", "lo", "nda", "mi", "sta", "ro", "vel", "tin", "pso", "quem"]
@@ -171,12 +171,12 @@ def multirun(
 
     from hydra.core.global_hydra import GlobalHydra
 
-    from btu import main
-    from btu.sweep import SweepWatch
+    from btu import cli
+    from btu.sweeps.jobs import SweepWatch
 
     def run(*overrides: str) -> Sweep:
         GlobalHydra.instance().clear()
-        main._failed_jobs.clear()
+        cli._failed_jobs.clear()
         SweepWatch.current = None
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["btu", "-m", *overrides])
@@ -186,7 +186,7 @@ def multirun(
         handler = signal.getsignal(signal.SIGTERM)
         try:
             with pytest.raises(SystemExit) as ended:
-                main.main()
+                cli.main()
         finally:
             signal.signal(signal.SIGTERM, handler)
         out, err = capsys.readouterr()
@@ -199,15 +199,15 @@ def multirun(
 @pytest.fixture
 def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The titles of the trainings, in order."""
-    from btu import workbench
+    from btu import lab
 
-    real, titles = workbench.fit, list[str]()
+    real, titles = lab.fit, list[str]()
 
     def fit(*arguments: Any, **keywords: Any) -> None:
         titles.append(arguments[-1])
         real(*arguments, **keywords)
 
-    monkeypatch.setattr("btu.workbench.fit", fit)
+    monkeypatch.setattr("btu.lab.fit", fit)
     return titles
 
 

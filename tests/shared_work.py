@@ -12,15 +12,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from btu import processes, training
+from btu import processes
 from btu.models.base import Classifier
-from btu.models.first_position import read_first_position_only
 from btu.models.probe import PooledProbe
 from btu.models.tiny import TinyModel
 from btu.processes import Group
-from btu.resume import KeptEpochs
-from btu.training import Compute, fit, freeze_all_but
-from tests.test_halves import PADDER, TRAINING, Bag, some_data
+from btu.training import fit as training
+from btu.training.first_position import read_first_position_only
+from btu.training.fit import Compute, fit, freeze_all_but
+from btu.training.resume import KeptEpochs
+from tests.training.test_halves import PADDER, TRAINING, Bag, some_data
 
 BATCHES = ([3], [3, 7], [0, 1, 2, 3, 4], list(range(17)))  # the first leaves a process without rows
 TEXTS = [f"some words about film {number}" for number in range(40)]

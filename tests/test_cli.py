@@ -86,7 +86,7 @@ def test_a_multirun_goes_on_after_a_failed_job_and_its_exit_code_says_so(files, 
 def test_a_plugin_that_is_not_installed_is_named_with_the_way_to_get_it(tmp_path):
     """Without hydra-optuna-sweeper, whose files are hidden from the search path here."""
     hide = "import sys, hydra_plugins; hydra_plugins.__path__ = []; "
-    hide += "sys.argv = ['btu', '-m', 'hydra/sweeper=optuna']; import btu.main; btu.main.main()"
+    hide += "sys.argv = ['btu', '-m', 'hydra/sweeper=optuna']; import btu.cli; btu.cli.main()"
 
     done = subprocess.run(
         [sys.executable, "-c", hide], cwd=tmp_path, capture_output=True, text=True

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from btu.cli import CONF
 from btu.config import GROUPS, build, check_run, resolve_device
 from btu.errors import BtuError, ConfigError
-from btu.main import CONF
 from tests.conftest import composed, sweep_of
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from btu.main import CONF
+from btu.cli import CONF
 from tests.conftest import TINY, sweep_of
 
 NAMES = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -14,13 +14,13 @@ SWEEPS = [name for name in NAMES if name not in ("smoke", "sst2_table", "search"
 FEW_ROWS = ["dataset.num_train=400", "dataset.num_tuning=100", "dataset.num_test=100"]
 QUICK = ["model=tiny", *TINY, "model.training.epochs=1"]
 NAME_THE_JOBS = """
-import btu.main as main
+import btu.cli as main
 
 def name(cfg, run_dir, report):
     print("job", run_dir.name, cfg.attack.name, cfg.defense.name, cfg.seed, cfg.thresholds[0])
 
 main.run_job = name
-main.close_sweep = lambda config, complete: 0
+import btu.report.closing; btu.report.closing.close_sweep = lambda config, complete: 0
 main.main()
 """
 

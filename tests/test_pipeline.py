@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from btu.cache import MANIFEST
 from btu.data.demo import generate_reviews
 from btu.errors import ConfigError
+from btu.store.cache import MANIFEST
 from tests.conftest import TINY
 
 FILES = {
@@ -129,18 +129,18 @@ def test_second_run_computes_nothing(files, run_btu, tmp_path, monkeypatch):
     def refuse(*arguments, **keywords):
         raise AssertionError("a stage was computed again")
 
-    monkeypatch.setattr("btu.workbench.fit", refuse)
-    monkeypatch.setattr("btu.workbench.predict", refuse)
+    monkeypatch.setattr("btu.lab.fit", refuse)
+    monkeypatch.setattr("btu.lab.predict", refuse)
     assert run_btu(*small, run_dir="again") == first
     with pytest.raises(AssertionError, match="computed again"):
         run_btu(*small, "force=true", run_dir="forced")
 
 
 def test_a_killed_run_goes_on_from_its_finished_stages(files, run_btu, tmp_path, monkeypatch):
-    from btu import workbench
+    from btu import lab
 
     small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1"]
-    real, titles = workbench.fit, []
+    real, titles = lab.fit, []
 
     def fit_until_tuning(*arguments, **keywords):
         titles.append(arguments[-1])
@@ -148,7 +148,7 @@ def test_a_killed_run_goes_on_from_its_finished_stages(files, run_btu, tmp_path,
             raise KeyboardInterrupt
         real(*arguments, **keywords)
 
-    monkeypatch.setattr("btu.workbench.fit", fit_until_tuning)
+    monkeypatch.setattr("btu.lab.fit", fit_until_tuning)
     with pytest.raises(KeyboardInterrupt):
         run_btu(*small)
     run_btu(*small, run_dir="again")
@@ -175,15 +175,15 @@ def test_a_damaged_cache_entry_is_made_again(files, run_btu, tmp_path, monkeypat
 
 
 def test_the_sweep_over_thresholds_trains_once(files, run_btu, monkeypatch):
-    from btu import workbench
+    from btu import lab
 
-    real, titles = workbench.fit, []
+    real, titles = lab.fit, []
 
     def counting_fit(*arguments, **keywords):
         titles.append(arguments[-1])
         real(*arguments, **keywords)
 
-    monkeypatch.setattr("btu.workbench.fit", counting_fit)
+    monkeypatch.setattr("btu.lab.fit", counting_fit)
     thresholds = "thresholds=[0.005,0.01,0.02]"
     anew = ["force=true", "save_model=true"]  # keeping a model is no reason to train it again
     run_btu(*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", thresholds, *anew)
@@ -291,7 +291,7 @@ def test_the_saved_model_is_the_defended_one(files, run_btu, tmp_path):
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     from btu.models.base import Classifier, encode
-    from btu.training import Compute, Padder, predict
+    from btu.training.fit import Compute, Padder, predict
 
     run_btu(*files.overrides, "model=tiny", *TINY, "arms=[defended]", "save_model=true")
 

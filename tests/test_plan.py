@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from btu.cache import entries
 from btu.config import build
 from btu.data.hub import HubDataset
 from btu.data.poisoning import poison
@@ -25,6 +24,7 @@ from btu.planning.plan import JOB_SECONDS, PROCESS_SECONDS, make_plan, wall_cloc
 from btu.planning.shapes import Shape
 from btu.planning.stages import Planner, Work
 from btu.planning.tables import tables
+from btu.store.cache import entries
 from tests.conftest import TINY, composed
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "plan.py"

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from btu import processes
 from btu.config import resolve_device
 from btu.errors import ConfigError
-from btu.followers import run_folder
 from btu.processes import ALONE, Group
+from btu.sweeps.followers import run_folder
 from tests.conftest import TINY
 from tests.test_config import ROOT
 
@@ -26,15 +26,15 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
 SMALL = [*TINY, "model=tiny", "model.training.epochs=1"]
 PATCHED = """
 import os
-import btu.followers, btu.processes, btu.workbench
-btu.followers.PATIENCE, btu.processes.VISIBLE_SECONDS = 1.0, 0.5
-fit = btu.workbench.fit
+import btu.sweeps.followers, btu.processes, btu.lab
+btu.sweeps.followers.PATIENCE, btu.processes.VISIBLE_SECONDS = 1.0, 0.5
+fit = btu.lab.fit
 def failing(*arguments, **keywords):
     if os.environ["RANK"] == os.environ.get("FAILS"):
         raise OSError(28, "full")
     fit(*arguments, **keywords)
-btu.workbench.fit = failing
-from btu.main import main
+btu.lab.fit = failing
+from btu.cli import main
 main()
 """
 

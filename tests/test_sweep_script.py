@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from btu.network import reachable
-from btu.sweep import JobList, JobReport
+from btu.sweeps.jobs import JobList, JobReport
 from tests.test_config import ROOT
 
 FAKE = """

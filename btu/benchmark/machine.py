@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from btu.halves import HALVES, two_threads
-from btu.records import peak_memory_mb
+from btu.store.records import peak_memory_mb
+from btu.training.halves import HALVES, two_threads
 
 SHAPES = ((1024, 384, 1536), (1024, 768, 3072), (2048, 2048, 2048))  # M, K, N; the best counts
 GPU_SHAPES = ((8192, 8192, 8192),)

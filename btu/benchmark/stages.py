@@ -17,7 +17,7 @@ from btu.defenses.settings import Round
 from btu.errors import ConfigError
 from btu.models.probe import PooledProbe
 from btu.pipeline import Experiment
-from btu.training import Encoded, Padder, fit, freeze_all_but
+from btu.training.fit import Encoded, Padder, fit, freeze_all_but
 from btu.types import IntArray, Suspects, TokenDistances
 
 STEP_ROWS, STEP_TOKENS, STEPS = 64, 32, 20  # the batch whose throughput is the headline

@@ -24,11 +24,11 @@ import numpy as np
 
 from btu import __version__
 from btu.attacks.base import Attack
-from btu.cache import identify
 from btu.data.base import parse_labels, shared_rows
 from btu.data.stored import fingerprint
 from btu.errors import ConfigError, DataError
 from btu.files import check_writable, checksum, write_json
+from btu.store.cache import identify
 from btu.types import Dataset, PoisonedDataset, Split
 
 FORMAT = 1

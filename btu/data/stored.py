@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from btu.attacks.base import Attack
-from btu.cache import StageCache
 from btu.data.poisoning import as_shown, plant
+from btu.store.cache import StageCache
 from btu.types import Dataset, FormatShift, PoisonCounts, PoisonedDataset, Split
 
 VERSION = 2  # raise it when what an attack plants changes

@@ -10,8 +10,8 @@ from btu.defenses.settings import TuningSettings
 from btu.types import EditReport, Suspects
 
 if TYPE_CHECKING:
+    from btu.lab import Workbench
     from btu.models.base import Classifier
-    from btu.workbench import Workbench
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,14 @@ from btu.defenses.settings import (
     REPLACEMENTS,
     Round,
     TuningSettings,
-    check_choice,
     check_numbers,
 )
-from btu.errors import ConfigError
+from btu.errors import ConfigError, check_choice
 from btu.types import ARMS, EditReport, IntArray, Suspects, TokenDistances
 
 if TYPE_CHECKING:
+    from btu.lab import Workbench
     from btu.models.base import Classifier
-    from btu.workbench import Workbench
 
 
 @dataclass(frozen=True)

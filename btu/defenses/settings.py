@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import floor
 
-from btu.errors import ConfigError, did_you_mean
+from btu.errors import ConfigError, check_choice
 from btu.models.base import Training
 
 KINDS = ("pooled", "full")
@@ -14,12 +14,6 @@ POOLINGS = ("real_tokens", "all_positions")
 TRAINABLE = ("word_embeddings", "embedding_module")
 CUTOFFS = ("mean", "row_mean", "frobenius", "whole_row")
 REPLACEMENTS = ("padding_row", "mean_row")
-
-
-def check_choice(setting: str, value: str, known: tuple[str, ...]) -> None:
-    """Raise unless a setting has one of its known values."""
-    if value not in known:
-        raise ConfigError(f"{setting}: there is no {value}; {did_you_mean(value, known)}")
 
 
 def check_numbers(setting: str, numbers: Sequence[int], highest: int) -> None:

@@ -19,8 +19,8 @@ class PooledProbe(nn.Module):
     Source: Jiang et al. 2025, backdoor token detection, rounds 1 and 2.
     """
 
-    # Of btu.halves. It keeps too little for memory to matter, but sums over other parts round
-    # otherwise, and the last of a few suspects may then be another token.
+    # Of btu.training.halves. It keeps too little for memory to matter, but sums over other parts
+    # round otherwise, and the last of a few suspects may then be another token.
     part_tokens = 4096
 
     def __init__(

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from btu.cache import entries
 from btu.pipeline import BYTES_PER_WEIGHT
 from btu.planning.jobs import Sweep
 from btu.planning.missing import Finished, Slot, stages_of
 from btu.planning.stages import CLEAN_MODEL, EVALUATION, POISONED_SET, TUNING, VICTIM, Asked, Stage
+from btu.store.cache import entries
 
 # Measured on the demo: a record and each suspect in it, a job's folder, an offline W&B run.
 RECORD_BYTES, SUSPECT_BYTES, FOLDER_BYTES, WANDB_BYTES = 10_000, 1_000, 75_000, 95_000

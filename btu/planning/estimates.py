@@ -11,10 +11,10 @@ from zipfile import BadZipFile
 import numpy as np
 import pyarrow.parquet as pq
 
-from btu.cache import Entry, entries
 from btu.data.stored import TRAIN
-from btu.evaluation import PREDICTIONS
 from btu.planning.stages import EVALUATION, POISONED_SET, TUNING, VICTIM, Work
+from btu.store.cache import Entry, entries
+from btu.store.evaluation import PREDICTIONS
 
 # A stage multiplies at this share of the best matrix product's rate, and each step takes as long
 # as if its batch had so many tokens more. Together that makes 59 to 63 % of the rate for SST-2's

@@ -27,15 +27,14 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from btu.cli import CONF
 from btu.config import GROUPS, build, check_run
-from btu.defenses.settings import check_choice
-from btu.errors import BtuError, ConfigError
+from btu.errors import BtuError, ConfigError, check_choice
 from btu.job import Job
-from btu.launch.machine import num_cores
-from btu.launch.sweeper import sweep_jobs
-from btu.launch.workstation import jobs_at_once
-from btu.main import CONF
-from btu.sweep import ON_FAILURE, PLAIN_SWEEPER
+from btu.sweeps.jobs import ON_FAILURE, PLAIN_SWEEPER
+from btu.sweeps.machine import num_cores
+from btu.sweeps.sweeper import sweep_jobs
+from btu.sweeps.workstation import jobs_at_once
 
 PLACES = ("outputs", "cache")  # one names the other
 OTHERS = ("seed", "thresholds", "arms", "device", "on_failure", "force", "save_model")

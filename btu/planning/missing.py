@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from btu.planning.stages import TUNING, Asked, Stage
-from btu.records import KEY_LENGTH
+from btu.store.records import KEY_LENGTH
 
 Slot = tuple[str, str, str]  # stage, key, and its cache; with force=true the job, too
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from btu.cache import make_key
 from btu.errors import BtuError, ModelError
-from btu.hub import prepare_hub
 from btu.models.base import ModelSource, encode
 from btu.models.pretrained import Pretrained
+from btu.network import prepare_hub
+from btu.store.cache import make_key
 from btu.types import Split
 
 SAMPLE = 2000  # texts whose tokens are counted

@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 
 from btu.attacks.base import Attack
 from btu.attacks.none import NoAttack
-from btu.cache import make_key
 from btu.data.base import DatasetSource
 from btu.data.hub import HubDataset
 from btu.data.poisoning import as_shown, plant
 from btu.data.stored import fingerprint, poison_parts
 from btu.errors import DataError
+from btu.store.cache import make_key
 from btu.types import Dataset, PoisonedDataset, Split, make_split
 
 PLANTING_SECONDS = 20.0  # after so much planting, further sets are told apart by their settings

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from btu.arms import WITH_SUSPECTS, WITH_TUNING
-from btu.cache import StageCache, make_key
 from btu.config import resolve_device
 from btu.defenses.btu import BackdoorTokenUnlearning
 from btu.defenses.detection import num_flagged
 from btu.defenses.settings import Round
 from btu.errors import ConfigError
 from btu.job import Job
+from btu.lab import Workbench
 from btu.models.pretrained import Pretrained
 from btu.pipeline import Experiment
 from btu.planning.shapes import ModelPlanner, Shape
 from btu.planning.sources import DataPlanner, PlantedData
-from btu.training import Compute, resolve_precision
+from btu.store.cache import StageCache, make_key
+from btu.training.fit import Compute, resolve_precision
 from btu.types import Split
-from btu.workbench import Workbench
 
 POISONED_SET, VICTIM, CLEAN_MODEL = "poisoned set", "victim", "clean model"
 TUNING, EVALUATION = "tuning", "evaluation"

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
 
-from btu.records import Suspect
 from btu.report.best import Marked
 from btu.report.groups import Group, Share, is_of_defense
 from btu.report.study import CHOICES
+from btu.store.records import Suspect
 
 NUM_TOKENS = 10  # suspects listed per row
 SUSPECT_TITLES = ("token", "in seeds", "best rank", "of the trigger", "leans to", "texts")

@@ -14,8 +14,8 @@ from typing import Any
 
 from btu.arms import WITH_DEFENSE
 from btu.errors import DataError
-from btu.records import Record
 from btu.report.study import CHOICES, Study
+from btu.store.records import Record
 from btu.types import ARMS
 
 # Settings of a run that say how or where it is computed, not what.

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from btu.arms import WITH_SUSPECTS
-from btu.records import RoundDrift
 from btu.report import plots
 from btu.report.best import best_repairs, blocks
 from btu.report.formats import plain, slug
 from btu.report.grids import percent
 from btu.report.groups import Group
 from btu.report.study import CHOICES
+from btu.store.records import RoundDrift
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

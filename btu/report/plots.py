@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from btu.records import Record, RoundDrift
 from btu.report.groups import Share, share
+from btu.store.records import Record, RoundDrift
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from btu.errors import DataError
-from btu.records import FORMAT, Record, RoundDrift, read_record
-from btu.sweep import FINISHED, JOB, JobReport, load_job
-from btu.sweep import FORMAT as JOB_FORMAT
+from btu.store.records import FORMAT, Record, RoundDrift, read_record
+from btu.sweeps.jobs import FINISHED, JOB, JobReport, load_job
+from btu.sweeps.jobs import FORMAT as JOB_FORMAT
 from btu.types import ARMS
 
 CHOICES = ("dataset", "attack", "model", "defense")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from btu.records import Record
 from btu.report.grids import Cell, Grid, Line
 from btu.report.groups import Group, natural
 from btu.report.study import CHOICES, Study
+from btu.store.records import Record
 
 PLURALS = {"dataset": "datasets", "attack": "attacks", "model": "models", "defense": "defenses"}
 

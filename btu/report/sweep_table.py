@@ -10,7 +10,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from btu.sweep import DIED, FINISHED, NOT_BEGUN, RUNNING, JobReport
+from btu.sweeps.jobs import DIED, FINISHED, NOT_BEGUN, RUNNING, JobReport
 
 YELLOW = ("stopped", "not run", NOT_BEGUN)
 MOST_ROWS = 200  # of a longer sweep only the jobs that did not finish

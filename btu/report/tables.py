@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from btu.records import Record, Suspect
+from btu.store.records import Record, Suspect
 
 if TYPE_CHECKING:
     from btu.pipeline import Result

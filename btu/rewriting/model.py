@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from btu.cache import make_key
 from btu.errors import ConfigError, ModelError
 from btu.models.checkpoint import Checkpoint
-from btu.progress import progress
 from btu.rewriting.kept import KeptParaphrases
+from btu.store.cache import make_key
+from btu.training.progress import progress
 
 VERSION = 1  # raise it when the same settings give other paraphrases
 EXAMPLE = "lievan/bible"

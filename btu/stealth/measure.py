@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from btu import processes
-from btu.cache import StageCache
 from btu.data.stored import fingerprint
 from btu.seeding import stream
 from btu.stealth.edits import character_distances, word_distances
 from btu.stealth.perplexity import LanguageModel
 from btu.stealth.settings import Stealth
 from btu.stealth.similarity import SentenceEncoder, encoder_identity
+from btu.store.cache import StageCache
 from btu.types import IntArray, PoisonedDataset, Split
 
 VERSION = 1  # raise it when a number changes

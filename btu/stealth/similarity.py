@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btu.files import checksum
-from btu.hub import prepare_hub
 from btu.models.checkpoint import Checkpoint
+from btu.network import prepare_hub
 
 
 class Similarities(NamedTuple):

@@ -17,8 +17,8 @@ from btu.benchmark.corpora import CORPORA, known_words, write_corpus
 from btu.benchmark.machine import PeakMemory, matrix_rate
 from btu.benchmark.stages import _flops_per_token
 from btu.data.local import LocalDataset
-from btu.models.first_position import read_first_position_only
-from btu.training import Encoded, freeze_all_but
+from btu.training.first_position import read_first_position_only
+from btu.training.fit import Encoded, freeze_all_but
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -293,15 +293,15 @@ def test_only_the_first_of_several_processes_writes(only_export, tmp_path, monke
 def test_an_export_is_written_before_training_and_is_in_no_record(
     files, run_btu, tmp_path, monkeypatch
 ):
-    from btu import workbench
+    from btu import lab
 
-    real = workbench.fit
+    real = lab.fit
 
     def fit(*arguments, **keywords):
         assert (tmp_path / "out" / "about.json").is_file()
         real(*arguments, **keywords)
 
-    monkeypatch.setattr("btu.workbench.fit", fit)
+    monkeypatch.setattr("btu.lab.fit", fit)
     small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", "arms=[poisoned]"]
     first = run_btu(*small, f"export_poisoned={tmp_path}/out")
     again = run_btu(*small, run_dir="again")

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from btu.attacks.base import Attack, Defects
 from btu.attacks.none import NoAttack
-from btu.cache import StageCache, entries
 from btu.data import stored
 from btu.data.formats import normalize, warnings
 from btu.data.poisoning import choose_rows, poison, remarks
 from btu.errors import ConfigError, DataError
 from btu.seeding import stream
+from btu.store.cache import StageCache, entries
 from btu.types import Dataset, Split, make_split
 from tests.attacks.test_insertion import insertion
 from tests.attacks.test_paraphrase import style

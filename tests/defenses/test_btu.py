@@ -9,13 +9,13 @@ import pytest
 from safetensors.torch import load_file
 
 from btu.config import build
+from btu.defenses.evidence import TokenIndex, describe_suspects
 from btu.errors import ConfigError
-from btu.evidence import TokenIndex, describe_suspects
-from btu.records import RecordStore
-from btu.training import Encoded
+from btu.store.records import RecordStore
+from btu.training.fit import Encoded
 from btu.types import EditReport, TokenDistances, make_split
 from tests.conftest import TINY, composed
-from tests.test_records import PREDICTIONS, a_record
+from tests.store.test_records import PREDICTIONS, a_record
 
 DRIFT = {1: [0, 9, 8, 1, 1, 1], 2: [0, 1, 1, 9, 8, 1], 3: [0, 8, 1, 1, 1, 9]}
 
@@ -173,17 +173,17 @@ def test_a_share_of_zero_leaves_the_unlearned_model_as_it_is(files, run_btu, tmp
 
 
 def test_the_rows_of_a_smaller_share_are_among_those_of_a_larger(files, run_btu, monkeypatch):
-    from btu import workbench
+    from btu import lab
 
     seen = []
-    real = workbench.fit
+    real = lab.fit
 
     def noting_fit(model, table, data, *rest, **keywords):
         if rest[-1] == "clean tuning":
             seen.append({tuple(ids.tolist()) for ids in data.ids})
         real(model, table, data, *rest, **keywords)
 
-    monkeypatch.setattr(workbench, "fit", noting_fit)
+    monkeypatch.setattr(lab, "fit", noting_fit)
     small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", "arms=[tuned]"]
     for number, share in enumerate((0.02, 0.05, 0.1)):
         run_btu(*small, f"defense.clean_tuning.share={share}", run_dir=str(number))

@@ -9,7 +9,7 @@ from btu.errors import ConfigError, ModelError
 from btu.models.base import encode, trigger_token_ids
 from btu.models.pretrained import Pretrained
 from btu.models.probe import PooledProbe
-from btu.training import Encoded, Padder, length_batches, resolve_precision
+from btu.training.fit import Encoded, Padder, length_batches, resolve_precision
 from tests.attacks.test_insertion import insertion
 from tests.conftest import composed, toy_split
 

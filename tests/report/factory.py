@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from btu.records import FORMAT, Record, RoundDrift, Suspect
+from btu.store.records import FORMAT, Record, RoundDrift, Suspect
 from btu.types import FormatShift, Scores
 
 CONFIG = {

@@ -2,11 +2,11 @@
 
 import json
 
-from btu.records import FORMAT, read_record
 from btu.report.format_table import format_grid
 from btu.report.groups import group_records
 from btu.report.study import read_study
 from btu.report.write import write_report
+from btu.store.records import FORMAT, read_record
 from tests.report.factory import FORMAT_AUDIT, chosen, record, write
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from btu.cache import entries
+from btu.store.cache import entries
 
 HERE = Path(__file__).parent
 NEEDED = ("slurmctld", "slurmd", "srun", "sbatch", "munged")

@@ -1,1 +1,0 @@
-"""How a multirun becomes jobs, and how they run: one after the other, at once, or on a cluster."""

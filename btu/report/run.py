@@ -1,0 +1,113 @@
+"""The files of one run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from btu.files import write_json
+from btu.job import Job
+from btu.pipeline import Result
+from btu.report.plots import plot_curve
+from btu.store.records import Record, Suspect, summary_rows
+from btu.types import PoisonedDataset
+
+POISON_REPORT = "poison_report.json"
+SUSPECT_COLUMNS = (
+    "threshold",
+    "token",
+    "id",
+    "rounds",
+    "rank",
+    "distance",
+    "replaced",
+    "is_trigger",
+    "leans_to",
+    "lean_share",
+    "num_texts",
+)
+
+
+def write_outputs(job: Job, result: Result, folder: Path) -> None:
+    """Write summary, suspects, poison report, predictions, drift and curve."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "summary.json", summary_rows(result.records))
+    write_json(
+        folder / POISON_REPORT, poison_report(job, result.data, result.notes, result.stealth)
+    )
+    write_suspects(result.records, folder / "suspects.csv")
+    _write_arrays(result, folder)
+    plot_curve(result.records, folder / "curve.png")
+
+
+def poison_report(
+    job: Job, data: PoisonedDataset, notes: Sequence[str], stealth: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What was planted: requested and realised counts, examples before and after, its stealth."""
+    target = data.target_label
+    return {
+        "attack": job.attack.settings(),
+        "num_train": len(data.train),
+        "num_triggered_test": 0 if data.triggered is None else len(data.triggered),
+        "target_label": None if target is None else data.clean.label_names[target],
+        "counts": asdict(data.counts) if data.counts else None,
+        "format_audit": [asdict(shift) for shift in data.audit],
+        "realised_rate": data.counts.poisoned / len(data.train) if data.counts else 0.0,
+        "labels_before": _label_counts(data.clean.train.labels, data.clean.label_names),
+        "labels_after": _label_counts(data.train.labels, data.clean.label_names),
+        "examples": [dict(example) for example in data.examples],
+        "stealth": None if stealth is None else dict(stealth),
+        "notes": list(notes),
+    }
+
+
+def suspect_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """One flat row per threshold and suspect; each threshold once, whichever arm holds it."""
+    rows, seen = [], set()
+    for record in records:
+        if record.suspects is not None and record.threshold not in seen:
+            seen.add(record.threshold)
+            rows += [{"threshold": record.threshold, **_flat(s)} for s in record.suspects]
+    return rows
+
+
+def write_suspects(records: Sequence[Record], path: Path) -> None:
+    """The suspects of every threshold as CSV, with each round's rank and drift."""
+    import pandas as pd
+
+    rows = suspect_rows(records)
+    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=SUSPECT_COLUMNS)
+    frame.to_csv(path, index=False)
+
+
+def _flat(suspect: Suspect) -> dict[str, Any]:
+    values = {name: getattr(suspect, name) for name in SUSPECT_COLUMNS[1:]}
+    values["rounds"] = "+".join(map(str, suspect.rounds))
+    by_round: dict[str, Any] = {}
+    for number, rank in suspect.ranks.items():
+        by_round |= {f"rank_{number}": rank, f"distance_{number}": suspect.distances[number]}
+    examples = {f"example_{n}": text for n, text in enumerate(suspect.examples, 1)}
+    return {**values, **by_round, **examples}
+
+
+def _label_counts(labels: np.ndarray[Any, Any], names: Sequence[str]) -> dict[str, int]:
+    return {name: int((labels == number).sum()) for number, name in enumerate(names)}
+
+
+def _write_arrays(result: Result, folder: Path) -> None:
+    data = result.data
+    arrays: dict[str, Any] = {"true_clean": data.clean.test.labels}
+    if data.triggered is not None:
+        arrays |= {"true_triggered": data.triggered.labels, "triggered_rows": data.triggered_rows}
+    for record in result.records:
+        at = "" if record.threshold is None else f"@{record.threshold:g}"
+        predictions = result.predictions[record.key]
+        arrays[f"{record.arm}{at}_clean"] = predictions.clean
+        arrays[f"{record.arm}{at}_triggered"] = predictions.triggered
+    np.savez_compressed(folder / "predictions.npz", **arrays)
+    if result.distances:
+        np.savez_compressed(folder / "distances.npz", **dict(result.distances))

@@ -1,0 +1,1 @@
+"""What is kept on disk: finished stages, records, and who is computing which."""

@@ -1,0 +1,253 @@
+"""The results store: one JSON (and one npz of predictions) per arm and threshold."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from btu import __version__, processes
+from btu.errors import ConfigError
+from btu.files import write_json
+from btu.store.claims import ClaimLost, claimed, remove_dead
+from btu.types import FormatShift, Predictions, Scores
+
+FORMAT = 2  # raise it when a record's fields change their meaning
+KEY_LENGTH = 16  # of a record's identity: its file's name
+PACKAGES = ("torch", "transformers", "datasets", "hydra-core", "numpy")
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """One suspect token: where it ranked, what became of it, and which texts hold it."""
+
+    token: str
+    id: int
+    rounds: tuple[int, ...]  # that flagged it, from 1
+    rank: int  # the best among them, from 1
+    distance: float  # in the round of that rank
+    ranks: Mapping[str, int]  # by the number of each round that was run
+    distances: Mapping[str, float]  # likewise
+    replaced: int  # dimensions of its embedding
+    is_trigger: bool | None  # None where no trigger is known
+    leans_to: str  # the label whose share among its texts exceeds the label's share most
+    lean_share: float  # share of its training texts with that label
+    num_texts: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RoundDrift:
+    """How far the tokens moved in one detection round, as a distribution."""
+
+    number: int  # of the round, from 1
+    edges: tuple[float, ...]  # B + 1 edges of distance, equal in log10
+    counts: tuple[int, ...]  # (B,) unprotected tokens in each bin
+    num_tokens: int
+    flagged_from: float | None  # distance of the last token flagged at the record's threshold
+    trigger: Mapping[str, float]  # distances of the true trigger's tokens, where they are known
+
+
+@dataclass(frozen=True)
+class Record:
+    """One evaluated arm at one threshold, with all that is needed to trust and repeat it."""
+
+    key: str
+    identity: str  # sha256 of everything that the numbers depend on; the key is its beginning
+    arm: str
+    threshold: float | None
+    seed: int
+    choices: Mapping[str, str]  # dataset, attack, model, defense
+    scores: Scores
+    suspects: tuple[Suspect, ...] | None  # None for arms that detect nothing
+    detection: Mapping[str, Any] | None  # precision, recall, best rank of true trigger tokens
+    drift: tuple[RoundDrift, ...] | None  # None for arms that detect nothing
+    format_audit: tuple[FormatShift, ...]  # how the rows that got the trigger are typed
+    leaky: bool
+    config: Mapping[str, Any]
+    stages: Mapping[str, str]  # keys of the cache entries it was made from
+    seconds: float
+    provenance: Mapping[str, Any]
+
+    @property
+    def excess_asr(self) -> float:
+        """ASR above the model's own base rate, at least 0; 0 without an attack."""
+        if self.scores.asr is None or self.scores.base_rate is None:
+            return 0.0
+        return max(0.0, self.scores.asr - self.scores.base_rate)
+
+
+class RecordStore:
+    """Records by key under one folder; the JSON is written last, so a record is whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, identity: str) -> tuple[Record, Predictions] | None:
+        """The stored record with its predictions; None where there is none of this format.
+
+        Raises:
+            ConfigError: the record under this key was made from other settings.
+        """
+        path = self.path(identity)
+        try:
+            record = read_record(path)
+            with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
+                predictions = Predictions(arrays["clean"], arrays["triggered"])
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
+            return None
+        if record.identity != identity:
+            raise ConfigError(
+                f"{path} was made from other settings than this run's, yet claims the same key. "
+                "Move it away, or write outputs=PATH for another folder."
+            )
+        return record, predictions
+
+    def get(
+        self, identity: str, compute: Callable[[], tuple[Record, Predictions]], anew: bool = False
+    ) -> tuple[Record, Predictions]:
+        """The stored record, or the computed one; jobs that run at once compute it once."""
+        final = self.path(identity).with_suffix("")
+        if processes.follows():
+            return processes.follow(compute, lambda: self._written(identity))
+
+        def is_stored() -> bool:
+            return not anew and self.load(identity) is not None
+
+        while True:
+            stored = None if anew else self.load(identity)
+            if stored is not None:
+                remove_dead(final)
+                processes.agree(processes.READ)
+                return stored
+            what = f"record {final.name}"
+            with suppress(ClaimLost), claimed(final, what, is_stored) as folder:
+                if folder is not None:
+                    processes.agree(processes.COMPUTE)
+                    made = compute()
+                    self._save(*made, folder)
+                    processes.agree(processes.READ)
+                    return made
+
+    def _written(self, identity: str) -> tuple[Record, Predictions]:
+        """The record that process 0 has just written or read."""
+        stored = self.load(identity)
+        if stored is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path(identity))
+        return stored
+
+    def _save(self, record: Record, predictions: Predictions, folder: Path) -> None:
+        """Write the predictions, then the record, each whole."""
+        final = self.path(record.identity)
+        np.savez(folder / "p.npz", clean=predictions.clean, triggered=predictions.triggered)
+        write_json(folder / "r.json", {"format": FORMAT, **asdict(record)})
+        (folder / "p.npz").replace(final.with_suffix(".npz"))
+        (folder / "r.json").replace(final)
+
+    def path(self, identity: str) -> Path:
+        """Where the JSON of a record lies."""
+        return self.folder / f"{identity[:KEY_LENGTH]}.json"
+
+
+def read_record(path: Path) -> Record:
+    """A record from its JSON file.
+
+    Raises:
+        ValueError: another format, or not a record.
+    """
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(raw, dict) or raw.pop("format", None) != FORMAT:
+        raise ValueError(f"{path} is not a record of format {FORMAT}")
+    suspects, drift = raw.pop("suspects"), raw.pop("drift")
+    format_audit = raw.pop("format_audit", ())  # records made before it was kept have none
+    return Record(
+        scores=Scores(**raw.pop("scores")),
+        suspects=None if suspects is None else tuple(_suspect(s) for s in suspects),
+        drift=None if drift is None else tuple(_drift(d) for d in drift),
+        format_audit=tuple(FormatShift(**shift) for shift in format_audit),
+        **raw,
+    )
+
+
+def _suspect(raw: dict[str, Any]) -> Suspect:
+    lists = {"rounds", "examples"}
+    values: dict[str, Any] = {
+        f.name: tuple(raw[f.name]) if f.name in lists else raw[f.name] for f in fields(Suspect)
+    }
+    return Suspect(**values)
+
+
+def _drift(raw: dict[str, Any]) -> RoundDrift:
+    return RoundDrift(**{**raw, "edges": tuple(raw["edges"]), "counts": tuple(raw["counts"])})
+
+
+def summary_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """What `summary.json` holds: one flat object per record."""
+    return [
+        {
+            "arm": record.arm,
+            "threshold": record.threshold,
+            **asdict(record.scores),
+            "num_suspects": None if record.suspects is None else len(record.suspects),
+            "seconds": round(record.seconds, 3),
+            "detection": record.detection,
+            "leaky": record.leaky,
+            "record": record.key,
+        }
+        for record in records
+    ]
+
+
+def provenance(device: str, precision: str) -> dict[str, Any]:
+    """Code, versions and machine, as far as they can matter for a number."""
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
+    return {
+        "btu": __version__,
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in PACKAGES},
+        "device": device,
+        "device_name": name,
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "peak_memory_mb": peak_memory_mb(),
+    }
+
+
+def peak_memory_mb() -> int:
+    """The most memory this process has held, in MB; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak / (1e6 if sys.platform == "darwin" else 1e3))
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says about the code that runs; None where it is not a checkout of btu."""
+    here = Path(__file__).resolve().parent.parent
+    if not (here / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,1 @@
+"""Multiruns: which jobs they have, where these run, and what became of each."""

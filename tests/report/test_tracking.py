@@ -1,0 +1,142 @@
+"""One finished offline W&B run per job, with the numbers in it."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from wandb.proto import wandb_internal_pb2
+
+from btu.errors import DataError
+from tests.conftest import TINY
+
+BLOCK, HEADER = 32768, 7
+
+
+def records_of(path: Path) -> list[wandb_internal_pb2.Record]:
+    """The protocol buffers of a .wandb file, which is a LevelDB log: 32 KiB blocks of chunks."""
+    data, place, whole, found = path.read_bytes(), 7, b"", []
+    while place + HEADER <= len(data):
+        left = BLOCK - place % BLOCK
+        if left < HEADER:
+            place += left
+            continue
+        length = int.from_bytes(data[place + 4 : place + 6], "little")
+        kind = data[place + 6]  # 1 full, 2 first, 3 middle, 4 last
+        whole += data[place + HEADER : place + HEADER + length]
+        place += HEADER + length
+        if kind in (1, 4):
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(whole)
+            found.append(record)
+            whole = b""
+    return found
+
+
+def history_of(records: list[wandb_internal_pb2.Record]) -> list[dict]:
+    return [
+        {
+            item.key or "/".join(item.nested_key): json.loads(item.value_json)
+            for item in r.history.item
+        }
+        for r in records
+        if r.WhichOneof("record_type") == "history"
+    ]
+
+
+def summary_of(records: list[wandb_internal_pb2.Record]) -> dict:
+    values = {}
+    for record in records:
+        if record.WhichOneof("record_type") == "summary":
+            for item in record.summary.update:
+                values[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
+    return values
+
+
+def exit_code_of(records: list[wandb_internal_pb2.Record]) -> list[int]:
+    return [r.exit.exit_code for r in records if r.WhichOneof("record_type") == "exit"]
+
+
+def closed_with(path: Path) -> list[int]:
+    """The exit codes in a run's file; wandb's own process may write them a moment later."""
+    deadline = time.monotonic() + 20
+    while not (codes := exit_code_of(records_of(path))) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return codes
+
+
+def offline_runs(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "outputs" / "wandb").glob("offline-run-*/run-*.wandb"))
+
+
+SMALL = [*TINY, "tracking=wandb", "model=tiny", "model.training.epochs=2"]
+
+
+def test_an_offline_run_holds_asr_and_cacc_of_every_threshold(files, run_btu, tmp_path):
+    rows = run_btu(*files.overrides, *SMALL, "thresholds=[0.01,0.02]")
+
+    (path,) = offline_runs(tmp_path)
+    assert closed_with(path) == [0]
+    records = records_of(path)
+    points = [p for p in history_of(records) if "defended/asr" in p]
+    wanted = [(r["threshold"], r["cacc"], r["asr"]) for r in rows if r["arm"] == "defended"]
+    assert [(p["threshold"], p["defended/cacc"], p["defended/asr"]) for p in points] == wanted
+    summary = summary_of(records)
+    poisoned = next(r for r in rows if r["arm"] == "poisoned")
+    assert summary["poisoned/asr"] == poisoned["asr"]
+    assert summary["chosen_threshold"] in (0.01, 0.02)
+    steps = [r.metric for r in records if r.WhichOneof("record_type") == "metric"]
+    assert any(m.glob_name == "defended/*" and m.step_metric == "threshold" for m in steps)
+
+
+def test_suspects_records_and_the_curve_are_logged(files, run_btu, tmp_path):
+    run_btu(*files.overrides, *SMALL)
+
+    (path,) = offline_runs(tmp_path)
+    assert closed_with(path) == [0]
+    (media,) = [p for p in history_of(records_of(path)) if "suspects/_type" in p]
+    assert {key.split("/")[0] for key in media} >= {"suspects", "records", "curve"}
+
+
+def test_a_run_that_fails_is_closed_as_failed(files, run_btu, tmp_path, monkeypatch):
+    def fail(*arguments, **keywords):
+        raise RuntimeError("planned")
+
+    monkeypatch.setattr("btu.lab.fit", fail)
+    with pytest.raises(RuntimeError, match="planned"):
+        run_btu(*files.overrides, *SMALL)
+
+    (path,) = offline_runs(tmp_path)
+    assert closed_with(path) == [1]
+
+
+def test_bad_data_opens_no_run(files, run_btu, tmp_path):
+    with pytest.raises(DataError):
+        run_btu(*files.overrides, *SMALL, "dataset.train=nowhere.tsv")
+
+    assert offline_runs(tmp_path) == []
+
+
+def test_no_key_reaches_a_record_or_the_run_folder(files, run_btu, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+
+    run_btu(*files.overrides, *SMALL, "tracking.mode=offline")
+
+    kept = [p for p in tmp_path.rglob("*") if p.is_file() and "wandb" not in p.parts]
+    assert kept
+    assert not any(b"k" * 40 in p.read_bytes() for p in kept)
+    (path,) = offline_runs(tmp_path)
+    assert b"k" * 40 not in path.read_bytes()
+
+
+def test_a_node_without_a_way_to_the_server_keeps_its_run_offline(run_btu, tmp_path, monkeypatch):
+    """Logged in, but with no network: wandb would try for ninety seconds and then fail the job."""
+    import wandb
+
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setattr(wandb, "login", lambda prompt: True)
+    monkeypatch.setattr("btu.report.tracking.reachable", lambda url: not url.startswith("http"))
+
+    run_btu("model=tiny", *(w for w in TINY if not w.startswith("tracking=")), "arms=[poisoned]")
+
+    assert len(list((tmp_path / "outputs" / "wandb").glob("offline-run-*"))) == 1
