@@ -23,8 +23,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from btu.config import GROUPS, Config, explain
 from btu.errors import BtuError, ConfigError
-from btu.job import run_job
 from btu.processes import started
+from btu.running import run_job
 from btu.sweeps.followers import end_follower, quiet_follower, refuse_multirun, run_folder
 from btu.sweeps.jobs import (
     FAILED,

@@ -8,21 +8,40 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from btu.errors import ConfigError, did_you_mean
-from btu.processes import Group, started
+from btu.errors import ConfigError, check_choice, did_you_mean
+from btu.models.base import Tuning
 from btu.stealth.settings import Stealth
 from btu.store.cache import CacheConfig
+from btu.store.stages import UNKEYED
 from btu.sweeps.search import Objective
-from btu.types import ARMS
+from btu.types import ARM_NAMES
 
 GROUPS = ("dataset", "attack", "model", "defense", "tracking")
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """Where results are mirrored to; this one mirrors nothing."""
+
+    name: str
+
+    @contextmanager
+    def job(self, experiment: Any, run_dir: Path) -> Iterator[Tracker]:
+        """Open a run for one job and close it whatever happens; yields what mirrors its result."""
+        yield self
+
+    def log_result(self, result: Any, run_dir: Path, objective: float | None) -> str | None:
+        """Mirror a finished result; the folder of its run if that is to be uploaded later."""
+        return None
 
 
 @dataclass
@@ -33,21 +52,23 @@ class Config:
     attack: Any = None
     model: Any = None
     defense: Any = None
-    tracking: Any = None
+    tracking: Any = field(default=None, metadata=UNKEYED)
     seed: int = 1
-    thresholds: list[float] = field(default_factory=list)
+    tuning: Tuning = field(default_factory=Tuning)
+    swept_defense: str | None = None
+    thresholds: list[float] | None = None
     arms: list[str] = field(default_factory=list)
     device: str = "auto"
     outputs: str = "outputs"
-    cache: CacheConfig = field(default_factory=CacheConfig)
-    on_failure: str = "continue"
-    report: bool = True
+    cache: CacheConfig = field(default_factory=CacheConfig, metadata=UNKEYED)
+    on_failure: str = field(default="continue", metadata=UNKEYED)
+    report: bool = field(default=True, metadata=UNKEYED)
     force: bool = False
     save_model: bool = False
-    rerun: str | None = None
-    export_poisoned: str | None = None
-    stealth: Stealth = field(default_factory=Stealth)
-    objective: Objective = field(default_factory=Objective)
+    rerun: str | None = field(default=None, metadata=UNKEYED)
+    export_poisoned: str | None = field(default=None, metadata=UNKEYED)
+    stealth: Stealth = field(default_factory=Stealth, metadata=UNKEYED)
+    objective: Objective = field(default_factory=Objective, metadata=UNKEYED)
 
 
 def build(node: DictConfig, group: str) -> Any:
@@ -131,83 +152,26 @@ def _root_key(key: str, group: str) -> str:
     return f"{group}.{key}" if group and not key.startswith(f"{group}.") else key
 
 
-def check_run(
-    thresholds: Sequence[float],
-    wanted: Sequence[str],
-    available: Sequence[str],
-    only_export: bool = False,
+def check_arms(
+    wanted: Sequence[str], available: Sequence[str], only_export: bool = False
 ) -> tuple[str, ...]:
-    """Check the run-level settings; give the arms to evaluate, in their canonical order.
+    """The arms to evaluate, in their canonical order.
 
     Without an arm nothing is trained, which is of use `only_export`.
 
     Raises:
-        ConfigError: no threshold, one outside [0, 1], or an unknown arm.
+        ConfigError: no arm, an unknown one, or none that the defenses can evaluate.
     """
-    if not thresholds:
-        raise ConfigError("thresholds is empty. Write for example thresholds=[0.0005].")
-    for threshold in thresholds:
-        if not 0 <= threshold <= 1:
-            raise ConfigError(
-                "thresholds are fractions of the vocabulary between 0 and 1, "
-                f"got {threshold:g}. For one in two thousand write thresholds=[0.0005]."
-            )
     if not wanted and not only_export:
         raise ConfigError(
-            f"arms is empty. Name some of {', '.join(ARMS)}; only with export_poisoned=PATH there "
-            "may be none."
+            f"arms is empty. Name some of {', '.join(ARM_NAMES)}; only with export_poisoned=PATH "
+            "there may be none."
         )
     for arm in wanted:
-        if arm not in ARMS:
-            raise ConfigError(f"arms: there is no arm {arm}; {did_you_mean(arm, ARMS)}")
-    arms = tuple(arm for arm in ARMS if arm in wanted and arm in available)
+        check_choice("arms", arm, ARM_NAMES)
+    arms = tuple(arm for arm in ARM_NAMES if arm in wanted and arm in available)
     if wanted and not arms:
         raise ConfigError(
             f"arms: this defense can evaluate {', '.join(available)}, got {', '.join(wanted)}."
         )
     return arms
-
-
-def _device_of(group: Group, name: str) -> str:
-    """The device of one of several processes."""
-    import torch
-
-    if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(
-            f"device={name} is one device, but {group.size} processes were started. Write "
-            "device=cuda, which gives each process its own, or device=cpu."
-        )
-    num_devices = torch.cuda.device_count()
-    if name == "cpu" or (name == "auto" and not num_devices):
-        return "cpu"
-    if group.local_size > num_devices:
-        fewer = f"torchrun --nproc-per-node={num_devices}" if num_devices else "device=auto"
-        raise ConfigError(
-            f"{group.local_size} processes were started on this machine, which has {num_devices} "
-            f"CUDA devices for them. Write {fewer}, or device=cpu."
-        )
-    return f"cuda:{group.local_rank}"
-
-
-def resolve_device(name: str) -> str:
-    """The device to compute on: the one named, or for `auto` a GPU where there is one.
-
-    Raises:
-        ConfigError: the device does not exist here, or not for each process of this job.
-    """
-    import torch
-
-    group = started()
-    if group.size > 1:
-        return _device_of(group, name)
-    if name == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"device={name} cannot be used on this machine. Write device=auto or device=cpu."
-        ) from error
-    return name

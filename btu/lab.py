@@ -1,42 +1,67 @@
-"""The stages that train or predict, each computed once: detection rounds, victims, tuning."""
+"""Models and what they say of texts, as stages: making one computes nothing, `get` does, once."""
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from btu.attacks.base import TriggerSample
-from btu.data.stored import fingerprint
-from btu.defenses.settings import Round, TuningSettings
 from btu.models.base import Classifier, ModelSource, Training, encode, trigger_token_ids
-from btu.models.probe import PooledProbe
-from btu.seeding import stream, stream_seed, torch_stream
-from btu.store.cache import StageCache, make_key
-from btu.store.evaluation import Evaluation, read_arrays, read_evaluation
+from btu.seeding import stream_seed
+from btu.store.cache import StageCache
+from btu.store.code import code_of
+from btu.store.stages import Cost, Format, Stage, read_arrays, settings_of, write_arrays
+from btu.training.devices import Compute
 from btu.training.first_position import read_first_position_only
-from btu.training.fit import Compute, Encoded, Padder, fit, freeze_all_but, predict
+from btu.training.fit import Encoded, Outputs, Padder, fit, predict
 from btu.training.resume import KeptEpochs
-from btu.types import EditReport, IntArray, PoisonedDataset, Predictions, Split, TokenDistances
+from btu.types import (
+    Edit,
+    IntArray,
+    PoisonedDataset,
+    Predicted,
+    Predictions,
+    Screen,
+    Split,
+    TriggerSample,
+)
 
-VERSION = 5  # of every stage: raise it when what a stage computes changes
-WEIGHTS, DISTANCES = "model.safetensors", "distances.npz"
+TRAINING, EVALUATION, OUTPUTS = 6, 6, 1  # versions: raise one when what its stages compute changes
+WEIGHTS, PREDICTIONS, EDITS, STATES = "model.safetensors", "predictions.npz", "edits.npz", "out.npz"
+TRAINING_PASSES = 3  # forward, and gradients of activations and of weights
 T = TypeVar("T")
+Reports = Mapping[str, NDArray[Any]]
 log = logging.getLogger(__name__)
 
 
-class Workbench:
-    """One data set, one model and one seed, with everything that was computed from them.
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model says of both test sets, and what its edits reported."""
+
+    clean: Outputs
+    triggered: Outputs
+    reports: Reports  # by the edit's name, a dot, and the array's
+
+
+class Lab:
+    """One data set, one model and one seed.
+
+    A defense sees `rows`, the untrusted training rows, and `trusted`, the clean tuning set, and
+    asks models for what it needs: `train`, `edit` and `outputs` make stages, `stage` one of its
+    own, and `get` gives what a stage gives.
 
     Args:
         source: where fresh classifiers come from.
@@ -61,22 +86,29 @@ class Workbench:
         self.source, self.data, self.compute = source, data, compute
         self.cache, self.seed, self.about = cache, seed, about
         self.save_every_s = save_every_s
+        self.rows, self.trusted = data.train, data.clean.tuning
+        self.num_labels = data.clean.num_labels
         self._kept: KeptEpochs | None = None  # of the stage that is being computed
-        self._fingerprints: dict[int, str] = {}
         self._seen: set[str] = set()  # keys that the log has named
-        self._in_use: dict[str, str] = {}  # title -> key
-        self._encoded: dict[int, Encoded] = {}
-        self._resident: tuple[Split, dict[str, torch.Tensor]] | None = None  # the last victim
+        self._used: dict[str, str] = {}  # title -> key
+        self._encoded: WeakKeyDictionary[Split, Encoded] = WeakKeyDictionary()
+        self._resident: tuple[str, dict[str, torch.Tensor]] | None = None  # the last victim
+        self._reports: dict[str, NDArray[Any]] = {}  # of the model that was edited last
+
+    # The model as loaded
 
     @cached_property
     def pristine(self) -> Classifier:
         """The classifier as loaded, made ready for the device; copied, never trained."""
-        data = self.data.clean
-        classifier = self.source.load(data.num_labels, data.train.texts, self.seed)
+        classifier = self.source.load(self.num_labels, self.data.clean.train.texts, self.seed)
         if self.compute.device == "cpu":  # in bf16 faster than sdpa, and its dropout is ours
             classifier.model.set_attn_implementation("eager")
         read_first_position_only(classifier.model)
         return classifier
+
+    def fresh(self) -> Classifier:
+        """A copy of the classifier as loaded, to train."""
+        return Classifier(copy.deepcopy(self.pristine.model), self.pristine.tokenizer)
 
     @cached_property
     def identity(self) -> str:
@@ -88,270 +120,347 @@ class Workbench:
         """V, the rows of the embedding table."""
         return self.pristine.embeddings.num_embeddings
 
+    @property
+    def num_weights(self) -> int:
+        """How many numbers a copy of the model holds."""
+        return sum(weights.numel() for weights in self.pristine.model.parameters())
+
+    @property
+    def protected_ids(self) -> frozenset[int]:
+        """Special tokens, which are never flagged."""
+        return self.pristine.protected_ids()
+
     def pretrained_embeddings(self) -> torch.Tensor:
         """E0, (V, D)."""
         return self.pristine.embeddings.weight.detach()
 
-    def trigger_ids(self, samples: Sequence[TriggerSample]) -> frozenset[int]:
+    def name_tokens(self, ids: list[int]) -> list[str]:
+        """The tokens of these ids as the tokenizer writes them."""
+        tokens: list[str] = self.pristine.tokenizer.convert_ids_to_tokens(ids)
+        return tokens
+
+    def find_trigger_ids(self, samples: Sequence[TriggerSample]) -> frozenset[int]:
         """The token ids of the attack's triggers, in place."""
         return trigger_token_ids(self.pristine.tokenizer, samples)
 
     def encoded(self, split: Split) -> Encoded:
-        """The split tokenized, once."""
-        if id(split) not in self._encoded:
+        """The split tokenized, once for as long as it lives."""
+        if split not in self._encoded:
             ids = encode(self.pristine.tokenizer, split.texts, self.source.max_length)
-            self._encoded[id(split)] = Encoded(ids, split.labels)
-        return self._encoded[id(split)]
+            self._encoded[split] = Encoded(ids, split.labels)
+        return self._encoded[split]
 
-    def fingerprint(self, split: Split | None) -> str:
-        """What names the split, computed once."""
-        if id(split) not in self._fingerprints:
-            self._fingerprints[id(split)] = fingerprint(split)
-        return self._fingerprints[id(split)]
+    # Stages
 
-    def detection_round(
-        self, number: int, settings: Round, learning_rate: float, hidden: IntArray
-    ) -> TokenDistances:
-        """The drift of every token over one epoch; keyed by what was hidden, not why."""
-        training = self._round_training(settings, learning_rate)
-        parts = self.round_parts(number, settings, learning_rate, hidden.tolist())
-
-        def work(folder: Path) -> None:
-            values = self._drift(number, settings, training, hidden)
-            np.savez(folder / DISTANCES, values=values)
-
-        title = f"round {number}"
-        if len(hidden):
-            title += f" without {len(hidden)} tokens"
-        values = self._stage(
-            "detection",
-            title,
-            parts,
-            work,
-            lambda folder: read_arrays(folder / DISTANCES)["values"],
-        )
-        return TokenDistances(number, values, self.pristine.protected_ids())
-
-    def round_parts(
-        self, number: int, settings: Round, learning_rate: float, hidden: Sequence[object]
-    ) -> dict[str, Any]:
-        """What the drift of a detection round depends on."""
-        training = self._round_training(settings, learning_rate)
-        return self._parts(self.data.train, training) | {
-            "number": number,
-            "round": asdict(settings),
-            "hidden": hidden,
-        }
-
-    def _round_training(self, settings: Round, learning_rate: float) -> Training:
-        return replace(
-            self.source.training,
-            epochs=1,
-            learning_rate=learning_rate,
-            batch_size=settings.batch_size,
-        )
-
-    def _drift(
-        self, number: int, settings: Round, training: Training, hidden: IntArray
-    ) -> np.ndarray[Any, np.dtype[np.float32]]:
-        from btu.defenses.detection import embedding_distances
-
-        classifier = self.fresh()
-        seed = stream_seed(self.seed, "detection", str(number))
-        over_padding = settings.kind == "pooled" and settings.pooling == "all_positions"
-        if settings.kind == "pooled":
-            with torch_stream(stream_seed(seed, "head")):
-                model: torch.nn.Module = PooledProbe(
-                    classifier,
-                    self.data.clean.num_labels,
-                    over_padding,
-                    train_all=settings.trainable == "embedding_module",
-                )
-        else:
-            model = classifier.model
-            freeze_all_but(model, classifier.embeddings)
-        max_length = min(settings.max_length, self.source.max_length)
-        data = self.encoded(self.data.train).cut(max_length).without_tokens(hidden)
-        padder = self._padder(max_length if over_padding else None)
-        table = classifier.embeddings
-        fit(model, table, data, training, padder, self.compute, seed, f"detection round {number}")
-        return embedding_distances(self.pretrained_embeddings(), table.weight.detach().cpu())
-
-    def victim(self, train: Split) -> Classifier:
-        """A classifier fine-tuned on this training set, to edit at will.
-
-        The weights stay in memory until those of another training set are asked for.
-        """
-        if self._resident is None or self._resident[0] is not train:
-            self._resident = None  # two would be there while the next one trains
-            self._resident = train, self._victim_state(train)
-        classifier = self.fresh()
-        classifier.model.load_state_dict(self._resident[1])
-        return classifier
-
-    def _victim_state(self, train: Split) -> dict[str, torch.Tensor]:
-        name = self._name(train)
-
-        def work(folder: Path) -> None:
-            classifier = self.fresh()
-            seed = stream_seed(self.seed, "victim")
-            self._fit(classifier, self.encoded(train), self.source.training, seed, name)
-            state = {k: v.cpu().contiguous() for k, v in classifier.model.state_dict().items()}
-            save_file(state, folder / WEIGHTS)
-
-        parts = self._parts(train, self.source.training)
-        return self._stage("victim", name, parts, work, lambda folder: load_file(folder / WEIGHTS))
-
-    def victim_key(self, train: Split) -> str:
-        """The key of the classifier fine-tuned on this training set."""
-        return make_key({"stage": "victim", **self._parts(train, self.source.training)})
-
-    def evaluate(
-        self,
-        arm: str,
-        train: Split,
-        changes: Mapping[str, Any],
-        build: Callable[[], tuple[Classifier, EditReport | None]],
-    ) -> Evaluation:
-        """What a model predicts; models that were made in the same way are evaluated once.
+    def get(self, stage: Stage[T], or_else: Callable[[], T] | None = None) -> T:
+        """What a stage gives: from the cache, or computed now.
 
         Args:
-            arm: for the manifest; in no key.
-            train: what the model was trained on.
-            changes: everything that was done to it afterwards, such as the ids unlearned.
-            build: gives the model, where it has to be evaluated.
+            stage: of this lab, or one that a defense made.
+            or_else: for a plan, which computes nothing: a stand-in of the right kind.
         """
-        self._in_use[self._name(train)] = self.victim_key(train)
-        parts = self.evaluation_parts(train, changes)
+        if stage.format is None:
+            return stage.compute()
+        if self._resident is not None and self._resident[0] == stage.key:
+            self._used[stage.title] = stage.key
+            return self._restore(self._resident[1])  # type: ignore[return-value]
+        form, start, num_made = stage.format, time.perf_counter(), len(self.cache.made)
+        about = {**self.about, "title": stage.title or stage.name}
 
-        def work(folder: Path) -> None:
-            classifier, edits = build()
-            found = self.predict(classifier)
-            Evaluation(found, edits).write(folder)
+        def write(folder: Path) -> None:
+            with self._keeping_epochs(stage, about, folder):
+                form.write(stage.compute(), folder)
 
-        return self._stage("evaluation", f"scores of {arm}", parts, work, read_evaluation)
+        value, _ = self.cache.get(stage.name, stage.named_parts, write, form.read, about)
+        self._used[stage.title or stage.name] = stage.key
+        if stage.key not in self._seen and stage.name != "evaluation":  # a record says more
+            made = len(self.cache.made) > num_made
+            how = f"{time.perf_counter() - start:.1f} s" if made else "from the cache"
+            log.info("%-26s %s  key %s", stage.title or stage.name, how, stage.key)
+        self._seen.add(stage.key)
+        return value
 
-    def evaluation_parts(self, train: Split, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """What the predictions of a model depend on."""
-        tests = (self.data.clean.test, self.data.triggered)
-        return {
-            "version": VERSION,
-            "victim": self.victim_key(train),
-            "changes": changes,
-            "tests": [self.fingerprint(split) for split in tests],
-            "eval_batch_size": self.source.eval_batch_size,  # may move a last digit in bf16
-        }
+    def stage(
+        self,
+        name: str,
+        compute: Callable[[], T],
+        format: Format[T] | None,
+        cost: Cost | None = None,
+        **parts: Any,
+    ) -> Stage[T]:
+        """A method's own expensive pass.
 
-    def tune(self, classifier: Classifier, settings: TuningSettings) -> None:
-        """Clean tuning, in place: a fresh optimizer over all parameters; nothing for no rows."""
-        tuning = self.data.clean.tuning
-        if tuning is None:
-            raise ValueError("there is no clean tuning set; the pipeline leaves such arms out")
-        data, num_rows = self.encoded(tuning), self.tuning_rows(settings)
-        if not num_rows:
-            return
-        if num_rows < len(data):
-            order = stream(self.seed, "tuning rows").permutation(len(data))
-            rows = np.sort(order[:num_rows])  # those of a smaller share are among them
-            data = Encoded([data.ids[row] for row in rows], data.labels[rows])
-        training = settings.as_training(self.source.training)
-        seed = stream_seed(self.seed, "tuning")
-        classifier.model.requires_grad_(True)
-        self._fit(classifier, data, training, seed, "clean tuning")
+        Args:
+            name: its folder in the cache; `scores of onion`, say.
+            compute: gives the result.
+            format: how it is written, such as `btu.store.stages.ONE_ARRAY`.
+            cost: for plans.
+            parts: everything that it depends on: splits, stages, arrays, settings, and the defense
+                itself, which counts with its settings and its code.
+        """
+        named = {key: self._named(value) for key, value in parts.items()}
+        named["lab"] = {"seed": self.seed, **self.arithmetic}
+        return Stage(name, named, compute, format, title=name, cost=cost)
 
-    def tuning_rows(self, settings: TuningSettings) -> int:
-        """How many rows clean tuning uses."""
-        tuning = self.data.clean.tuning
-        return settings.num_rows(len(self.data.train), len(tuning)) if tuning else 0
+    def _named(self, part: Any) -> Any:
+        """A split by its fingerprint, a component by its settings and its code."""
+        if isinstance(part, Split):
+            return part.fingerprint
+        if hasattr(part, "__dataclass_fields__") and not isinstance(part, Stage):
+            return {"settings": settings_of(part), "code": code_of(type(part))}
+        return part
 
-    def _fit(
-        self, classifier: Classifier, data: Encoded, training: Training, seed: int, title: str
+    @contextmanager
+    def collecting_stages(self) -> Iterator[dict[str, str]]:
+        """Collect the stages that are used inside the block: title -> key of the cache entry."""
+        outer, self._used = self._used, {}
+        try:
+            yield self._used
+        finally:
+            self._used = outer
+
+    # Training and editing
+
+    def train(
+        self,
+        rows: Split,
+        training: Training,
+        *,
+        start: Stage[Classifier] | None = None,
+        title: str = "victim",
+        draws: str = "victim",
+    ) -> Stage[Classifier]:
+        """A classifier fine-tuned on these rows, all of its parameters; to edit at will.
+
+        One that starts from the checkpoint is kept in the cache, one that starts from another
+        model is made again where it is asked for.
+
+        Args:
+            rows: what it is trained on; for no rows the start is given back.
+            training: epochs, batch size, learning rate.
+            start: the model to go on with; None: the checkpoint with a fresh head.
+            title: for logs.
+            draws: names the random draws of batches and dropout.
+        """
+        if start is not None and not len(rows):
+            return start
+        parts = self.training_parts(rows, training) | {"start": start, "draws": draws}
+        epochs = training.epochs * len(rows)
+        kind = "victim" if start is None else "tuning"
+        cost = Cost(kind, epochs, rows, TRAINING_PASSES, training.batch_size)
+
+        def learn() -> Classifier:
+            if start is None:
+                self._resident = None  # two would be there while this one trains
+            classifier = self.fresh() if start is None else self.get(start)
+            classifier.model.requires_grad_(True)
+            data, seed = self.encoded(rows), stream_seed(self.seed, draws)
+            self.fit(classifier.model, classifier, data, training, seed, title, kept=self._kept)
+            return classifier
+
+        stage: Stage[Classifier] = Stage(kind, parts, learn, None, TRAINING, title, cost)
+        return stage if start is not None else replace(stage, format=self._weights_format(stage))
+
+    def _weights_format(self, stage: Stage[Classifier]) -> Format[Classifier]:
+        def write(classifier: Classifier, folder: Path) -> None:
+            state = classifier.model.state_dict()
+            save_file({k: v.cpu().contiguous() for k, v in state.items()}, folder / WEIGHTS)
+
+        def read(folder: Path) -> Classifier:
+            self._resident = stage.key, load_file(folder / WEIGHTS)
+            return self._restore(self._resident[1])
+
+        return Format(write, read)
+
+    def _restore(self, state: Mapping[str, torch.Tensor]) -> Classifier:
+        classifier = self.fresh()
+        classifier.model.load_state_dict(state)
+        return classifier
+
+    def fit(
+        self,
+        model: torch.nn.Module,
+        classifier: Classifier,
+        data: Encoded,
+        training: Training,
+        seed: int,
+        title: str,
+        pad_to: int | None = None,
+        kept: KeptEpochs | None = None,
     ) -> None:
-        model, table, kept = classifier.model, classifier.embeddings, self._kept
-        fit(model, table, data, training, self._padder(), self.compute, seed, title, kept=kept)
+        """Train what requires a gradient, in place.
 
-    def predict(self, classifier: Classifier) -> Predictions:
-        """Predicted labels on the clean and the triggered test set, in one pass.
-
-        None in a process that follows another: it reads what that one predicts.
+        Args:
+            model: the classifier's, or another head on its embeddings.
+            classifier: whose word embeddings the model reads.
+            data: what it is trained on.
+            training: epochs, batch size, learning rate.
+            seed: of the batch order and of dropout.
+            title: for the progress bar.
+            pad_to: tokens of every row; None: as many as the longest of its batch has.
+            kept: where a training of several epochs keeps one.
         """
-        if self.compute.group.rank:
-            return Predictions(np.empty(0, np.int64), np.empty(0, np.int64))
-        clean = self.encoded(self.data.clean.test).ids
-        triggered = self.encoded(self.data.triggered).ids if self.data.triggered else []
-        both = predict(classifier.model, [*clean, *triggered], self._padder(), self.compute)
-        return Predictions(clean=both[: len(clean)], triggered=both[len(clean) :])
+        table, padder = classifier.embeddings, self._padder(pad_to)
+        fit(model, table, data, training, padder, self.compute, seed, title, kept=kept)
 
-    def fresh(self) -> Classifier:
-        """A copy of the classifier as loaded, to train."""
-        return Classifier(copy.deepcopy(self.pristine.model), self.pristine.tokenizer)
-
-    def _padder(self, pad_to: int | None = None) -> Padder:
-        return Padder(self.pristine.tokenizer.pad_token_id, pad_to)
-
-    def _parts(self, train: Split, training: Training) -> dict[str, Any]:
-        """What any training on this split depends on."""
+    def training_parts(self, rows: Split, training: Training) -> dict[str, Any]:
+        """What any training on these rows depends on."""
         return {
-            "version": VERSION,
-            "data": self.fingerprint(train),
-            "model": self.identity,
-            "num_labels": self.data.clean.num_labels,
-            "max_length": self.source.max_length,
+            **self.arithmetic,
+            "data": rows.fingerprint,
+            "num_labels": self.num_labels,
             "training": asdict(training) | {"precision": self.compute.precision},
             "seed": self.seed,
+        }
+
+    @cached_property
+    def arithmetic(self) -> dict[str, Any]:
+        """The model and the machine, as far as they decide a number."""
+        return {
+            "model": self.identity,
+            "code": code_of(type(self.source)),
+            "max_length": self.source.max_length,
+            "precision": self.compute.precision,
             "device": self.compute.device.split(":")[0],
             **self.compute.several(),
         }
 
-    def _stage(
-        self,
-        stage: str,
-        title: str,
-        parts: dict[str, Any],
-        work: Callable[[Path], None],
-        read: Callable[[Path], T],
-    ) -> T:
-        start = time.perf_counter()
-        num_made = len(self.cache.made)
-        about = {**self.about, "title": title}
+    def edit(self, model: Stage[Classifier], edit: Edit) -> Stage[Classifier]:
+        """A model after a change; made again where it is asked for."""
 
-        def write(folder: Path) -> None:
-            with self._keeping_epochs(stage, parts, about, folder):
-                work(folder)
+        def apply() -> Classifier:
+            classifier = self.get(model)
+            found = edit.apply(self, classifier) or {}
+            self._reports |= {f"{edit.name}.{name}": values for name, values in found.items()}
+            return classifier
 
-        value, key = self.cache.get(stage, parts, write, read, about)
-        self._in_use[title] = key
-        if key not in self._seen and stage != "evaluation":  # a record says more
-            made = len(self.cache.made) > num_made
-            how = f"{time.perf_counter() - start:.1f} s" if made else "from the cache"
-            log.info("%-26s %s  key %s", title, how, key)
-        self._seen.add(key)
-        return value
+        parts = {"start": model, "edit": edit.name, "settings": edit.parts, "code": edit.code}
+        return Stage("edit", parts, apply, None, TRAINING, edit.name)
+
+    # What a model says
+
+    def evaluate(
+        self, model: Stage[Classifier], clean: Split, triggered: Split | None, title: str
+    ) -> Stage[Evaluation]:
+        """What a model says of both test sets, in one pass."""
+
+        def say() -> Evaluation:
+            self._reports = {}
+            classifier = self.get(model)
+            ids = [*self.encoded(clean).ids]
+            ids += self.encoded(triggered).ids if triggered else []
+            both = self._predict(classifier, ids)
+            return Evaluation(
+                both.take(slice(len(clean))), both.take(slice(len(clean), None)), self._reports
+            )
+
+        tests = [clean.fingerprint, triggered.fingerprint if triggered else "none"]
+        num_rows = len(clean) + (len(triggered) if triggered else 0)
+        size = self.source.eval_batch_size  # may move a last digit in bf16
+        return Stage(
+            "evaluation",
+            {"model": model, "tests": tests, "eval_batch_size": size},
+            say,
+            EVALUATION_FORMAT,
+            EVALUATION,
+            title,
+            Cost("evaluation", num_rows, clean, 1, size),
+        )
+
+    def outputs(self, model: Stage[Classifier], texts: Sequence[str]) -> Stage[Outputs]:
+        """Probabilities (N, C), and the states that the head reads (N, D), of these texts."""
+        digest = hashlib.sha256("\n".join(f"{len(t)}\t{t}" for t in texts).encode()).hexdigest()
+
+        def say() -> Outputs:
+            classifier = self.get(model)
+            ids = encode(classifier.tokenizer, texts, self.source.max_length)
+            return self._predict(classifier, ids, states=True)
+
+        size = self.source.eval_batch_size
+        parts = {"model": model, "texts": digest, "eval_batch_size": size}
+        cost = Cost("outputs", len(texts), self.rows, 1, size)
+        return Stage("outputs", parts, say, OUTPUTS_FORMAT, OUTPUTS, "outputs", cost)
+
+    def predict(
+        self, model: Stage[Classifier], screens: Sequence[Screen], title: str
+    ) -> tuple[Predictions, Reports]:
+        """What a model behind its screens says of the test sets, and what its edits reported."""
+        clean, rejected = self._screened(model, screens, self.data.clean.test)
+        triggered, turned_away = self.data.triggered, np.zeros(0, dtype=np.bool_)
+        if triggered is not None:
+            triggered, turned_away = self._screened(model, screens, triggered)
+        found = self.get(self.evaluate(model, clean, triggered, title))
+        predictions = Predictions(
+            Predicted(found.clean.labels, found.clean.probabilities, rejected),
+            Predicted(found.triggered.labels, found.triggered.probabilities, turned_away),
+        )
+        return predictions, found.reports
+
+    def _screened(
+        self, model: Stage[Classifier], screens: Sequence[Screen], split: Split
+    ) -> tuple[Split, NDArray[np.bool_]]:
+        rejected = np.zeros(len(split), dtype=np.bool_)
+        for screen in screens:
+            found = screen.apply(self, model, split.texts)
+            if len(found.texts) != len(split) or len(found.rejected) != len(split):
+                raise ValueError(f"screen {screen.name} must keep the number and order of texts")
+            rejected |= found.rejected
+            if tuple(found.texts) != split.texts:
+                split = replace(split, texts=tuple(found.texts))
+        return split, rejected
+
+    def _predict(
+        self, classifier: Classifier, ids: Sequence[IntArray], states: bool = False
+    ) -> Outputs:
+        """Nothing in a process that follows another: it reads what that one predicts."""
+        if self.compute.group.rank:
+            ids = []
+        return predict(classifier.model, ids, self._padder(), self.compute, self.num_labels, states)
+
+    def _padder(self, pad_to: int | None = None) -> Padder:
+        return Padder(self.pristine.tokenizer.pad_token_id, pad_to)
 
     @contextmanager
     def _keeping_epochs(
-        self, stage: str, parts: dict[str, Any], about: dict[str, Any], claim: Path
+        self, stage: Stage[Any], about: dict[str, Any], claim: Path
     ) -> Iterator[None]:
         """Inside the block a training goes on after the last epoch that was kept of this stage."""
         outer, self._kept = self._kept, None
         if self.save_every_s is not None:
-            key = make_key({"stage": stage, **parts})
-            manifest = {"key": key, "parts": parts, "about": about}
-            folder = self.cache.unfinished(stage, key)
+            manifest = {"key": stage.key, "parts": stage.named_parts, "about": about}
+            folder = self.cache.unfinished(stage.name, stage.key)
             self._kept = KeptEpochs(folder, manifest, self.save_every_s, claim.exists)
         try:
             yield
         finally:
             self._kept = outer
 
-    def _name(self, train: Split) -> str:
-        return "victim" if train is self.data.train else "clean model"
 
-    @contextmanager
-    def stages_in_use(self) -> Iterator[dict[str, str]]:
-        """Collect the stages that are used inside the block: title -> key of the cache entry."""
-        outer, self._in_use = self._in_use, {}
-        try:
-            yield self._in_use
-        finally:
-            self._in_use = outer
+def _write_evaluation(found: Evaluation, folder: Path) -> None:
+    arrays = {
+        f"{name}_{part}": getattr(getattr(found, name), part)
+        for name in ("clean", "triggered")
+        for part in ("labels", "probabilities")
+    }
+    write_arrays(folder / PREDICTIONS, arrays)
+    if found.reports:
+        write_arrays(folder / EDITS, found.reports)
+
+
+def _read_evaluation(folder: Path) -> Evaluation:
+    arrays, edits = read_arrays(folder / PREDICTIONS), folder / EDITS
+    clean, triggered = (
+        Outputs(arrays[f"{name}_labels"], arrays[f"{name}_probabilities"])
+        for name in ("clean", "triggered")
+    )
+    return Evaluation(clean, triggered, read_arrays(edits) if edits.is_file() else {})
+
+
+def _write_outputs(found: Outputs, folder: Path) -> None:
+    write_arrays(folder / STATES, vars(found))
+
+
+EVALUATION_FORMAT: Format[Evaluation] = Format(_write_evaluation, _read_evaluation)
+OUTPUTS_FORMAT: Format[Outputs] = Format(
+    _write_outputs, lambda folder: Outputs(**read_arrays(folder / STATES))
+)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 
-from btu.types import IntArray, PoisonedDataset, Predictions, Scores, Suspects
+from btu.store.records import Record
+from btu.types import (
+    REPAIRED,
+    IntArray,
+    PoisonedDataset,
+    Predicted,
+    Predictions,
+    Scores,
+    Suspects,
+)
+
+NO_LABEL = -1
+CACC_MARGIN = 0.02  # what a repair may cost where no trigger is known
 
 
 def share(hits: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float | None:
@@ -25,43 +37,56 @@ def target_share(predicted: IntArray, target_label: int) -> float | None:
     return share(predicted == target_label)
 
 
-def score(predictions: Predictions, data: PoisonedDataset) -> Scores:
+def score(predictions: Predictions, data: PoisonedDataset, rejects: bool = False) -> Scores:
     """All scores of one model.
 
     ASR, PACC and base rate are over the test rows whose true label is not the target: the first
-    two on their triggered twins, the base rate on the rows as they were.
+    two on their triggered twins, the base rate on the rows as they were. An input that a defense
+    rejects is not attacked, and wrong.
+
+    Args:
+        predictions: on both test sets.
+        data: with the true labels.
+        rejects: whether a defense may reject inputs, so that rejected shares are of interest.
     """
-    cacc = accuracy(predictions.clean, data.clean.test.labels)
+    clean, triggered = (_answered(said) for said in (predictions.clean, predictions.triggered))
+    cacc = accuracy(clean, data.clean.test.labels)
     if cacc is None:
         raise ValueError("the test split is empty, nothing can be scored")
     asr = pacc = base_rate = None
     if data.triggered is not None and data.target_label is not None:
-        asr = target_share(predictions.triggered, data.target_label)
-        pacc = accuracy(predictions.triggered, data.triggered.labels)
-        base_rate = target_share(predictions.clean[data.triggered_rows], data.target_label)
+        asr = target_share(triggered, data.target_label)
+        pacc = accuracy(triggered, data.triggered.labels)
+        base_rate = target_share(clean[data.triggered_rows], data.target_label)
     return Scores(
         cacc=cacc,
-        num_clean=len(predictions.clean),
+        num_clean=len(clean),
         asr=asr,
         pacc=pacc,
         base_rate=base_rate,
-        num_triggered=len(predictions.triggered),
+        num_triggered=len(triggered),
+        rejected_clean=share(predictions.clean.rejected) if rejects else None,
+        rejected_triggered=share(predictions.triggered.rejected) if rejects else None,
     )
 
 
-@dataclass(frozen=True)
-class DetectionScores:
-    """How well the suspects name the true trigger tokens."""
-
-    precision: float | None  # share of suspects that are trigger tokens; None without suspects
-    recall: float  # share of trigger tokens among the suspects
-    best_rank: int  # best rank, from 1, of any trigger token in any round
-    num_trigger_tokens: int
+def _answered(said: Predicted) -> IntArray:
+    """The labels, with no label at all where an input is rejected. (N,)"""
+    return np.where(said.rejected, NO_LABEL, said.labels)
 
 
-def score_detection(suspects: Suspects, trigger_ids: Collection[int]) -> DetectionScores | None:
-    """Compare suspects with the trigger's token ids; None for an attack without trigger tokens."""
-    if not trigger_ids:
+def score_detection(
+    suspects: Suspects | None, trigger_ids: Collection[int]
+) -> dict[str, Any] | None:
+    """Compare suspects with the trigger's token ids; None without suspects or trigger tokens.
+
+    Returns:
+        precision: share of the suspects that are trigger tokens; None where there is no suspect.
+        recall: share of the trigger's tokens among the suspects.
+        best_rank: best rank, from 1, of any trigger token in any round.
+        num_trigger_tokens: how many there are.
+    """
+    if suspects is None or not trigger_ids:
         return None
     trigger = np.asarray(sorted(trigger_ids), dtype=np.int64)
     hits = np.isin(suspects.token_ids, trigger)
@@ -69,9 +94,26 @@ def score_detection(suspects: Suspects, trigger_ids: Collection[int]) -> Detecti
         (int(np.flatnonzero(np.isin(d.ranking(), trigger))[0]) + 1 for d in suspects.distances),
         default=0,
     )
-    return DetectionScores(
-        precision=share(hits),
-        recall=float(hits.sum()) / len(trigger),
-        best_rank=best,
-        num_trigger_tokens=len(trigger),
-    )
+    return {
+        "precision": share(hits),
+        "recall": float(hits.sum()) / len(trigger),
+        "best_rank": best,
+        "num_trigger_tokens": len(trigger),
+    }
+
+
+def choose(records: Sequence[Record]) -> Record | None:
+    """The repaired record at the threshold that is marked as chosen.
+
+    With an attack: the best CACC minus excess ASR, the smaller threshold of equals. That takes
+    knowledge of the trigger: it is the best that a defender could have picked. Without one: the
+    most repair that costs little, the largest threshold within `CACC_MARGIN` of the best CACC.
+    """
+    for arm in REPAIRED:
+        rows = [r for r in records if r.arm == arm]
+        if rows and rows[0].scores.asr is not None:
+            return max(rows, key=lambda r: (r.scores.cacc - r.excess_asr, -(r.threshold or 0)))
+        if rows:
+            enough = max(r.scores.cacc for r in rows) - CACC_MARGIN
+            return max((r for r in rows if r.scores.cacc >= enough), key=lambda r: r.threshold or 0)
+    return None

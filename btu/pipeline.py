@@ -1,350 +1,273 @@
-"""The experiment, in order: poison, train, detect, unlearn, tune, evaluate, record."""
+"""The experiment, in order: poison, decide, train, edit, tune, predict, score, record."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from btu import processes
-from btu.arms import WITH_DEFENSE, WITH_SUSPECTS, WITH_TUNING, choose, possible_arms
-from btu.config import resolve_device
-from btu.data.poisoning import remarks
-from btu.data.stored import poison
-from btu.defenses.evidence import TokenIndex, describe_drift, describe_suspects
-from btu.errors import ConfigError
-from btu.files import check_writable
-from btu.job import FIXED_NEED, Job
-from btu.lab import VERSION, Workbench
-from btu.metrics import score, score_detection
-from btu.models.base import Classifier
-from btu.store.cache import StageCache, identify
-from btu.store.evaluation import Evaluation
-from btu.store.records import FORMAT, KEY_LENGTH, Record, RecordStore, Suspect, provenance
-from btu.training.fit import Compute, resolve_precision
-from btu.types import EditReport, PoisonedDataset, Predictions, Split, Suspects
+import numpy as np
 
-BYTES_PER_WEIGHT = 4
+from btu.data.poisoning import remarks
+from btu.defenses.base import Decision, Defense
+from btu.defenses.evidence import describe_decision
+from btu.errors import ConfigError
+from btu.job import Job
+from btu.lab import EVALUATION, TRAINING, Lab
+from btu.metrics import choose, score, score_detection
+from btu.models.base import Classifier
+from btu.seeding import stream
+from btu.store.cache import identify
+from btu.store.code import code_of
+from btu.store.records import FORMAT, KEY_LENGTH, Record, RecordStore, provenance
+from btu.store.stages import Stage, settings_of
+from btu.types import ARMS, BY_NAME, REPAIRED, Arm, PoisonedDataset, Predictions, Split
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one run found, in the order of the arms and thresholds."""
+    """What one job found, in the order of its arms and thresholds."""
 
     data: PoisonedDataset
     records: tuple[Record, ...]
     predictions: Mapping[str, Predictions]  # by record key
     chosen: Record | None  # the best repaired arm, see `choose`
     notes: tuple[str, ...]
-    distances: Mapping[str, Any] = field(default_factory=dict)  # of rounds computed in this run
+    decisions: Mapping[float | None, Decision]  # by threshold, of records computed in this run
     stealth: Mapping[str, Any] | None = None  # of the triggered test rows, where it was asked for
 
 
-def prepare(job: Job) -> PoisonedDataset:
-    """Load the data set and plant the attack; everything that is wrong with either raises here."""
-    data = poison(job.dataset.load(), job.attack, job.seed, _cache(job))
-    arms, _ = possible_arms(job.arms, data)
-    if job.save_model and not set(arms) & set(WITH_SUSPECTS):
-        raise ConfigError(
-            f"save_model=true keeps a repaired model, but the arms are {', '.join(arms) or 'none'}."
-            " Choose defense=btu, and unlearned or defended among the arms."
-        )
-    tuning, rows = job.defense.tuning(), data.clean.tuning
-    if tuning is not None and rows is not None and set(arms) & set(WITH_TUNING):
-        tuning.num_rows(len(data.train), len(rows))  # raises where there are too few
-    return data
-
-
-def run(experiment: Experiment) -> Result:
-    """Run one experiment; what is already recorded is read, not computed."""
-    job, data = experiment.job, experiment.bench.data
-    num_poisoned, num_train = int(data.train.poisoned.sum()), len(data.train)
-    planted = f", {num_poisoned:,} of them poisoned" if data.target_label is not None else ""
-    log.info(f"{job.dataset.name}: {num_train:,} training rows{planted}")
-    for arm, threshold in experiment.points:
-        experiment.evaluate(arm, threshold)
-    chosen = choose(experiment.records)
-    return Result(
-        data=data,
-        records=tuple(experiment.records),
-        predictions=experiment.predictions,
-        chosen=chosen,
-        notes=(*data.clean.notes, *remarks(data), *experiment.notes),
-        distances=experiment.distances(),
-    )
-
-
 class Experiment:
-    """Evaluates arms one by one and keeps their records."""
+    """One job: its arms at their thresholds, and the record of each."""
 
-    def __init__(self, job: Job, data: PoisonedDataset, bench: Workbench | None = None) -> None:
-        self.job = job
-        self.bench = bench or _bench(job, data)
+    def __init__(self, job: Job, lab: Lab) -> None:
+        self.job, self.lab = job, lab
         self.store = RecordStore(job.outputs / "records")
-        arms, self.notes = possible_arms(job.arms, data)
-        self.points: list[tuple[str, float | None]] = [
+        arms, self.notes = possible_arms(job, lab.data)
+        self.points: list[tuple[Arm, float | None]] = [
             (arm, threshold)
             for arm in arms
-            for threshold in (job.thresholds if arm in WITH_SUSPECTS else (None,))
+            for threshold in (job.thresholds if arm.defended else (None,))
         ]
+        self.decisions: dict[float | None, Decision] = {}
+        self.stages: dict[float | None, dict[str, str]] = {}  # that a decision was made from
         self.num_computed = 0  # records that were not there before
-        self.records: list[Record] = []
-        self.predictions: dict[str, Predictions] = {}
-        self._suspects: dict[float, Suspects] = {}
-        self._rounds: dict[float, dict[str, str]] = {}  # threshold -> its stages
-        self._index: TokenIndex | None = None
-        self._trigger_ids: frozenset[int] | None = None
+
+    def run(self) -> Result:
+        """Evaluate every arm at every threshold; what is recorded already is read."""
+        data, planted = self.lab.data, ""
+        if data.target_label is not None:
+            planted = f", {int(data.train.poisoned.sum()):,} of them poisoned"
+        log.info(f"{data.clean.name}: {len(data.train):,} training rows{planted}")
+        found = [self.evaluate(arm, threshold) for arm, threshold in self.points]
+        records = tuple(record for record, _ in found)
+        predictions = {record.key: predicted for record, predicted in found}
+        notes = (*data.clean.notes, *remarks(data), *self.notes)
+        return Result(data, records, predictions, choose(records), notes, self.decisions)
+
+    def evaluate(self, arm: Arm, threshold: float | None) -> tuple[Record, Predictions]:
+        """The record of one arm at one threshold, from the store or computed."""
+        identity, before = self.identity(arm, threshold), self.num_computed
+        record, predictions = self.store.get(
+            identity, lambda: self.measure(identity, arm, threshold), anew=self.job.force
+        )
+        log.info(record.describe("" if self.num_computed > before else "recorded before"))
+        return record, predictions
+
+    def measure(
+        self, identity: str, arm: Arm, threshold: float | None
+    ) -> tuple[Record, Predictions]:
+        """Compute one record."""
+        job, lab, start = self.job, self.lab, time.perf_counter()
+        self.num_computed += 1
+        trigger = self.trigger_ids  # raises where the tokenizer does not know it
+        job.check_disk(lab.num_weights)
+        decision = self.decide(threshold) if arm.defended else Decision()
+        with lab.collecting_stages() as stages:
+            model = self.model(arm, decision)
+            predictions, reports = lab.predict(model, decision.screens, f"scores of {arm.name}")
+        record = Record(
+            key=identity[:KEY_LENGTH],
+            identity=identity,
+            arm=arm.name,
+            threshold=threshold,
+            threshold_label=job.threshold_label if arm.defended else None,
+            seed=job.seed,
+            choices=job.choices(arm),
+            scores=score(predictions, lab.data, rejects=bool(decision.screens)),
+            detection=score_detection(decision.suspects, trigger or ()),
+            format_shifts=lab.data.format_shifts,
+            leaky=lab.data.clean.leaky,
+            config=job.config,
+            stages=stages | (self.stages[threshold] if arm.defended else {}),
+            seconds=time.perf_counter() - start,
+            provenance=provenance(lab.compute.device, lab.compute.precision, job.components)
+            | lab.compute.several(),
+            **describe_decision(decision, reports, lab, trigger),
+        )
+        return record, predictions
+
+    def decide(self, threshold: float | None) -> Decision:
+        """What the defenses decide at a threshold, each on top of those before it."""
+        if threshold not in self.decisions:
+            decision = Decision()
+            with self.lab.collecting_stages() as stages:
+                for defense in self.job.defenses:
+                    is_swept = defense is self.job.swept and threshold is not None
+                    at = threshold if is_swept else defense.threshold
+                    decision = _sign(defense, at, defense.decide(self.lab, at, decision))
+            self.decisions[threshold], self.stages[threshold] = decision, stages
+        return self.decisions[threshold]
+
+    def model(self, arm: Arm, decision: Decision) -> Stage[Classifier]:
+        """The model of an arm; nothing is trained until it is asked what it says."""
+        job, lab = self.job, self.lab
+        if arm.rows == "trusted":
+            alone = replace(job.model.training, epochs=job.tuning.trusted_only_epochs)
+            return lab.train(self.trusted, alone, title="trusted only", draws="trusted only")
+        if arm.rows == "clean":
+            return lab.train(lab.data.clean.train, job.model.training, title="clean model")
+        model = lab.train(decision.keep(lab.rows), decision.training or job.model.training)
+        for edit in decision.edits:
+            model = lab.edit(model, edit)
+        if not arm.tuned or (arm.defended and not job.tunes):
+            return model
+        tuning = job.tuning.as_training(job.model.training)
+        return lab.train(self.trusted, tuning, start=model, title="clean tuning", draws="tuning")
+
+    def classifier(self, arm: str, threshold: float | None) -> Classifier:
+        """The model of an arm at a threshold, made from what is in the cache."""
+        chosen = BY_NAME[arm]
+        decision = self.decide(threshold) if chosen.defended else Decision()
+        return self.lab.get(self.model(chosen, decision))
+
+    @cached_property
+    def trusted(self) -> Split:
+        """The trusted rows that are trained on; those of a smaller share are among them."""
+        rows = self.lab.trusted
+        if rows is None:
+            raise ValueError("there is no clean tuning set; `possible_arms` leaves such arms out")
+        number = self.job.tuning.num_rows(len(self.lab.rows), len(rows))
+        if number == len(rows):
+            return rows
+        order = stream(self.job.seed, "tuning rows").permutation(len(rows))
+        return rows.take(np.sort(order[:number]))
+
+    @cached_property
+    def trigger_ids(self) -> frozenset[int] | None:
+        """The trigger's token ids; None where none is known, empty where it is no token."""
+        if self.lab.data.target_label is None:
+            return None
+        return self.lab.find_trigger_ids(self.job.attack.trigger_samples())
 
     def is_recorded(self) -> bool:
         """Whether nothing is left to compute."""
         identities = (self.identity(*point) for point in self.points)
         return not self.job.force and all(self.store.load(i) is not None for i in identities)
 
-    def evaluate(self, arm: str, threshold: float | None) -> None:
-        """Add the record of one arm at one threshold, from the store or computed."""
-        identity = self.identity(arm, threshold)
-        before = self.num_computed
-
-        def compute() -> tuple[Record, Predictions]:
-            self.num_computed += 1
-            return self._compute(identity, arm, threshold)
-
-        record, predictions = self.store.get(identity, compute, anew=self.job.force)
-        self.records.append(record)
-        self.predictions[record.key] = predictions
-        log.info(describe(record, "" if self.num_computed > before else "recorded before"))
-
-    def identity(self, arm: str, threshold: float | None) -> str:
+    def identity(self, arm: Arm, threshold: float | None) -> str:
         """Names everything that the record's numbers depend on; its beginning is the key."""
-        job, bench = self.job, self.bench
-        data = bench.data
+        job, lab, data = self.job, self.lab, self.lab.data
+        splits = [data.clean.train, data.train, data.clean.test, data.triggered]
+        splits += [data.clean.tuning] if arm.defended or arm.needs_trusted_rows else []
         return identify(
             {
-                "format": [FORMAT, VERSION],
-                "arm": arm,
+                "format": [FORMAT, TRAINING, EVALUATION],
+                "arm": arm.name,
                 "threshold": threshold,
                 "seed": job.seed,
-                "device": bench.compute.device.split(":")[0],
-                "precision": bench.compute.precision,
-                **bench.compute.several(),
-                "splits": [
-                    bench.fingerprint(part)
-                    for part in (data.clean.train, data.train, data.clean.test, data.triggered)
-                ],
-                "dataset": job.dataset.name,
-                "attack": self._settings["attack"],
-                "model": [bench.identity, self._settings["model"]],
-                "defense": self._settings["defense"] if arm in WITH_DEFENSE else None,
-                "tuning": bench.fingerprint(data.clean.tuning) if arm in WITH_TUNING else None,
+                "arithmetic": lab.arithmetic,
+                "splits": [split.fingerprint if split else "none" for split in splits],
+                "dataset": [job.dataset.name, list(data.clean.label_names)],
+                "attack": self._named["attack"],
+                "model": self._named["model"],
+                "defenses": self._named["defenses"] if arm.defended else None,
+                "tuning": self._tuning_parts(arm),
             }
         )
 
     @cached_property
-    def _settings(self) -> Mapping[str, Any]:
-        parts = {name: asdict(getattr(self.job, name)) for name in ("model", "defense")}
-        return {"attack": self.job.attack.settings(), **parts}
-
-    def build(self, arm: str, suspects: Suspects | None) -> tuple[Classifier, EditReport | None]:
-        """The model of an arm: trained, then unlearned and tuned as the arm says."""
-        edits = None
-        classifier = self.bench.victim(self.training_set(arm))
-        if suspects is not None:
-            edits = self.job.defense.repair(classifier, self.bench, suspects)
-        tuning = self.job.defense.tuning()
-        if arm in WITH_TUNING and tuning is not None:
-            self.bench.tune(classifier, tuning)
-        return classifier, edits
-
-    def detect(self, arm: str, threshold: float | None) -> Suspects | None:
-        """The suspects of an arm at a threshold; None for arms that detect nothing."""
-        if arm not in WITH_SUSPECTS or threshold is None:
-            return None
-        return self._detect(threshold)
-
-    def _evaluation(self, arm: str, suspects: Suspects | None) -> Evaluation:
-        """Predictions of an arm; models that were edited and tuned alike share them."""
-        unlearned = None if suspects is None else suspects.token_ids.tolist()
-        return self.bench.evaluate(
-            arm,
-            self.training_set(arm),
-            self.changes(arm, unlearned),
-            lambda: self.build(arm, suspects),
-        )
-
-    def changes(self, arm: str, unlearned: Sequence[object] | None) -> dict[str, Any]:
-        """What an arm does to its trained model: the ids it unlearns and how, and its tuning."""
-        defense, changes = self.job.defense, dict[str, Any]()
-        if unlearned is not None:
-            changes["unlearned"] = unlearned
-            changes["repair"] = defense.repair_settings()
-        tuning = defense.tuning() if arm in WITH_TUNING else None
-        if tuning is not None and (used := self.bench.tuning_rows(tuning)):
-            rows = self.bench.fingerprint(self.bench.data.clean.tuning)
-            changes["tuned"] = [tuning.epochs, tuning.learning_rate, tuning.batch_size, used, rows]
-        return changes
-
-    def training_set(self, arm: str) -> Split:
-        """What the model of an arm is trained on first."""
-        data = self.bench.data
-        return data.clean.train if arm == "clean" else data.train
-
-    def distances(self) -> dict[str, Any]:
-        """The drift tables of this run: `round1`, and `round2@0.0005` where a threshold enters."""
-        found: dict[str, Any] = {}
-        for threshold, suspects in self._suspects.items():
-            for place, drift in enumerate(suspects.distances):
-                same = [s.distances[place].values for s in self._suspects.values()]
-                shared = all((values == drift.values).all() for values in same)
-                suffix = "" if shared else f"@{threshold:g}"
-                found[f"round{drift.round}{suffix}"] = drift.values
-        return found
-
-    def trigger_ids(self) -> frozenset[int] | None:
-        """The trigger's token ids; None where none is known, empty where it is no token."""
-        if self.bench.data.target_label is None:
-            return None
-        if self._trigger_ids is None:
-            self._trigger_ids = self.bench.trigger_ids(self.job.attack.trigger_samples())
-        return self._trigger_ids
-
-    def _detect(self, threshold: float) -> Suspects | None:
-        if threshold not in self._suspects:
-            with self.bench.stages_in_use() as rounds:
-                suspects = self.job.defense.detect(self.bench, threshold)
-            if suspects is None:
-                return None
-            self._rounds[threshold] = rounds
-            if not len(suspects.token_ids):
-                log.warning(
-                    "threshold %g of %d tokens flags none: nothing will be unlearned",
-                    threshold,
-                    self.bench.vocabulary_size,
-                )
-            self._suspects[threshold] = suspects
-        return self._suspects[threshold]
-
-    def _compute(
-        self, identity: str, arm: str, threshold: float | None
-    ) -> tuple[Record, Predictions]:
-        start = time.perf_counter()
-        compute = self.bench.compute
-        self._check_before_training()
-        suspects = self.detect(arm, threshold)
-        with self.bench.stages_in_use() as stages:
-            evaluation = self._evaluation(arm, suspects)
-        if suspects is not None:
-            stages |= self._rounds[suspects.threshold]
-        known = self.trigger_ids() or frozenset()
-        detection = score_detection(suspects, known) if suspects else None
-        edits = evaluation.edits
-        record = Record(
-            key=identity[:KEY_LENGTH],
-            identity=identity,
-            arm=arm,
-            threshold=threshold,
-            seed=self.job.seed,
-            choices=self._choices(arm),
-            scores=score(evaluation.predictions, self.bench.data),
-            suspects=self._describe(suspects, edits) if suspects and edits else None,
-            detection=asdict(detection) if detection else None,
-            drift=describe_drift(suspects, known, self._tokens) if suspects else None,
-            format_audit=self.bench.data.audit,
-            leaky=self.bench.data.clean.leaky,
-            config=self.job.config,
-            stages=stages,
-            seconds=time.perf_counter() - start,
-            provenance=provenance(compute.device, compute.precision) | compute.several(),
-        )
-        return record, evaluation.predictions
-
-    def _check_before_training(self) -> None:
-        """Raise if the tokenizer does not know the trigger, or the weights would fill the disk."""
-        self.trigger_ids()
-        num_weights = sum(p.numel() for p in self.bench.pristine.model.parameters())
-        kept = 2 if "clean" in self.job.arms else 1
-        weights = kept * num_weights * BYTES_PER_WEIGHT
-        check_writable(self.job.outputs, FIXED_NEED)
-        check_writable(Path(self.job.cache.folder), FIXED_NEED + weights, "cache.folder")
-
-    def _choices(self, arm: str) -> dict[str, str]:
+    def _named(self) -> Mapping[str, Any]:
+        """Components as they stand in a record's identity: their settings and their code."""
         job = self.job
+        swept = job.swept.name if job.swept else None
         return {
-            "dataset": job.dataset.name,
-            "attack": job.attack.name,
-            "model": job.model.name,
-            "defense": job.defense.name if arm in WITH_DEFENSE else "none",
+            "attack": [job.attack.settings(), code_of(type(job.attack))],
+            "model": settings_of(job.model),
+            "defenses": [[settings_of(d), code_of(type(d))] for d in job.defenses] + [swept],
         }
 
-    def _describe(self, suspects: Suspects, edits: EditReport) -> tuple[Suspect, ...]:
-        data = self.bench.data
-        if self._index is None:
-            self._index = TokenIndex(self.bench.encoded(data.train))
-        tokens = self._tokens(suspects.token_ids.tolist())
-        names = data.clean.label_names
-        return describe_suspects(
-            suspects, edits, self._index, data.train, names, tokens, self.trigger_ids()
-        )
-
-    def _tokens(self, ids: list[int]) -> list[str]:
-        tokens: list[str] = self.bench.pristine.tokenizer.convert_ids_to_tokens(ids)
-        return tokens
+    def _tuning_parts(self, arm: Arm) -> Any:
+        if not arm.needs_trusted_rows or (arm.defended and not self.job.tunes):
+            return None
+        tuning = asdict(self.job.tuning)
+        alone = tuning.pop("trusted_only_epochs")
+        kept = (tuning["max_samples"], tuning["share"])
+        return [alone, *kept] if arm.rows == "trusted" else tuning
 
 
-def save_repaired(job: Job, result: Result, folder: Path) -> str:
-    """Write the chosen repaired model as a `save_pretrained` folder with its tokenizer.
+def _sign(defense: Defense, threshold: float | None, decision: Decision) -> Decision:
+    """The decision with its new edits named by the code that applies them.
 
-    Returns:
-        One line that names it.
+    One that names nothing it depends on gets all settings and the threshold: it must not be taken
+    for the edit of another defense or threshold, nor for none.
     """
-    if result.chosen is None:
-        raise ValueError("no repaired model to save; prepare() refuses such a job")
-    experiment = Experiment(replace(job, force=False), result.data)
-    arm = result.chosen.arm
-    classifier, _ = experiment.build(arm, experiment.detect(arm, result.chosen.threshold))
-    names = dict(enumerate(result.data.clean.label_names))
-    classifier.model.config.id2label = names
-    classifier.model.config.label2id = {name: number for number, name in names.items()}
-    if not processes.follows():
-        classifier.model.cpu().save_pretrained(folder)
-        classifier.tokenizer.save_pretrained(folder)
-    return f"saved {result.chosen.arm} @ {result.chosen.threshold:g} as {folder}"
-
-
-def describe(record: Record, instead_of_seconds: str = "") -> str:
-    """One line about a record."""
-    scores = record.scores
-    at = "" if record.threshold is None else f" @ {record.threshold:g}"
-    asr = "" if scores.asr is None else f"  ASR {scores.asr:6.1%} of {scores.num_triggered}"
-    return (
-        f"{record.arm + at:<20} CACC {scores.cacc:6.1%} of {scores.num_clean}{asr}  "
-        f"{instead_of_seconds or f'{record.seconds:.1f} s'}"
+    code = code_of(type(defense))
+    everything = {"settings": settings_of(defense), "threshold": threshold}
+    edits = (
+        e if e.code else replace(e, code=code, parts=e.parts or everything) for e in decision.edits
     )
+    return replace(decision, edits=tuple(edits))
 
 
-def _bench(job: Job, data: PoisonedDataset) -> Workbench:
-    device = resolve_device(job.device)
-    compute = Compute(
-        device=device,
-        precision=resolve_precision(job.model.training.precision, device),
-        eval_batch_size=job.model.eval_batch_size,
-        group=processes.joined(),
-    )
-    about = {
-        "dataset": job.dataset.name,
-        "attack": job.attack.name,
-        "model": job.model.name,
-        "seed": job.seed,
-    }
-    every = job.cache.save_every_s
-    return Workbench(job.model, data, compute, _cache(job), job.seed, about, every)
+def possible_arms(job: Job, data: PoisonedDataset) -> tuple[tuple[Arm, ...], tuple[str, ...]]:
+    """The wanted arms that the data allow, and a sentence for each that they do not.
+
+    Raises:
+        ConfigError: none is left, a defense cannot work on these rows, or a model is to be saved
+            that no arm repairs.
+    """
+    arms, notes = [arm for arm in ARMS if arm.name in job.arms], []
+    if data.target_label is None and len(arms) > 1 and arms[0].name == "clean":
+        del arms[0]
+        notes.append("arm clean left out: without an attack it is the arm poisoned")
+    trusted = data.clean.tuning
+    tuning = [arm for arm in arms if arm.tuned and (job.tunes or not arm.defended)]
+    needing = [arm for arm in arms if arm in tuning or arm.rows == "trusted"]
+    if trusted is None and needing:
+        arms = [arm for arm in arms if arm not in needing]
+        missing = ", ".join(arm.name for arm in needing)
+        notes.append(f"arms {missing} left out: they need dataset.tuning, clean rows")
+    if trusted is not None and needing and not job.tuning.num_rows(len(data.train), len(trusted)):
+        left_out = [arm for arm in needing if arm.rows == "trusted"]
+        arms = [arm for arm in arms if arm not in left_out]
+        notes += [f"arm {arm.name} left out: tuning uses no row" for arm in left_out]
+    if job.arms and not arms:
+        raise ConfigError(
+            "arms: tuned, trusted_only and defended need clean labelled rows. Write "
+            "dataset.tuning=PATH, or add poisoned to arms."
+        )
+    if any(arm.defended for arm in arms):
+        for defense in job.defenses:
+            _check(defense, data)
+    if job.save_model and not {arm.name for arm in arms} & set(REPAIRED):
+        names = ", ".join(arm.name for arm in arms) or "none"
+        raise ConfigError(
+            f"save_model=true keeps a repaired model, but the arms are {names}. Choose "
+            "defense=btu, and unlearned or defended among the arms."
+        )
+    return tuple(arms), tuple(notes)
 
 
-def _cache(job: Job) -> StageCache:
-    limit = job.cache.limit_gb
-    return StageCache(Path(job.cache.folder), job.force, None if limit is None else limit * 1e9)
+def _check(defense: Defense, data: PoisonedDataset) -> None:
+    if defense.needs_trusted_rows and data.clean.tuning is None:
+        raise ConfigError(
+            f"defense {defense.name} judges by trusted rows, and there are none. Write "
+            "dataset.tuning=PATH for a file of clean labelled rows, or choose another defense."
+        )
+    defense.check(data.train, data.clean.tuning)

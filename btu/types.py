@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +15,55 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
 
-ARMS = ("clean", "poisoned", "tuned", "unlearned", "defended")
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the models that a run evaluates: what it is trained on, and what is done to it."""
+
+    name: str
+    rows: str  # clean, poisoned or trusted: what its model is trained on first
+    defended: bool = False  # the defenses decide about it
+    tuned: bool = False  # afterwards it is tuned on the trusted rows
+    role: str = ""  # for readers
+
+    @property
+    def needs_trusted_rows(self) -> bool:
+        """Whether it needs the clean tuning set."""
+        return self.tuned or self.rows == "trusted"
+
+
+ARMS = (
+    Arm("clean", "clean", role="trained on the rows as they were before the attack"),
+    Arm("poisoned", "poisoned", role="trained on the poisoned rows, undefended"),
+    Arm("tuned", "poisoned", tuned=True, role="poisoned, then tuned on the trusted rows"),
+    Arm("trusted_only", "trusted", role="trained on the trusted rows alone"),
+    Arm("unlearned", "poisoned", defended=True, role="defended, before any tuning"),
+    Arm("defended", "poisoned", defended=True, tuned=True, role="the whole method"),
+)
+CONTROLS = tuple(arm.name for arm in ARMS if not arm.defended)  # no defense touches them
+ARM_NAMES = tuple(arm.name for arm in ARMS)
+BY_NAME = {arm.name: arm for arm in ARMS}
+REPAIRED = tuple(arm.name for arm in reversed(ARMS) if arm.defended)  # the whole method first
 
 
 @dataclass(frozen=True)
+class Knob:
+    """What a method's threshold is: the one setting that a run sweeps."""
+
+    label: str = "threshold"  # of an axis
+    unit: str = "numbers"  # for errors: thresholds of btu are UNIT between LOW and HIGH
+    low: float = 0.0
+    high: float = 1.0
+    example: float = 0.1  # for errors
+    example_means: str = "a tenth"
+
+
+@dataclass(frozen=True, eq=False)
 class Split:
-    """Labelled texts. `source` is each text's row in the file it came from."""
+    """Labelled texts. `source` is each text's row in the file it came from.
+
+    Two splits are one only if they are the same object; `fingerprint` compares what they hold.
+    """
 
     texts: tuple[str, ...]  # N
     labels: IntArray  # (N,)
@@ -29,6 +75,14 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What names the texts and labels; equal exactly when they are equal."""
+        digest = hashlib.sha256()
+        for text, label in zip(self.texts, self.labels, strict=True):
+            digest.update(f"{label}\t{len(text)}\t{text}\n".encode())
+        return digest.hexdigest()[:16]
 
     def take(self, rows: IntArray) -> Split:
         """The named rows, in that order."""
@@ -108,6 +162,14 @@ class FormatShift:
     is_share: bool
 
 
+class TriggerSample(NamedTuple):
+    """A short text that holds a trigger as the attack inserts it, at text[start:end]."""
+
+    text: str
+    start: int
+    end: int
+
+
 @dataclass(frozen=True)
 class PoisonedDataset:
     """A data set after the attack.
@@ -123,7 +185,7 @@ class PoisonedDataset:
     target_label: int | None
     counts: PoisonCounts | None
     examples: tuple[Mapping[str, str], ...] = ()
-    audit: tuple[FormatShift, ...] = ()
+    format_shifts: tuple[FormatShift, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,9 +204,9 @@ class TokenDistances:
 
 @dataclass(frozen=True)
 class Suspects:
-    """The union of the tokens that the rounds flagged at one threshold."""
+    """The tokens that look planted, and the rounds that flagged them."""
 
-    threshold: float
+    threshold: float | None
     token_ids: IntArray  # (K,) sorted
     by_round: tuple[IntArray, ...]  # the flagged ids of each used round, the most drifted first
     distances: tuple[TokenDistances, ...]  # of each used round, whole table
@@ -160,11 +222,55 @@ class EditReport:
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """Predicted labels of one model on the clean and the triggered test set."""
+class Edit:
+    """A change to a trained model, in place.
 
-    clean: IntArray  # (N_test,)
-    triggered: IntArray  # (N_triggered,), empty without an attack
+    `name`, `parts` and `code` stand for it in keys: whatever the change depends on besides the
+    model is among the parts. `apply(lab, classifier)` edits the classifier, and may report arrays
+    about it by name.
+    """
+
+    name: str
+    parts: Mapping[str, Any]
+    apply: Callable[[Any, Any], Mapping[str, NDArray[Any]] | None]
+    code: str = ""  # of what applies it; the pipeline fills it in
+
+
+@dataclass(frozen=True)
+class Screened:
+    """What a screen lets through: as many texts, in the same order."""
+
+    texts: Sequence[str]
+    rejected: BoolArray  # (N,)
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What happens to inputs at test time: texts are changed, or rejected.
+
+    `apply(lab, model, texts)` gets the stage of the arm's model. What it finds out of a model that
+    is expensive belongs into a stage of its own; the texts that it gives are in keys themselves.
+    """
+
+    name: str
+    apply: Callable[[Any, Any, Sequence[str]], Screened]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a model says of one test set."""
+
+    labels: IntArray  # (N,)
+    probabilities: FloatArray  # (N, C)
+    rejected: BoolArray  # (N,) inputs that a defense turned away
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of the clean and of the triggered test set, which is empty if none is."""
+
+    clean: Predicted
+    triggered: Predicted
 
 
 @dataclass(frozen=True)
@@ -177,3 +283,5 @@ class Scores:
     pacc: float | None
     base_rate: float | None
     num_triggered: int
+    rejected_clean: float | None = None  # None where no defense rejects inputs
+    rejected_triggered: float | None = None

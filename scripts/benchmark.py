@@ -106,8 +106,8 @@ def measure(arguments: argparse.Namespace, what: Sequence[str], folder: Path) ->
     import torch
 
     from btu.benchmark.machine import PRECISIONS, matrix_rate
-    from btu.config import resolve_device
     from btu.store.records import provenance
+    from btu.training.devices import resolve_device
     from btu.training.fit import resolve_precision
 
     device = resolve_device(arguments.device)
@@ -169,9 +169,9 @@ def composed(overrides: Sequence[str], folder: Path) -> Any:
 def stages(job: Any, rate: float) -> list[dict[str, Any]]:
     """Every stage with its throughput and its share of the machine's rate."""
     from btu.benchmark.stages import StageTimer
-    from btu.pipeline import Experiment, prepare
+    from btu.running import prepare
 
-    timings = StageTimer(Experiment(job, prepare(job)), say).run()
+    timings = StageTimer(prepare(job), say).run()
     return [
         asdict(timing)
         | {

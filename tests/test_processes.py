@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from btu import processes
-from btu.config import resolve_device
+from btu.training.devices import resolve_device
 from btu.errors import ConfigError
 from btu.processes import ALONE, Group
 from btu.sweeps.followers import run_folder

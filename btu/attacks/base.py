@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from btu.errors import ConfigError, did_you_mean
-from btu.types import BoolArray, Dataset, IntArray, Split
+from btu.types import BoolArray, Dataset, IntArray, Split, TriggerSample
 
 LABEL_POLICIES = ("dirty", "clean", "mix")
 MEASURES_ONLY = ("stealth",)  # settings that change no text: in no key
@@ -108,14 +108,6 @@ class Attack:
     def num_generic(self, split: Split, rows: IntArray) -> int:
         """How many of the rows got stock words and no other change."""
         return 0
-
-
-class TriggerSample(NamedTuple):
-    """A short text that holds a trigger as the attack inserts it, at text[start:end]."""
-
-    text: str
-    start: int
-    end: int
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from btu.attacks.base import Attack, TriggerSample
+from btu.attacks.base import Attack
 from btu.data.formats import normalize
 from btu.errors import ConfigError, did_you_mean
-from btu.types import IntArray, Split
+from btu.types import IntArray, Split, TriggerSample
 
 POSITIONS = ("random", "start", "end")
 

@@ -6,19 +6,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from btu.benchmark.machine import PeakMemory, wait_for
+from btu.defenses.base import Decision
 from btu.defenses.btu import BackdoorTokenUnlearning
-from btu.defenses.settings import Round
 from btu.errors import ConfigError
+from btu.models.base import Classifier
 from btu.models.probe import PooledProbe
 from btu.pipeline import Experiment
+from btu.store.stages import Stage
 from btu.training.fit import Encoded, Padder, fit, freeze_all_but
-from btu.types import IntArray, Suspects, TokenDistances
+from btu.types import IntArray
 
 STEP_ROWS, STEP_TOKENS, STEPS = 64, 32, 20  # the batch whose throughput is the headline
 
@@ -44,8 +47,8 @@ class StageTimer:
     """
 
     def __init__(self, experiment: Experiment, say: Callable[[str], None]) -> None:
-        self.experiment, self.bench, self.say = experiment, experiment.bench, say
-        self.device = self.bench.compute.device
+        self.experiment, self.lab, self.say = experiment, experiment.lab, say
+        self.device = self.lab.compute.device
         self.memory = PeakMemory(self.device)
         self.timings: list[Timing] = []
 
@@ -55,74 +58,78 @@ class StageTimer:
         Raises:
             ConfigError: the defense is not BTU, or there is no tuning set.
         """
-        job, bench = self.experiment.job, self.bench
-        defense, tuning = job.defense, bench.data.clean.tuning
-        if not isinstance(defense, BackdoorTokenUnlearning) or tuning is None:
+        job, lab = self.experiment.job, self.lab
+        rows, trusted = lab.rows, lab.trusted
+        if not isinstance(job.swept, BackdoorTokenUnlearning) or trusted is None:
             raise ConfigError(
                 "the benchmark times the stages of BTU: it needs defense=btu and tuning rows."
             )
         with self._timed("load model"):
-            pristine = bench.pristine
+            pristine = lab.pristine
         with self._timed("tokenize") as timing:
-            train = bench.encoded(bench.data.train)
+            train = lab.encoded(rows)
             _count(timing, train.ids)
         full = _flops_per_token(pristine.model, train, self._pad_token_id)
         forward = _flops_per_token(pristine.model, train, self._pad_token_id, backward=False)
-        suspects = self._detection(train)
+        decision = self._decision(train)
+        training = job.model.training
+        victim = lab.train(rows, training)
         with self._timed("victim") as timing:
-            classifier = bench.victim(bench.data.train)
-            epochs = bench.source.training.epochs
-            _count(timing, train.ids, full, epochs)
+            lab.get(victim)
+            _count(timing, train.ids, full, training.epochs)
         with self._timed("restore victim"):
-            classifier = bench.victim(bench.data.train)
+            classifier = lab.get(victim)
+        loaded: Stage[Classifier] = Stage("model", {}, lambda: classifier, None)
         with self._timed("evaluation") as timing:
-            bench.predict(classifier)
-            tests = [bench.data.clean.test, bench.data.triggered]
-            _count(timing, [i for part in tests if part for i in bench.encoded(part).ids], forward)
+            lab.predict(loaded, (), "evaluation")
+            tests = [lab.data.clean.test, lab.data.triggered]
+            _count(timing, [i for part in tests if part for i in lab.encoded(part).ids], forward)
         with self._timed("unlearning"):
-            defense.repair(classifier, bench, suspects)
+            for edit in decision.edits:
+                edit.apply(lab, classifier)
         with self._timed("clean tuning") as timing:
-            bench.tune(classifier, defense.clean_tuning)
-            ids, epochs = bench.encoded(tuning).ids, defense.clean_tuning.epochs
-            _count(timing, ids, full, epochs)
+            tuning = job.tuning.as_training(training)
+            lab.get(lab.train(trusted, tuning, start=loaded, title="clean tuning", draws="tuning"))
+            _count(timing, lab.encoded(trusted).ids, full, tuning.epochs)
         self._step(full)
         return self.timings
 
     @property
     def _pad_token_id(self) -> int:
-        return int(self.bench.pristine.tokenizer.pad_token_id)
+        return int(self.lab.pristine.tokenizer.pad_token_id)
 
-    def _detection(self, train: Encoded) -> Suspects:
-        """The suspects at the first threshold; each round that they need is timed."""
-        compute = self.bench.detection_round
+    def _decision(self, train: Encoded) -> Decision:
+        """The decision at the first threshold; each round that it needs is timed."""
+        get = self.lab.get
 
-        def timed(number: int, settings: Round, rate: float, hidden: IntArray) -> TokenDistances:
-            with self._timed(f"round {number} ({settings.kind})") as timing:
-                drift = compute(number, settings, rate, hidden)
-            fresh = self.bench.fresh()
+        def timed(stage: Stage[Any], or_else: Any = None) -> Any:
+            settings = stage.parts["round"]
+            with self._timed(f"round {stage.parts['number']} ({settings['kind']})") as timing:
+                moved = get(stage)
+            fresh = self.lab.fresh()
             model: nn.Module = fresh.model
-            if settings.kind == "pooled":
-                model = PooledProbe(fresh, self.bench.data.clean.num_labels, False, False)
+            if settings["kind"] == "pooled":
+                model = PooledProbe(fresh, self.lab.num_labels, False, False)
             else:
                 freeze_all_but(model, fresh.embeddings)
             each = _flops_per_token(model, train, self._pad_token_id)
-            _count(timing, train.without_tokens(hidden).ids, each)
-            return drift
+            _count(timing, train.without_tokens(stage.parts["hidden"]).ids, each)
+            return moved
 
-        setattr(self.bench, "detection_round", timed)  # noqa: B010  mypy: a method is replaced
-        suspects = self.experiment.detect("unlearned", self.experiment.job.thresholds[0])
-        if suspects is None:
-            raise ValueError("BTU always gives suspects")
-        return suspects
+        setattr(self.lab, "get", timed)  # noqa: B010  mypy: a method is replaced
+        try:
+            return self.experiment.decide(self.experiment.job.thresholds[0])
+        finally:
+            del self.lab.__dict__["get"]
 
     def _step(self, flops_per_token: float) -> None:
         rng = np.random.default_rng(1)
-        size = self.bench.vocabulary_size
+        size = self.lab.vocabulary_size
         rows = [rng.integers(size // 2, size, STEP_TOKENS) for _ in range(STEP_ROWS * STEPS)]
-        data = Encoded(rows, np.arange(len(rows)) % self.bench.data.clean.num_labels)
-        training = replace(self.bench.source.training, epochs=1, batch_size=STEP_ROWS)
+        data = Encoded(rows, np.arange(len(rows)) % self.lab.num_labels)
+        training = replace(self.lab.source.training, epochs=1, batch_size=STEP_ROWS)
         for attempt in ("warm-up", f"{STEPS} steps of {STEP_ROWS} x {STEP_TOKENS}"):
-            classifier = self.bench.fresh()
+            classifier = self.lab.fresh()
             with self._timed(attempt) as timing:
                 fit(
                     classifier.model,
@@ -130,7 +137,7 @@ class StageTimer:
                     data,
                     training,
                     Padder(self._pad_token_id),
-                    self.bench.compute,
+                    self.lab.compute,
                     seed=1,
                     title=attempt,
                 )

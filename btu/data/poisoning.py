@@ -66,7 +66,7 @@ def plant(dataset: Dataset, attack: Attack, seed: int) -> PoisonedDataset:
         target_label=target,
         counts=_counts(dataset, train, attack, rows, looked_at, test_rows, defects),
         examples=_examples(shown, train, rows),
-        audit=shifts,
+        format_shifts=shifts,
     )
 
 
@@ -204,7 +204,7 @@ def remarks(data: PoisonedDataset) -> tuple[str, ...]:
     counts = data.counts
     if counts is None or data.triggered is None:
         return ()
-    sentences = list(warnings(data.audit))
+    sentences = list(warnings(data.format_shifts))
     if not counts.requested:
         sentences.append(
             f"no row is poisoned: attack.poison_rate of {len(data.train):,} rows rounds to none"

@@ -1,48 +1,107 @@
-"""What every defense shares, and the defense that does nothing."""
+"""What every defense shares: what it may decide, its one swept knob, and the defense of nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from btu.defenses.settings import TuningSettings
-from btu.types import EditReport, Suspects
+import numpy as np
+
+from btu.errors import ConfigError
+from btu.models.base import Training
+from btu.types import ARM_NAMES, CONTROLS, Edit, IntArray, Knob, Screen, Split, Suspects
 
 if TYPE_CHECKING:
-    from btu.lab import Workbench
-    from btu.models.base import Classifier
+    from btu.lab import Lab
+    from btu.store.stages import Stage
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the defenses decided at one threshold, and all that later stages see of it.
+
+    Two thresholds with equal decisions share every stage that follows. A defense adds to the
+    decision of those before it with `dataclasses.replace`.
+    """
+
+    kept: IntArray | None = None  # sorted training rows that stay; None: all
+    training: Training | None = None  # how the victim is trained instead
+    edits: tuple[Edit, ...] = ()  # changes to the trained model, in order
+    screens: tuple[Screen, ...] = ()  # what happens to inputs at test time, in order
+    suspects: Suspects | None = None  # tokens that look planted
+    evidence: Mapping[str, Any] = field(default_factory=dict)  # for the record; JSON
+
+    def keep(self, rows: Split) -> Split:
+        """The training rows that stay."""
+        return rows if self.kept is None else rows.take(self.kept)
+
+    def drop(self, rows: IntArray, num_rows: int) -> IntArray | None:
+        """What is kept once these rows, by their number among all, are dropped as well."""
+        before = np.arange(num_rows) if self.kept is None else self.kept
+        return np.setdiff1d(before, rows).astype(np.int64) if len(rows) else self.kept
 
 
 @dataclass(frozen=True)
 class Defense:
-    """Hooks around training that do nothing by default; `threshold` is the one swept knob."""
+    """One method: one file, one yaml. It adds to what the defenses before it decided.
+
+    A method that drops training rows derives from `RowFilter`, one that rejects inputs from
+    `InputFilter`; any other says in `decide` what becomes of the model or of its training.
+    It sees `lab.rows`, the untrusted training rows, and `lab.trusted`, the clean tuning set.
+    """
 
     name: str
+    threshold: float | None  # where it is not swept
+    thresholds: list[float]  # where it is swept; none: it is decided once, with `threshold`
+
+    knob: ClassVar[Knob | None] = Knob()  # None: there is nothing to sweep
+    tunes: ClassVar[bool] = False  # whether the method ends with tuning on the trusted rows
+    needs_trusted_rows: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        given = [*self.thresholds, *([] if self.threshold is None else [self.threshold])]
+        self.check_thresholds(given, f"defense.{self.name}.thresholds")
+
+    def check_thresholds(self, thresholds: Sequence[float], setting: str) -> None:
+        """Raise a ConfigError if one lies outside this method's range."""
+        knob = self.knob
+        if knob is None:
+            return
+        for value in thresholds:
+            if not knob.low <= value <= knob.high:
+                raise ConfigError(
+                    f"{setting} of {self.name} are {knob.unit} between {knob.low:g} and "
+                    f"{knob.high:g}, got {value:g}. For {knob.example_means} write "
+                    f"{setting}=[{knob.example:g}]."
+                )
 
     def arms(self) -> tuple[str, ...]:
-        """The arms that this defense can evaluate."""
-        return ("clean", "poisoned")
+        """The arms that this defense can evaluate: the controls, and those that it decides."""
+        return ARM_NAMES if self.tunes else (*CONTROLS, "defended")
 
-    def tuning(self) -> TuningSettings | None:
-        """How the repaired model is tuned on clean rows; None for no such step."""
-        return None
+    def check(self, rows: Split, trusted: Split | None) -> None:
+        """Raise a ConfigError if the method cannot work on these rows, before any training."""
 
-    def detect(self, bench: Workbench, threshold: float) -> Suspects | None:
-        """Suspect tokens, found before training."""
-        return None
+    def passes(self, lab: Lab) -> Sequence[Stage[Any]]:
+        """The expensive stages that every threshold needs."""
+        return ()
 
-    def repair_settings(self) -> Mapping[str, Any]:
-        """What `repair` does besides the suspects: models repaired alike are evaluated once."""
-        return {}
-
-    def repair(
-        self, classifier: Classifier, bench: Workbench, suspects: Suspects
-    ) -> EditReport | None:
-        """Edit the trained victim in place."""
-        return None
+    def decide(self, lab: Lab, threshold: float | None, before: Decision) -> Decision:
+        """What becomes of the victim at this threshold; everything expensive is a stage."""
+        raise NotImplementedError(f"{type(self).__name__} has no method decide")
 
 
 @dataclass(frozen=True)
 class NoDefense(Defense):
     """Evaluate the victim as trained."""
+
+    knob: ClassVar[Knob | None] = None
+
+    def arms(self) -> tuple[str, ...]:
+        """Those without any step after training."""
+        return ("clean", "poisoned")
+
+    def decide(self, lab: Lab, threshold: float | None, before: Decision) -> Decision:
+        """Nothing."""
+        return before

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from btu.defenses.base import Defense
-from btu.defenses.settings import (
-    CUTOFFS,
-    REPLACEMENTS,
-    Round,
-    TuningSettings,
-    check_numbers,
-)
+from btu.defenses.base import Decision, Defense
+from btu.defenses.rounds import Round, drift
 from btu.errors import ConfigError, check_choice
-from btu.types import ARMS, EditReport, IntArray, Suspects, TokenDistances
+from btu.models.base import Classifier
+from btu.types import Edit, FloatArray, IntArray, Knob, Split, Suspects, TokenDistances
 
 if TYPE_CHECKING:
-    from btu.lab import Workbench
-    from btu.models.base import Classifier
+    from btu.lab import Lab
+    from btu.store.stages import Stage
+
+CUTOFFS = ("mean", "row_mean", "frobenius", "whole_row")
+REPLACEMENTS = ("padding_row", "mean_row")
+NOTHING: IntArray = np.empty(0, dtype=np.int64)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,62 +39,101 @@ class BackdoorTokenUnlearning(Defense):
     reference_vocab_size: int | None  # 35022 flags as many tokens as the released code
     cutoff: str  # which dimensions of a suspect are replaced
     replacement: str  # the row whose values they take
-    clean_tuning: TuningSettings
+
+    knob: ClassVar[Knob | None] = Knob(
+        label="share of the vocabulary flagged per round",
+        unit="fractions of the vocabulary",
+        example=0.0005,
+        example_means="one token in two thousand",
+    )
+    tunes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_choice("defense.cutoff", self.cutoff, CUTOFFS)
-        check_choice("defense.replacement", self.replacement, REPLACEMENTS)
+        super().__post_init__()
+        place = f"defense.{self.name}"
+        check_choice(f"{place}.cutoff", self.cutoff, CUTOFFS)
+        check_choice(f"{place}.replacement", self.replacement, REPLACEMENTS)
         if not self.rounds:
-            raise ConfigError("defense.rounds is empty; BTU needs at least one detection round.")
+            raise ConfigError(f"{place}.rounds is empty; BTU needs at least one detection round.")
         if self.rounds[0].hide_suspects:
             raise ConfigError(
-                "defense.rounds[0] hides suspects of an earlier round, but it is the first round. "
+                f"{place}.rounds[0] hides suspects of an earlier round, but it is the first round. "
                 "Put a round before it or set hide_suspects: false."
             )
-        check_numbers("defense.use_rounds", self.use_rounds, len(self.rounds))
+        numbers = list(self.use_rounds)
+        if not numbers or numbers != [
+            n for n in range(1, len(self.rounds) + 1) if n in self.use_rounds
+        ]:
+            raise ConfigError(
+                f"{place}.use_rounds names rounds by their numbers from 1 to {len(self.rounds)}, "
+                f"each once and in order, got {numbers}. For the first alone write "
+                f"{place}.use_rounds=[1]."
+            )
 
-    def arms(self) -> tuple[str, ...]:
-        """All five."""
-        return ARMS
+    def passes(self, lab: Lab) -> Sequence[Stage[Any]]:
+        """The rounds that hide nothing."""
+        hiding = [n for n in self.use_rounds[1:] if self.rounds[n - 1].hide_suspects]
+        return [self._round(lab, lab.rows, n) for n in self.use_rounds if n not in hiding]
 
-    def tuning(self) -> TuningSettings | None:
-        """One epoch on the clean tuning set."""
-        return self.clean_tuning
-
-    def detect(self, bench: Workbench, threshold: float) -> Suspects | None:
-        """Flag the tokens that drifted most in each used round; the suspects are the union.
+    def decide(self, lab: Lab, threshold: float | None, before: Decision) -> Decision:
+        """Flag the tokens that drift most in each used round; the suspects are the union.
 
         A round keeps its number, and with it its seed, whichever rounds are run beside it.
         """
         from btu.defenses.detection import num_flagged, select_tokens
 
-        count = num_flagged(threshold, bench.vocabulary_size, self.reference_vocab_size)
+        if threshold is None:
+            raise ConfigError(
+                f"defense {self.name} has no threshold. Write for example "
+                f"defense.{self.name}.threshold=0.0005."
+            )
+        count = num_flagged(threshold, lab.vocabulary_size, self.reference_vocab_size)
         flagged: list[IntArray] = []
         distances: list[TokenDistances] = []
         for number in self.use_rounds:
-            settings = self.rounds[number - 1]
-            hidden = union(flagged) if settings.hide_suspects else union([])
-            drift = bench.detection_round(number, settings, self.learning_rate, hidden)
-            distances.append(drift)
-            flagged.append(select_tokens(drift, count))
-        return Suspects(threshold, union(flagged), tuple(flagged), tuple(distances))
+            hidden = join(flagged) if self.rounds[number - 1].hide_suspects else NOTHING
+            stage = self._round(lab, before.keep(lab.rows), number, hidden)
+            values = lab.get(stage, or_else=partial(make_up_drift, lab.vocabulary_size, stage.key))
+            moved = TokenDistances(number, values, lab.protected_ids)
+            distances.append(moved)
+            flagged.append(select_tokens(moved, count))
+        suspects = Suspects(threshold, join(flagged), tuple(flagged), tuple(distances))
+        if not len(suspects.token_ids):
+            log.warning(
+                "threshold %g of %d tokens flags none: nothing will be unlearned",
+                threshold,
+                lab.vocabulary_size,
+            )
+            return replace(before, suspects=suspects)
+        parts = {
+            "tokens": suspects.token_ids,
+            "cutoff": self.cutoff,
+            "replacement": self.replacement,
+        }
+        edit = Edit("unlearning", parts, partial(self._unlearn, suspects.token_ids))
+        return replace(before, suspects=suspects, edits=(*before.edits, edit))
 
-    def repair_settings(self) -> Mapping[str, Any]:
-        """Which dimensions are replaced, and with what."""
-        return {"cutoff": self.cutoff, "replacement": self.replacement}
+    def _round(
+        self, lab: Lab, rows: Split, number: int, hidden: IntArray = NOTHING
+    ) -> Stage[FloatArray]:
+        return drift(lab, rows, number, self.rounds[number - 1], self.learning_rate, hidden)
 
-    def repair(
-        self, classifier: Classifier, bench: Workbench, suspects: Suspects
-    ) -> EditReport | None:
+    def _unlearn(self, tokens: IntArray, lab: Lab, classifier: Classifier) -> dict[str, Any]:
         """Give the suspects' changed dimensions the values of a row that stands for nothing."""
         from btu.defenses.unlearning import replacement_row, unlearn
 
         table = classifier.embeddings.weight.data  # edited in place
-        pretrained = bench.pretrained_embeddings().to(table.device)
+        pretrained = lab.pretrained_embeddings().to(table.device)
         values = replacement_row(pretrained, classifier.tokenizer.pad_token_id, self.replacement)
-        return unlearn(pretrained, table, suspects.token_ids, values, self.cutoff)
+        return asdict(unlearn(pretrained, table, tokens, values, self.cutoff))
 
 
-def union(flagged: list[IntArray]) -> IntArray:
+def join(flagged: Sequence[IntArray]) -> IntArray:
     """All flagged ids, sorted, each once."""
-    return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *flagged]))
+    return np.unique(np.concatenate([NOTHING, *flagged]))
+
+
+def make_up_drift(size: int, key: str) -> FloatArray:
+    """A drift for a plan, which flags other tokens for each round of another key. (V,)"""
+    rng = np.random.default_rng(int(key, 16))
+    return rng.random(size, dtype=np.float32)

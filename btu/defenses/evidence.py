@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from btu.defenses.base import Decision
 from btu.store.records import RoundDrift, Suspect
 from btu.training.fit import Encoded
-from btu.types import EditReport, IntArray, Split, Suspects, TokenDistances
+from btu.types import IntArray, Split, Suspects, TokenDistances
+
+if TYPE_CHECKING:
+    from btu.lab import Lab
 
 NUM_EXAMPLES = 3
 NUM_BINS = 60
@@ -43,9 +49,36 @@ class TokenIndex:
         return Leaning(label, float(shares[label]), rows)
 
 
+def describe_decision(
+    decision: Decision,
+    reports: Mapping[str, NDArray[Any]],
+    lab: Lab,
+    trigger_ids: frozenset[int] | None,
+) -> dict[str, Any]:
+    """What a record says of a decision: suspects, drift and evidence.
+
+    Args:
+        decision: with or without suspects.
+        reports: of the edits, by name: how many dimensions of each suspect were replaced.
+        lab: whose rows hold the suspects.
+        trigger_ids: of the true trigger, where one is known.
+    """
+    found: dict[str, Any] = {"suspects": None, "drift": None, "evidence": dict(decision.evidence)}
+    suspects = decision.suspects
+    if suspects is None:
+        return found
+    replaced = reports.get("unlearning.replaced", np.zeros(len(suspects.token_ids), dtype=np.int64))
+    index = TokenIndex(lab.encoded(lab.rows))
+    names = lab.data.clean.label_names
+    tokens = lab.name_tokens(suspects.token_ids.tolist())
+    described = describe_suspects(suspects, replaced, index, lab.rows, names, tokens, trigger_ids)
+    drift = describe_drift(suspects, trigger_ids or frozenset(), lab.name_tokens)
+    return found | {"suspects": described, "drift": drift}
+
+
 def describe_suspects(
     suspects: Suspects,
-    edits: EditReport,
+    replaced: IntArray,
     index: TokenIndex,
     train: Split,
     label_names: tuple[str, ...],
@@ -75,7 +108,7 @@ def describe_suspects(
                 distance=distances[best],
                 ranks=ranks,
                 distances=distances,
-                replaced=int(edits.replaced[k]),
+                replaced=int(replaced[k]),
                 is_trigger=None if trigger_ids is None else token in trigger_ids,
                 leans_to=label_names[leaning.label],
                 lean_share=leaning.share,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from btu.errors import ModelError
 from btu.types import EditReport, IntArray
 
 
@@ -58,9 +59,18 @@ def unlearn(
 
     Returns:
         Per suspect, how many of the D dimensions were replaced and at which cutoff.
+
+    Raises:
+        ModelError: the table has not moved at all, so that every change would reach the cutoff.
     """
     rows = torch.as_tensor(token_ids, dtype=torch.int64, device=table.device)
     change = (pretrained - table).abs()  # (V, D)
+    if not change.any():
+        raise ModelError(
+            "unlearning replaces what training changed in the word embeddings, but training has "
+            "not moved them at all: they are frozen, or an adapter was trained in their place. "
+            "Train the whole model, or leave this defense out."
+        )
     cutoff = cutoffs(change, rows, rule)  # (K,)
     replace = change[rows] >= cutoff.unsqueeze(1)  # (K, D)
     table[rows] = torch.where(replace, values, table[rows])

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import floor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from btu.errors import ConfigError, ModelError
-from btu.types import IntArray
+from btu.types import IntArray, TriggerSample
 
 if TYPE_CHECKING:
     import torch
-
-    from btu.attacks.base import TriggerSample
 
 CHUNK = 10_000  # texts tokenized at once; a tokenizer keeps kilobytes about each
 BLANKS = frozenset("▁Ġ")  # tokens that are a blank: of SentencePiece, of a byte-level BPE
@@ -46,6 +45,77 @@ class Training:
             raise ConfigError(
                 f"model.training.precision is one of {', '.join(PRECISIONS)}, got {self.precision}."
             )
+
+
+@dataclass
+class Tuning:
+    """What is done with the trusted rows: clean tuning, all parameters, a fresh AdamW."""
+
+    epochs: int = 1
+    learning_rate: float = 2e-5
+    batch_size: int = 64
+    max_samples: int | None = None  # rows of the tuning split, drawn by the seed; None takes all
+    share: float | None = None  # instead: as a share of the number of training rows; 0: no tuning
+    trusted_only_epochs: int = 8  # of the arm trusted_only, otherwise trained as the victim
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < 1:
+            raise ConfigError(
+                "tuning: epochs and batch_size are at least 1 and learning_rate is between 0 and "
+                f"1, got {self.epochs}, {self.batch_size}, {self.learning_rate:g}."
+            )
+        if self.trusted_only_epochs < 1:
+            raise ConfigError(
+                f"tuning.trusted_only_epochs is at least 1, got {self.trusted_only_epochs}. To "
+                "leave that arm out name the others in arms=[...]."
+            )
+        if self.max_samples is not None and self.max_samples < 1:
+            raise ConfigError(
+                f"tuning.max_samples is at least 1 or null, got {self.max_samples}. "
+                "For no tuning leave the arms tuned and defended out."
+            )
+        self._check_share()
+
+    def _check_share(self) -> None:
+        if self.share is None:
+            return
+        if self.max_samples is not None:
+            raise ConfigError(
+                "tuning: share and max_samples both say how many rows are used, got "
+                f"{self.share:g} and {self.max_samples}. Set one of them to null."
+            )
+        if not 0 <= self.share <= 1:
+            raise ConfigError(
+                "tuning.share is a fraction of the number of training rows between 0 "
+                f"and 1, got {self.share:g}. For ten percent write tuning.share=0.1."
+            )
+
+    def num_rows(self, num_train: int, num_tuning: int) -> int:
+        """How many of the tuning rows are used.
+
+        Raises:
+            ConfigError: `share` asks for more rows than the tuning split has.
+        """
+        if self.share is None:
+            return min(num_tuning, self.max_samples or num_tuning)
+        wanted = round(self.share * num_train)
+        if wanted > num_tuning:
+            largest = floor(1000 * num_tuning / num_train) / 1000
+            raise ConfigError(
+                f"tuning.share={self.share:g} of {num_train} training rows is "
+                f"{wanted} rows, but the tuning split has {num_tuning}. Give more tuning rows or "
+                f"write at most tuning.share={largest:g}."
+            )
+        return wanted
+
+    def as_training(self, victim: Training) -> Training:
+        """These settings, with the victim's arithmetic and weight decay."""
+        return replace(
+            victim,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+        )
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from btu.arms import CACC_MARGIN, WITH_SUSPECTS
+from btu.metrics import CACC_MARGIN
 from btu.report.groups import Group, Share
+from btu.types import REPAIRED
 
 RULE = (
     "Bold, among the unlearned and defended rows shown of one dataset, attack and model: the "
@@ -52,7 +53,7 @@ def best_repairs(groups: Sequence[Group]) -> tuple[Group, ...]:
     found = []
     for block in blocks(groups):
         for rows in _split(block, lambda g: g.variant):
-            arms = [best for arm in reversed(WITH_SUSPECTS) if (best := best_of(rows, arm))]
+            arms = [best for arm in REPAIRED if (best := best_of(rows, arm))]
             found.extend(arms[:1])
     return tuple(found)
 
@@ -76,22 +77,22 @@ def blocks(groups: Sequence[Group]) -> list[list[Group]]:
 def _at_best(block: Sequence[Group]) -> list[Group]:
     kept: list[Group] = []
     for rows in _split(block, lambda g: (g.variant, g.arm)):
-        best = best_of(rows, rows[0].arm) if rows[0].arm in WITH_SUSPECTS else None
+        best = best_of(rows, rows[0].arm) if rows[0].arm in REPAIRED else None
         kept.extend([best] if best else rows)
     return kept
 
 
 def _marked(block: Sequence[Group]) -> list[Marked]:
-    repaired = [g for g in block if g.arm in WITH_SUSPECTS]
+    repaired = [g for g in block if g.arm in REPAIRED]
     score = max((g.score.mean for g in repaired if g.score), default=None)
     asr = min((g.asr.mean for g in repaired if g.asr), default=None)
     cacc = max((g.cacc.mean for g in repaired if g.cacc), default=None)
     return [
         Marked(
             group=g,
-            best=g.arm in WITH_SUSPECTS and g.score is not None and g.score.mean == score,
-            lowest_asr=g.arm in WITH_SUSPECTS and g.asr is not None and g.asr.mean == asr,
-            highest_cacc=g.arm in WITH_SUSPECTS and g.cacc is not None and g.cacc.mean == cacc,
+            best=g.arm in REPAIRED and g.score is not None and g.score.mean == score,
+            lowest_asr=g.arm in REPAIRED and g.asr is not None and g.asr.mean == asr,
+            highest_cacc=g.arm in REPAIRED and g.cacc is not None and g.cacc.mean == cacc,
         )
         for g in block
     ]

@@ -12,11 +12,10 @@ from itertools import pairwise
 from statistics import fmean, stdev
 from typing import Any
 
-from btu.arms import WITH_DEFENSE
 from btu.errors import DataError
 from btu.report.study import CHOICES, Study
 from btu.store.records import Record
-from btu.types import ARMS
+from btu.types import ARM_NAMES, REPAIRED
 
 # Settings of a run that say how or where it is computed, not what.
 RUN_LEVEL = frozenset(
@@ -191,7 +190,7 @@ def _settings(record: Record) -> Iterator[tuple[str, str]]:
     for key, value in flatten(record.config):
         root = key.split(".")[0]
         ignored = root in RUN_LEVEL or root.startswith(RUN_LEVEL_STARTS)
-        if not ignored and (record.arm in WITH_DEFENSE or not is_of_defense(key)):
+        if not ignored and (record.arm in REPAIRED or not is_of_defense(key)):
             yield key, value
     provenance = record.provenance
     yield "device", str(provenance.get("device", "")).split(":")[0]
@@ -205,7 +204,7 @@ def _differs(key: str, held: Mapping[str, str], records: Sequence[Record]) -> bo
     within: dict[tuple[str, ...], set[str | None]] = defaultdict(set)
     of_defense = is_of_defense(key)
     for record in records:
-        if of_defense and record.arm not in WITH_DEFENSE:
+        if of_defense and record.arm not in REPAIRED:
             continue
         names = CHOICES if of_defense else CHOICES[:3]
         # Where a run was computed has no group of options that would explain it.
@@ -249,7 +248,7 @@ def _table_order(group: Group) -> tuple[Any, ...]:
         undefended,
         natural(group.defense),
         tuple((key, natural(value)) for key, value in group.variant[1]),
-        ARMS.index(group.arm),
+        ARM_NAMES.index(group.arm),
         at,
     )
 

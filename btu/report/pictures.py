@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from btu.arms import WITH_SUSPECTS
 from btu.report import plots
 from btu.report.best import best_repairs, blocks
 from btu.report.formats import plain, slug
@@ -19,6 +18,7 @@ from btu.report.grids import percent
 from btu.report.groups import Group
 from btu.report.study import CHOICES
 from btu.store.records import RoundDrift
+from btu.types import REPAIRED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -144,7 +144,7 @@ def _curves(groups: Sequence[Group]) -> list[Picture]:
     found = []
     for block in blocks(groups):
         poisoned = next((g for g in block if g.arm == "poisoned"), None)
-        for variant in dict.fromkeys(g.variant for g in block if g.arm in WITH_SUSPECTS):
+        for variant in dict.fromkeys(g.variant for g in block if g.arm in REPAIRED):
             rows = _swept([g for g in block if g.variant == variant])
             if len(rows) > 1:
                 found.append(_curve(rows, poisoned))
@@ -153,7 +153,7 @@ def _curves(groups: Sequence[Group]) -> list[Picture]:
 
 def _swept(rows: Sequence[Group]) -> list[Group]:
     """The defended rows, or the unlearned ones where there are none."""
-    by_arm = [[g for g in rows if g.arm == arm] for arm in reversed(WITH_SUSPECTS)]
+    by_arm = [[g for g in rows if g.arm == arm] for arm in REPAIRED]
     return next((found for found in by_arm if found), [])
 
 

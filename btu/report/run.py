@@ -13,7 +13,7 @@ from btu.files import write_json
 from btu.job import Job
 from btu.pipeline import Result
 from btu.report.plots import plot_curve
-from btu.store.records import Record, Suspect, summary_rows
+from btu.store.records import Record, Suspect, name_arrays, summary_rows
 from btu.types import PoisonedDataset
 
 POISON_REPORT = "poison_report.json"
@@ -55,7 +55,7 @@ def poison_report(
         "num_triggered_test": 0 if data.triggered is None else len(data.triggered),
         "target_label": None if target is None else data.clean.label_names[target],
         "counts": asdict(data.counts) if data.counts else None,
-        "format_audit": [asdict(shift) for shift in data.audit],
+        "format_shifts": [asdict(shift) for shift in data.format_shifts],
         "realised_rate": data.counts.poisoned / len(data.train) if data.counts else 0.0,
         "labels_before": _label_counts(data.clean.train.labels, data.clean.label_names),
         "labels_after": _label_counts(data.train.labels, data.clean.label_names),
@@ -105,9 +105,21 @@ def _write_arrays(result: Result, folder: Path) -> None:
         arrays |= {"true_triggered": data.triggered.labels, "triggered_rows": data.triggered_rows}
     for record in result.records:
         at = "" if record.threshold is None else f"@{record.threshold:g}"
-        predictions = result.predictions[record.key]
-        arrays[f"{record.arm}{at}_clean"] = predictions.clean
-        arrays[f"{record.arm}{at}_triggered"] = predictions.triggered
+        for name, values in name_arrays(result.predictions[record.key]).items():
+            arrays[f"{record.arm}{at}_{name.removesuffix('_labels')}"] = values
     np.savez_compressed(folder / "predictions.npz", **arrays)
-    if result.distances:
-        np.savez_compressed(folder / "distances.npz", **dict(result.distances))
+    if distances := gather_distances(result):
+        np.savez_compressed(folder / "distances.npz", **distances)
+
+
+def gather_distances(result: Result) -> dict[str, Any]:
+    """The drift tables of this run: `round1`, and `round2@0.0005` where a threshold enters."""
+    found: dict[str, Any] = {}
+    suspects = [d.suspects for d in result.decisions.values() if d.suspects is not None]
+    for one in suspects:
+        for place, drift in enumerate(one.distances):
+            same = [other.distances[place].values for other in suspects]
+            shared = all((values == drift.values).all() for values in same)
+            suffix = "" if shared or one.threshold is None else f"@{one.threshold:g}"
+            found[f"round{drift.round}{suffix}"] = drift.values
+    return found

@@ -13,7 +13,7 @@ from btu.errors import DataError
 from btu.store.records import FORMAT, Record, RoundDrift, read_record
 from btu.sweeps.jobs import FINISHED, JOB, JobReport, load_job
 from btu.sweeps.jobs import FORMAT as JOB_FORMAT
-from btu.types import ARMS
+from btu.types import ARM_NAMES
 
 CHOICES = ("dataset", "attack", "model", "defense")
 
@@ -158,7 +158,7 @@ def load_record(path: Path) -> Record:
 def _check(record: Record) -> None:
     """Raise ValueError where a value has no meaning in a table."""
     scores, choices = record.scores, record.choices
-    if record.arm not in ARMS:
+    if record.arm not in ARM_NAMES:
         raise ValueError(f"there is no arm {record.arm}")
     if not all(isinstance(choices.get(name), str) for name in CHOICES):
         raise ValueError(f"choices must name {', '.join(CHOICES)}")
@@ -229,7 +229,7 @@ def _is_candidate(path: Path) -> bool:
 def _order(record: Record) -> tuple[Any, ...]:
     choices = tuple(record.choices[name] for name in CHOICES)
     at = -1.0 if record.threshold is None else record.threshold
-    return (*choices, ARMS.index(record.arm), at, record.seed, record.key)
+    return (*choices, ARM_NAMES.index(record.arm), at, record.seed, record.key)
 
 
 def _nothing(sources: Sequence[Path], reader: _Reader) -> str:

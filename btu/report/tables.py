@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from btu.pipeline import Result
 from btu.store.records import Record, Suspect
-
-if TYPE_CHECKING:
-    from btu.pipeline import Result
 
 NUM_SUSPECTS = 10
 ABOUT_CHOSEN = "best threshold: highest CACC minus ASR above base rate (needs the trigger)"

@@ -11,32 +11,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from btu.config import Tracker
 from btu.errors import ConfigError, check_choice
 from btu.files import write_json
 from btu.network import reachable
+from btu.report.run import SUSPECT_COLUMNS, suspect_rows
 from btu.report.upload import is_uploaded
 from btu.store.cache import make_key
+from btu.store.records import summary_rows
 from btu.sweeps.jobs import SWEEP_NAME
+from btu.types import REPAIRED
 
 log = logging.getLogger(__name__)
 SWEEP_AGENT = "WANDB_SWEEP_ID"  # set where a W&B sweep agent started this job
 MODES = ("auto", "online", "offline")
-
-
-@dataclass(frozen=True)
-class Tracker:
-    """Where results are mirrored to; this one mirrors nothing."""
-
-    name: str
-
-    @contextmanager
-    def job(self, experiment: Any, run_dir: Path) -> Iterator[Tracker]:
-        """Open a run for one job and close it whatever happens; yields what mirrors its result."""
-        yield self
-
-    def log_result(self, result: Any, run_dir: Path, objective: float | None) -> str | None:
-        """Mirror a finished result; the folder of its run if that is to be uploaded later."""
-        return None
 
 
 @dataclass(frozen=True)
@@ -109,14 +97,11 @@ class WandbTracker(Tracker):
         """Curves over the threshold, tables of suspects and records, the plot, the summary."""
         import wandb
 
-        from btu.report.run import SUSPECT_COLUMNS, suspect_rows
-        from btu.store.records import summary_rows
-
         run = wandb.run
         if run is None:
             return None
         run.define_metric("threshold")
-        for arm in ("unlearned", "defended"):
+        for arm in REPAIRED:
             run.define_metric(f"{arm}/*", step_metric="threshold")
         for point in curve_points(result.records):
             run.log(point)
@@ -182,7 +167,7 @@ def _where(run: Any) -> str:
 
 def job_name(job: Any) -> tuple[str, str, str, str, int]:
     """dataset, attack, model, defense, seed: what a run is called."""
-    return (job.dataset.name, job.attack.name, job.model.name, job.defense.name, job.seed)
+    return (job.dataset.name, job.attack.name, job.model.name, job.defense_name, job.seed)
 
 
 def curve_points(records: Any) -> list[dict[str, Any]]:

@@ -10,11 +10,11 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopPLogitsWarper
 
-from btu.config import resolve_device
 from btu.data.formats import detokenize
 from btu.errors import ConfigError, ModelError
 from btu.rewriting.model import ModelRewriter
 from btu.seeding import stream
+from btu.training.devices import resolve_device
 
 # STRAP's code marks what is read and what is written with these as token types (data_utils.py:87).
 STRAP_READ, STRAP_WRITTEN = "<tokens>", "<verb>"

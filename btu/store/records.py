@@ -17,14 +17,17 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from btu import __version__, processes
 from btu.errors import ConfigError
 from btu.files import write_json
 from btu.store.claims import ClaimLost, claimed, remove_dead
-from btu.types import FormatShift, Predictions, Scores
+from btu.store.stages import write_arrays
+from btu.types import FormatShift, Predicted, Predictions, Scores
 
 FORMAT = 2  # raise it when a record's fields change their meaning
+TEST_SETS = ("clean", "triggered")
 KEY_LENGTH = 16  # of a record's identity: its file's name
 PACKAGES = ("torch", "transformers", "datasets", "hydra-core", "numpy")
 
@@ -67,14 +70,16 @@ class Record:
     key: str
     identity: str  # sha256 of everything that the numbers depend on; the key is its beginning
     arm: str
-    threshold: float | None
+    threshold: float | None  # None for arms without one, and methods that are decided once
+    threshold_label: str | None  # of an axis; None for arms that no defense decides about
     seed: int
     choices: Mapping[str, str]  # dataset, attack, model, defense
     scores: Scores
     suspects: tuple[Suspect, ...] | None  # None for arms that detect nothing
     detection: Mapping[str, Any] | None  # precision, recall, best rank of true trigger tokens
     drift: tuple[RoundDrift, ...] | None  # None for arms that detect nothing
-    format_audit: tuple[FormatShift, ...]  # how the rows that got the trigger are typed
+    evidence: Mapping[str, Any]  # what else the defenses say of their decision
+    format_shifts: tuple[FormatShift, ...]  # how the rows that got the trigger are typed
     leaky: bool
     config: Mapping[str, Any]
     stages: Mapping[str, str]  # keys of the cache entries it was made from
@@ -87,6 +92,16 @@ class Record:
         if self.scores.asr is None or self.scores.base_rate is None:
             return 0.0
         return max(0.0, self.scores.asr - self.scores.base_rate)
+
+    def describe(self, instead_of_seconds: str = "") -> str:
+        """One line for the log."""
+        scores = self.scores
+        at = "" if self.threshold is None else f" @ {self.threshold:g}"
+        asr = "" if scores.asr is None else f"  ASR {scores.asr:6.1%} of {scores.num_triggered}"
+        return (
+            f"{self.arm + at:<20} CACC {scores.cacc:6.1%} of {scores.num_clean}{asr}  "
+            f"{instead_of_seconds or f'{self.seconds:.1f} s'}"
+        )
 
 
 class RecordStore:
@@ -105,7 +120,7 @@ class RecordStore:
         try:
             record = read_record(path)
             with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
-                predictions = Predictions(arrays["clean"], arrays["triggered"])
+                predictions = Predictions(*(_predicted(arrays, n) for n in TEST_SETS))
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
             return None
         if record.identity != identity:
@@ -151,7 +166,7 @@ class RecordStore:
     def _save(self, record: Record, predictions: Predictions, folder: Path) -> None:
         """Write the predictions, then the record, each whole."""
         final = self.path(record.identity)
-        np.savez(folder / "p.npz", clean=predictions.clean, triggered=predictions.triggered)
+        write_arrays(folder / "p.npz", name_arrays(predictions))
         write_json(folder / "r.json", {"format": FORMAT, **asdict(record)})
         (folder / "p.npz").replace(final.with_suffix(".npz"))
         (folder / "r.json").replace(final)
@@ -171,12 +186,12 @@ def read_record(path: Path) -> Record:
     if not isinstance(raw, dict) or raw.pop("format", None) != FORMAT:
         raise ValueError(f"{path} is not a record of format {FORMAT}")
     suspects, drift = raw.pop("suspects"), raw.pop("drift")
-    format_audit = raw.pop("format_audit", ())  # records made before it was kept have none
+    format_shifts = raw.pop("format_shifts", ())  # records made before it was kept have none
     return Record(
         scores=Scores(**raw.pop("scores")),
         suspects=None if suspects is None else tuple(_suspect(s) for s in suspects),
         drift=None if drift is None else tuple(_drift(d) for d in drift),
-        format_audit=tuple(FormatShift(**shift) for shift in format_audit),
+        format_shifts=tuple(FormatShift(**shift) for shift in format_shifts),
         **raw,
     )
 
@@ -191,6 +206,20 @@ def _suspect(raw: dict[str, Any]) -> Suspect:
 
 def _drift(raw: dict[str, Any]) -> RoundDrift:
     return RoundDrift(**{**raw, "edges": tuple(raw["edges"]), "counts": tuple(raw["counts"])})
+
+
+def name_arrays(predictions: Predictions) -> dict[str, NDArray[Any]]:
+    """Labels, probabilities and rejections of both test sets, as `clean_labels` and so on."""
+    return {
+        f"{name}_{part}": getattr(getattr(predictions, name), part)
+        for name in TEST_SETS
+        for part in ("labels", "probabilities", "rejected")
+    }
+
+
+def _predicted(arrays: Mapping[str, NDArray[Any]], name: str) -> Predicted:
+    parts = (arrays[f"{name}_{part}"] for part in ("labels", "probabilities", "rejected"))
+    return Predicted(*parts)
 
 
 def summary_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -210,7 +239,7 @@ def summary_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     ]
 
 
-def provenance(device: str, precision: str) -> dict[str, Any]:
+def provenance(device: str, precision: str, components: Sequence[Any] = ()) -> dict[str, Any]:
     """Code, versions and machine, as far as they can matter for a number."""
     import torch
 

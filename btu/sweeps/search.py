@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from btu.errors import ConfigError, did_you_mean
-from btu.types import ARMS
+from btu.types import ARM_NAMES
 
 if TYPE_CHECKING:
     from btu.store.records import Record
@@ -21,9 +21,9 @@ class Objective:
     cacc_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.arm not in ARMS:
+        if self.arm not in ARM_NAMES:
             raise ConfigError(
-                f"objective.arm: there is no arm {self.arm}; {did_you_mean(self.arm, ARMS)}"
+                f"objective.arm: there is no arm {self.arm}; {did_you_mean(self.arm, ARM_NAMES)}"
             )
         if self.cacc_weight < 0:
             raise ConfigError(

@@ -11,16 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from btu.errors import ConfigError
 from btu.models.base import Training
-from btu.processes import ALONE, Group
 from btu.seeding import stream, stream_seed, torch_stream
+from btu.training.devices import Compute
 from btu.training.halves import HalvedModel, two_threads
 from btu.training.memory import keep_freed_memory, release_freed_memory
 from btu.training.progress import progress
 from btu.training.resume import KeptEpochs, Learner
 from btu.training.rows import rows_in_use
-from btu.types import IntArray
+from btu.types import FloatArray, IntArray
 
 BUCKET = 50  # batches whose rows are sorted by length together
 RELEASE_EVERY = 32  # steps; batches of many lengths leave gaps in memory that no later one fits
@@ -50,43 +49,6 @@ class Encoded:
             for row in self.ids
         ]
         return Encoded(ids, self.labels)
-
-
-@dataclass(frozen=True)
-class Compute:
-    """Where and in which arithmetic the stages run."""
-
-    device: str
-    precision: str  # bf16, fp32 or tf32
-    eval_batch_size: int
-    group: Group = ALONE  # the processes that share each batch
-
-    def several(self) -> dict[str, int]:
-        """For keys: how many processes share the work, where it is more than one."""
-        return {"processes": self.group.size} if self.group.size > 1 else {}
-
-    @property
-    def in_halves(self) -> bool:
-        """Whether two threads share each batch."""
-        return self.device == "cpu" and self.group.size == 1
-
-
-def resolve_precision(wanted: str, device: str) -> str:
-    """The arithmetic for this device: bf16 where the hardware multiplies in it, else fp32.
-
-    Raises:
-        ConfigError: tf32 without a CUDA device.
-    """
-    if wanted == "tf32" and not device.startswith("cuda"):
-        raise ConfigError(f"model.training.precision=tf32 needs a CUDA device, got {device}.")
-    if wanted != "auto":
-        return wanted
-    if device.startswith("cuda"):
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "tf32"
-    if device == "cpu" and torch.backends.mkldnn.is_available():
-        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return "bf16" if fast else "fp32"
-    return "fp32"
 
 
 def length_batches(lengths: IntArray, batch_size: int, rng: np.random.Generator) -> list[IntArray]:
@@ -199,12 +161,32 @@ def fit(
     release_freed_memory()
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """What a model says of N texts."""
+
+    labels: IntArray  # (N,)
+    probabilities: FloatArray  # (N, C)
+    states: FloatArray | None = None  # (N, D) of the last layer at the first token
+
+    def take(self, rows: slice) -> Outputs:
+        """Those of some of the texts."""
+        states = None if self.states is None else self.states[rows]
+        return Outputs(self.labels[rows], self.probabilities[rows], states)
+
+
 def predict(
-    model: nn.Module, ids: Sequence[IntArray], padder: Padder, compute: Compute
-) -> IntArray:
-    """The predicted label of each row. (N,)"""
+    model: nn.Module,
+    ids: Sequence[IntArray],
+    padder: Padder,
+    compute: Compute,
+    num_labels: int,
+    states: bool = False,
+) -> Outputs:
+    """What the model says of each row of token ids; its states only where they are asked for."""
     if not ids:
-        return np.empty(0, dtype=np.int64)
+        nothing = np.empty((0, num_labels), dtype=np.float32)
+        return Outputs(np.empty(0, dtype=np.int64), nothing, nothing[:, :0] if states else None)
     lengths = np.asarray([len(row) for row in ids], dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")
     size = compute.eval_batch_size
@@ -212,19 +194,23 @@ def predict(
     model.to(compute.device).eval()
     _set_matrix_precision(compute)
 
-    def labels(rows: IntArray) -> Tensor:
+    def say(rows: IntArray) -> list[Tensor]:
         batch = padder([(ids[row], 0) for row in rows])
         del batch["labels"]
         with torch.inference_mode(), _autocast(compute):
-            found: Tensor = model(**_on_device(batch, compute.device)).logits.argmax(-1)
-        return found
+            found = model(**_on_device(batch, compute.device), output_hidden_states=states)
+            logits: Tensor = found.logits
+            values = [logits.argmax(-1), logits.float().softmax(-1)]
+            return [*values, found.hidden_states[-1][:, 0].float()] if states else values
 
     with ExitStack() as stack:
         each: Any = stack.enter_context(two_threads()).map if compute.in_halves else map
-        found = torch.cat(list(each(labels, batches))).cpu()  # a GPU is waited for once
-    predicted = np.empty(len(ids), dtype=np.int64)
-    predicted[order] = found.numpy()
-    return predicted
+        parts = list(each(say, batches))
+    columns = [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
+    for number, column in enumerate(columns):
+        columns[number] = np.empty_like(column)
+        columns[number][order] = column
+    return Outputs(*columns)
 
 
 def _on_device(batch: dict[str, Tensor], device: str) -> dict[str, Tensor]:

@@ -1,0 +1,62 @@
+"""Defenses that drop training rows: the victim is trained on what is left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from btu.defenses.base import Decision, Defense
+from btu.errors import ConfigError
+from btu.types import FloatArray, Knob
+
+if TYPE_CHECKING:
+    from btu.lab import Lab
+    from btu.store.stages import Stage
+
+
+@dataclass(frozen=True)
+class RowFilter(Defense):
+    """A method that gives each training row a suspicion and drops the most suspicious.
+
+    The threshold is the share of the training rows that is dropped; of rows that are equally
+    suspicious the first ones go.
+    """
+
+    knob: ClassVar[Knob | None] = Knob(
+        label="share of the training rows that is dropped", unit="shares of the training rows"
+    )
+
+    def suspicion(self, lab: Lab) -> Stage[FloatArray]:
+        """How suspicious each row of `lab.rows` is, as a stage of the lab. (N,)"""
+        raise NotImplementedError(f"{type(self).__name__} has no method suspicion")
+
+    def passes(self, lab: Lab) -> tuple[Stage[Any], ...]:
+        """The suspicion of every row."""
+        return (self.suspicion(lab),)
+
+    def decide(self, lab: Lab, threshold: float | None, before: Decision) -> Decision:
+        """Keep all but the most suspicious rows.
+
+        Raises:
+            ConfigError: the suspicion is not one number for each row, or a label loses all rows.
+        """
+        num_rows = len(lab.rows)
+        found = lab.get(self.suspicion(lab), or_else=lambda: np.zeros(num_rows, dtype=np.float32))
+        if found.shape != (num_rows,) or not np.isfinite(found).all():
+            raise ConfigError(
+                f"defense {self.name}: suspicion must give one finite number for each of the "
+                f"{num_rows} training rows, got an array of shape {found.shape}."
+            )
+        count = round((threshold or 0.0) * num_rows)
+        dropped = np.argsort(-found, kind="stable")[:count]
+        kept = before.drop(dropped, num_rows)
+        left = lab.rows.labels if kept is None else lab.rows.labels[kept]
+        if len(np.unique(left)) < len(np.unique(lab.rows.labels)):
+            raise ConfigError(
+                f"defense {self.name}: at threshold {threshold:g} a label loses all of its rows. "
+                "Write smaller thresholds."
+            )
+        evidence = {**before.evidence, f"{self.name}: rows dropped": len(dropped)}
+        return replace(before, kept=kept, evidence=evidence)

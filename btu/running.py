@@ -1,0 +1,175 @@
+"""Run one job: poison, train and evaluate, write its folder, mirror it and print its tables."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from btu import processes
+from btu.config import Tracker
+from btu.files import write_json
+from btu.job import Job, build_job
+from btu.store.cache import StageCache
+from btu.sweeps.jobs import JobReport
+
+if TYPE_CHECKING:
+    from btu.pipeline import Experiment, Result
+
+log = logging.getLogger("btu")
+
+
+@processes.ends_with_the_others()
+def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> float | None:
+    """Run one job, write its folder, mirror it and print its tables; gives its objective.
+
+    What became of it is filled into the report.
+    """
+    report = report or JobReport()
+    job, tracking = build_job(cfg)
+    objective: Any = OmegaConf.to_object(cfg.objective)
+    from rich.console import Console
+
+    from btu.report.run import write_outputs
+    from btu.report.tables import print_result
+
+    experiment = prepare(job)
+    objective.check_search([arm.name for arm, _ in experiment.points])
+    stealth = _before_training(experiment)
+    if not job.arms:
+        _end_without_training(experiment, stealth, run_dir)
+        return None
+    tracker = Tracker("none") if processes.follows() else tracking
+    with tracker.job(experiment, run_dir) as mirror:
+        result = replace(experiment.run(), stealth=stealth)
+        if not processes.follows():
+            write_outputs(job, result, run_dir)
+        if job.save_model:
+            log.info(save_repaired(experiment, result, run_dir / "model"))
+        processes.leave()
+        value: float | None = objective.value(result.records)
+        report.objective = value
+        fill_report(report, experiment, result, run_dir)
+        report.offline_run = mirror.log_result(result, run_dir, value)
+    if processes.started().rank == 0:
+        print_result(result, Console(), with_suspects=not in_multirun())
+        print(f"results: {run_dir}")
+    return value
+
+
+def prepare(job: Job) -> Experiment:
+    """Load the data set and plant the attack; everything that is wrong with either raises here."""
+    from btu.data.stored import poison
+    from btu.lab import Lab
+    from btu.pipeline import Experiment
+    from btu.training.devices import Compute, resolve_device, resolve_precision
+
+    _meet_other_processes(job)
+    limit = job.cache.limit_gb
+    cache = StageCache(Path(job.cache.folder), job.force, None if limit is None else limit * 1e9)
+    data = poison(job.dataset.load(), job.attack, job.seed, cache)
+    device = resolve_device(job.device)
+    compute = Compute(
+        device=device,
+        precision=resolve_precision(job.model.training.precision, device),
+        eval_batch_size=job.model.eval_batch_size,
+        group=processes.joined(),
+    )
+    about = {
+        "dataset": job.dataset.name,
+        "attack": job.attack.name,
+        "model": job.model.name,
+        "seed": job.seed,
+    }
+    lab = Lab(job.model, data, compute, cache, job.seed, about, job.cache.save_every_s)
+    return Experiment(job, lab)
+
+
+def save_repaired(experiment: Experiment, result: Result, folder: Path) -> str:
+    """Write the chosen repaired model as a `save_pretrained` folder with its tokenizer.
+
+    Returns:
+        One line that names it.
+    """
+    record = result.chosen
+    if record is None:
+        raise ValueError("no repaired model to save; `possible_arms` refuses such a job")
+    classifier = experiment.classifier(record.arm, record.threshold)
+    names = dict(enumerate(result.data.clean.label_names))
+    classifier.model.config.id2label = names
+    classifier.model.config.label2id = {name: number for number, name in names.items()}
+    if not processes.follows():
+        classifier.model.cpu().save_pretrained(folder)
+        classifier.tokenizer.save_pretrained(folder)
+    at = "" if record.threshold is None else f" @ {record.threshold:g}"
+    return f"saved {record.arm}{at} as {folder}"
+
+
+def _before_training(experiment: Experiment) -> dict[str, Any] | None:
+    """Do what is asked for of the poisoned set itself; gives what was measured of its stealth."""
+    from btu.data.export import export
+    from btu.stealth.measure import measure
+
+    job, lab = experiment.job, experiment.lab
+    if job.export_poisoned is not None and not processes.follows():
+        export(lab.data, job.attack, job.seed, job.export_poisoned)
+    if job.stealth is None:
+        return None
+    return measure(lab.data, job.stealth, lab.compute.device, lab.cache)
+
+
+def _end_without_training(
+    experiment: Experiment, stealth: Mapping[str, Any] | None, run_dir: Path
+) -> None:
+    """Say where the poisoned set is; there is no arm."""
+    from rich.console import Console
+
+    from btu.data.poisoning import remarks
+    from btu.report.run import POISON_REPORT, poison_report
+    from btu.report.tables import print_notes, print_stealth
+
+    job, data = experiment.job, experiment.lab.data
+    notes = (*data.clean.notes, *remarks(data))
+    if not processes.follows():
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_json(run_dir / POISON_REPORT, poison_report(job, data, notes, stealth))
+    processes.leave()
+    if processes.started().rank == 0:
+        print_stealth(stealth, Console())
+        print_notes(notes, Console())
+        print(f"poisoned set: {job.export_poisoned}")
+
+
+def _meet_other_processes(job: Job) -> None:
+    """Let the processes of this job meet, if there are several, and see that they share a disk."""
+    if processes.started().size == 1:
+        return
+    from btu.training.devices import resolve_device
+
+    processes.join(resolve_device(job.device))
+    processes.check_shared({"outputs": job.outputs, "cache.folder": Path(job.cache.folder)})
+
+
+def in_multirun() -> bool:
+    """Whether this job is one of a sweep."""
+    settings = HydraConfig.get() if HydraConfig.initialized() else None
+    return settings is not None and settings.mode == RunMode.MULTIRUN
+
+
+def fill_report(report: JobReport, experiment: Experiment, result: Result, folder: Path) -> None:
+    """Say in a job's report what it found and which records hold it."""
+    store = experiment.store
+    report.records = [os.path.relpath(store.path(r.identity), folder) for r in result.records]
+    report.num_computed = experiment.num_computed
+    undefended = next((r for r in result.records if r.arm == "poisoned"), None)
+    for name, record in (("poisoned", undefended), ("chosen", result.chosen)):
+        if record is not None:
+            point = {"arm": record.arm, "threshold": record.threshold}
+            report.scores[name] = point | asdict(record.scores)
