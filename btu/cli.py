@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from btu.config import GROUPS, Config, explain
+from btu.config import CONF, GROUPS, Config, explain
 from btu.errors import BtuError, ConfigError
 from btu.processes import started
 from btu.running import run_job
@@ -40,8 +40,6 @@ from btu.sweeps.outcomes import JobFailed
 from btu.sweeps.shared import check_mark
 from btu.training.memory import give_memory_back
 
-HERE = Path(__file__).resolve().parent
-CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # wheel, or checkout
 PLUGINS = {  # Hydra's name of what an extra of pyproject.toml brings
     "hydra/sweeper/optuna": "search",
     "hydra/launcher/joblib": "workstation",

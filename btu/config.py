@@ -25,6 +25,8 @@ from btu.store.stages import UNKEYED
 from btu.sweeps.search import Objective
 from btu.types import ARM_NAMES
 
+HERE = Path(__file__).resolve().parent
+CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # wheel, or checkout
 GROUPS = ("dataset", "attack", "model", "defense", "tracking")
 
 

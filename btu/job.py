@@ -96,7 +96,7 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
         build(cfg[group], group) for group in ("dataset", "attack", "model", "tracking")
     )
     check_named_once()
-    defenses = tuple(build(node, f"defense.{name}") for name, node in cfg.defense.items())
+    defenses = build_defenses(cfg.defense)
     export = None if cfg.export_poisoned is None else Path(cfg.export_poisoned).expanduser()
     swept = find_swept(defenses, cfg.swept_defense)
     arms = check_arms(cfg.arms, available_arms(defenses), only_export=export is not None)
@@ -135,6 +135,11 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
     return job, tracking
 
 
+def build_defenses(nodes: DictConfig) -> tuple[Defense, ...]:
+    """The defenses in the order in which they were named."""
+    return tuple(build(node, f"defense.{name!s}") for name, node in nodes.items())
+
+
 def available_arms(defenses: tuple[Defense, ...]) -> tuple[str, ...]:
     """The arms that a combination can evaluate: those of any of its defenses."""
     return tuple(dict.fromkeys(arm for defense in defenses for arm in defense.arms()))
@@ -162,7 +167,9 @@ def find_swept(defenses: tuple[Defense, ...], name: str | None) -> Defense | Non
     """
     names = [defense.name for defense in defenses]
     if len(set(names)) < len(names):
-        raise ConfigError(f"defense: two have the name {max(names, key=names.count)}. Rename one.")
+        raise ConfigError(
+            f"defense: two have the name {max(names, key=names.count)!s}. Rename one."
+        )
     if name is None:
         return defenses[-1] if defenses else None
     if name not in names:

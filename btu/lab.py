@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -86,9 +86,11 @@ class Lab:
         self.source, self.data, self.compute = source, data, compute
         self.cache, self.seed, self.about = cache, seed, about
         self.save_every_s = save_every_s
-        self.rows, self.trusted = data.train, data.clean.tuning
+        unmarked = np.zeros(len(data.train), dtype=np.bool_)  # which rows are poisoned is hidden
+        self.rows, self.trusted = replace(data.train, poisoned=unmarked), data.clean.tuning
         self.num_labels = data.clean.num_labels
         self._kept: KeptEpochs | None = None  # of the stage that is being computed
+        self._inner_seconds = 0.0  # of entries made within the one that is computed
         self._seen: set[str] = set()  # keys that the log has named
         self._used: dict[str, str] = {}  # title -> key
         self._encoded: WeakKeyDictionary[Split, Encoded] = WeakKeyDictionary()
@@ -165,10 +167,10 @@ class Lab:
             self._used[stage.title] = stage.key
             return self._restore(self._resident[1])  # type: ignore[return-value]
         form, start, num_made = stage.format, time.perf_counter(), len(self.cache.made)
-        about = {**self.about, "title": stage.title or stage.name}
+        about = {**self._about, "title": stage.title or stage.name, "costs": describe_costs(stage)}
 
         def write(folder: Path) -> None:
-            with self._keeping_epochs(stage, about, folder):
+            with self._keeping_epochs(stage, about, folder), self._timing(about):
                 form.write(stage.compute(), folder)
 
         value, _ = self.cache.get(stage.name, stage.named_parts, write, form.read, about)
@@ -219,6 +221,13 @@ class Lab:
         finally:
             self._used = outer
 
+    @cached_property
+    def _about(self) -> dict[str, Any]:
+        """For people who look at the cache, and for plans."""
+        names = ("device", "precision")
+        arithmetic = {name: self.arithmetic[name] for name in names}
+        return {**self.about, **arithmetic, "model_identity": self.identity}
+
     # Training and editing
 
     def train(
@@ -247,7 +256,8 @@ class Lab:
         parts = self.training_parts(rows, training) | {"start": start, "draws": draws}
         epochs = training.epochs * len(rows)
         kind = "victim" if start is None else "tuning"
-        cost = Cost(kind, epochs, rows, TRAINING_PASSES, training.batch_size)
+        shown = title if start is None else kind
+        cost = Cost(shown, epochs, rows, TRAINING_PASSES, training.batch_size)
 
         def learn() -> Classifier:
             if start is None:
@@ -389,12 +399,20 @@ class Lab:
         triggered, turned_away = self.data.triggered, np.zeros(0, dtype=np.bool_)
         if triggered is not None:
             triggered, turned_away = self._screened(model, screens, triggered)
-        found = self.get(self.evaluate(model, clean, triggered, title))
+        found = self.get(
+            self.evaluate(model, clean, triggered, title), partial(self._say_nothing, clean)
+        )
         predictions = Predictions(
             Predicted(found.clean.labels, found.clean.probabilities, rejected),
             Predicted(found.triggered.labels, found.triggered.probabilities, turned_away),
         )
         return predictions, found.reports
+
+    def _say_nothing(self, clean: Split) -> Evaluation:
+        """For a plan."""
+        shape = len(clean), self.num_labels
+        nothing = Outputs(np.zeros(len(clean), dtype=np.int64), np.zeros(shape, dtype=np.float32))
+        return Evaluation(nothing, nothing, {})
 
     def _screened(
         self, model: Stage[Classifier], screens: Sequence[Screen], split: Split
@@ -421,6 +439,18 @@ class Lab:
         return Padder(self.pristine.tokenizer.pad_token_id, pad_to)
 
     @contextmanager
+    def _timing(self, about: dict[str, Any]) -> Iterator[None]:
+        """Note how long the block takes without the entries that are made inside it."""
+        outer, self._inner_seconds = self._inner_seconds, 0.0
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - start
+            about["own_seconds"] = round(seconds - self._inner_seconds, 3)
+            self._inner_seconds = outer + seconds
+
+    @contextmanager
     def _keeping_epochs(
         self, stage: Stage[Any], about: dict[str, Any], claim: Path
     ) -> Iterator[None]:
@@ -434,6 +464,16 @@ class Lab:
             yield
         finally:
             self._kept = outer
+
+
+def describe_costs(stage: Stage[Any]) -> list[dict[str, Any]]:
+    """What making an entry takes: its own work, and that of models that are made for it alone."""
+    together = [each for each in stage.lineage() if each.format is None or each is stage]
+    return [
+        {"kind": each.name, "rows": each.cost.rows, "how": each.cost.how}
+        for each in together
+        if each.cost is not None
+    ]
 
 
 def _write_evaluation(found: Evaluation, folder: Path) -> None:

@@ -199,7 +199,7 @@ class TokenDistances:
     def ranking(self) -> IntArray:
         """Unprotected token ids, the most drifted first; ties in id order. (V - protected,)"""
         order = np.argsort(-self.values, kind="stable")
-        return np.asarray([t for t in order.tolist() if t not in self.protected], dtype=np.int64)
+        return order[~np.isin(order, np.asarray(sorted(self.protected), dtype=np.int64))]
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def test_bad_input_is_one_sentence_with_exit_code_1(files, tmp_path):
         ("attack=badnet", "badnets"),
         ("+attack.triger=[cf]", "did you mean triggers?"),
         ("thresholds=[2]", "between 0 and 1"),
-        ("epochs=5", "did you mean model.training.epochs or defense.clean_tuning.epochs?"),
+        ("epochs=5", "did you mean model.training.epochs or tuning.epochs?"),
         ("train=x.tsv", "did you mean dataset.train?"),
         ("dataset.train=???", "error: dataset.train has no value. Write dataset.train=..."),
     ],

@@ -5,10 +5,14 @@ import shlex
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from btu.cli import CONF
-from btu.config import GROUPS, build, check_run, resolve_device
+from btu.config import GROUPS, build, check_arms
 from btu.errors import BtuError, ConfigError
+from btu.job import build_defenses, choose_thresholds
+from btu.training.devices import resolve_device
+from btu.types import ARM_NAMES
 from tests.conftest import composed, sweep_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,13 +24,20 @@ GROUP_FILES = sorted(path for group in GROUPS for path in (CONF / group).glob("*
 EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
 
 
+def built(cfg, group):
+    """What a part of the config describes; of several defenses the last."""
+    if group == "tuning":
+        return OmegaConf.to_object(cfg.tuning)
+    return build_defenses(cfg.defense)[-1] if group == "defense" else build(cfg[group], group)
+
+
 @pytest.mark.parametrize("path", GROUP_FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_every_group_file_composes_and_builds(path):
     group, option = path.parent.name, path.stem
 
     cfg = composed([f"{group}={option}", *FILL.get(f"{group}/{option}", [])])
 
-    assert build(cfg[group], group).name == option
+    assert built(cfg, group).name == option
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
@@ -35,7 +46,7 @@ def test_every_experiment_composes_and_builds_for_all_of_its_sweep(path):
         cfg = composed([f"experiment={path.stem}", *combination])
         for group in GROUPS:
             if "???" not in str(cfg[group]):
-                build(cfg[group], group)
+                built(cfg, group)
 
 
 def test_a_sweep_on_the_command_line_replaces_the_experiments():
@@ -55,7 +66,7 @@ def test_every_launcher_composes(path):
 
 @pytest.mark.parametrize("path", [*GROUP_FILES, *EXPERIMENTS], ids=lambda p: p.stem)
 def test_every_file_opens_with_the_command_that_uses_it(path):
-    text = path.read_text().removeprefix("# @package _global_\n")
+    text = path.read_text().partition("# @package")[2].partition("\n")[2] or path.read_text()
     assert text.startswith("# btu "), "expected a first line such as '# btu attack=...'"
 
 
@@ -111,18 +122,27 @@ def test_the_readme_documents_commands():
             r"there is no class btu\.attacks\.insertion\.Insert",
         ),
         ("attack._target_=btu.config.build", r"is not a component"),
-        ("+defense.rounds.0.kindd=x", r"defense\..*kindd"),
-        ("defense.cutoff=median", r"defense\.cutoff: there is no median"),
-        ("defense.rounds=[]", r"defense\.rounds is empty"),
-        ("defense.rounds.0.hide_suspects=true", r"is the first round\. Put a round before it"),
-        ("defense.replacement=zero", r"defense\.replacement: there is no zero"),
-        ("defense.use_rounds=[]", r"numbers from 1 to 3, each once and in order, got \[\]\. For"),
-        ("defense.use_rounds=[1,1]", r"each once and in order, got \[1, 1\]"),
-        ("defense.use_rounds=[3,1]", r"each once and in order, got \[3, 1\]"),
-        ("defense.use_rounds=[0,1]", r"numbers from 1 to 3, each once and in order, got \[0, 1\]"),
-        ("defense.use_rounds=[1,4]", r"numbers from 1 to 3, .* write defense\.use_rounds=\[1\]"),
-        ("defense.clean_tuning.max_samples=0", r"max_samples is at least 1 or null, got 0"),
-        ("defense.clean_tuning.share=10", r"between 0 and 1, got 10\. For ten percent write"),
+        ("+defense.btu.rounds.0.kindd=x", r"defense\..*kindd"),
+        ("defense.btu.cutoff=median", r"defense\.btu\.cutoff: there is no median"),
+        ("defense.btu.rounds=[]", r"defense\.btu\.rounds is empty"),
+        ("defense.btu.rounds.0.hide_suspects=true", r"is the first round\. Put a round before it"),
+        ("defense.btu.replacement=zero", r"defense\.btu\.replacement: there is no zero"),
+        (
+            "defense.btu.use_rounds=[]",
+            r"numbers from 1 to 3, each once and in order, got \[\]\. For",
+        ),
+        ("defense.btu.use_rounds=[1,1]", r"each once and in order, got \[1, 1\]"),
+        ("defense.btu.use_rounds=[3,1]", r"each once and in order, got \[3, 1\]"),
+        (
+            "defense.btu.use_rounds=[0,1]",
+            r"numbers from 1 to 3, each once and in order, got \[0, 1\]",
+        ),
+        (
+            "defense.btu.use_rounds=[1,4]",
+            r"numbers from 1 to 3, .* write defense\.btu\.use_rounds=\[1\]",
+        ),
+        ("tuning.max_samples=0", r"max_samples is at least 1 or null, got 0"),
+        ("tuning.share=10", r"between 0 and 1, got 10\. For ten percent write"),
         ("model.training.learning_rate=2", r"learning_rate is between 0 and 1, got 2"),
         ("model.training.epochs=0", r"epochs is at least 1, got 0"),
         ("model.training.precision=fp8", r"precision is one of auto, bf16"),
@@ -135,24 +155,21 @@ def test_a_wrong_setting_is_one_sentence(override, sentence):
     group = re.match(r"\+?(\w+)", override)[1]
 
     with pytest.raises(ConfigError, match=sentence) as error:
-        build(cfg[group], group)
+        built(cfg, group)
 
     assert "\n" not in str(error.value)
 
 
 def test_the_number_of_tuning_rows_is_said_once():
-    both = ["defense.clean_tuning.share=0.1", "defense.clean_tuning.max_samples=20"]
+    both = ["tuning.share=0.1", "tuning.max_samples=20"]
 
     with pytest.raises(ConfigError, match=r"got 0\.1 and 20\. Set one of them to null"):
-        build(composed(both).defense, "defense")
+        built(composed(both), "tuning")
 
 
 def test_a_value_that_is_left_out_is_named():
     with pytest.raises(ConfigError, match=r"dataset\.train has no value\. Write dataset\.train="):
         build(composed(["dataset=local"]).dataset, "dataset")
-
-
-ALL = ("clean", "poisoned", "tuned", "unlearned", "defended")
 
 
 @pytest.mark.parametrize(
@@ -167,13 +184,14 @@ ALL = ("clean", "poisoned", "tuned", "unlearned", "defended")
 )
 def test_wrong_run_settings_are_one_sentence(thresholds, arms, sentence):
     with pytest.raises(ConfigError, match=sentence):
-        check_run(thresholds, arms, ALL)
+        check_arms(arms, ARM_NAMES)
+        choose_thresholds(built(composed([]), "defense"), thresholds)
 
 
 def test_a_defense_without_unlearning_cannot_evaluate_it():
-    assert check_run([0.1], list(ALL), ("clean", "poisoned")) == ("clean", "poisoned")
+    assert check_arms(list(ARM_NAMES), ("clean", "poisoned")) == ("clean", "poisoned")
     with pytest.raises(ConfigError, match="can evaluate clean, poisoned, got defended"):
-        check_run([0.1], ["defended"], ("clean", "poisoned"))
+        check_arms(["defended"], ("clean", "poisoned"))
 
 
 def test_a_device_that_is_not_there_is_refused():

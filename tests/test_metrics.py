@@ -7,6 +7,7 @@ from btu.metrics import score, score_detection
 from btu.types import (
     Dataset,
     PoisonedDataset,
+    Predicted,
     Predictions,
     Suspects,
     TokenDistances,
@@ -23,24 +24,44 @@ def poisoned(test_labels: list[int], triggered_rows: list[int]) -> PoisonedDatas
     return PoisonedDataset(data, test, triggered, rows, target, None)
 
 
+def said(labels, rejected=()) -> Predicted:
+    labels = np.asarray(labels, dtype=np.int64)
+    turned_away = np.isin(np.arange(len(labels)), rejected)
+    return Predicted(labels, np.eye(3, dtype=np.float32)[labels], turned_away)
+
+
 def test_scores_of_a_worked_example():
     data = poisoned([0, 1, 2, 0, 1], [0, 1, 3, 4])
     clean = np.asarray([0, 2, 2, 0, 0])  # right: rows 0, 2, 3; row 1 is predicted as the target
     triggered = np.asarray([2, 2, 0, 2])  # three of four hit the target, one is still right
 
-    scores = score(Predictions(clean, triggered), data)
+    scores = score(Predictions(said(clean), said(triggered)), data)
 
     assert scores.cacc == pytest.approx(3 / 5)
     assert scores.asr == pytest.approx(3 / 4)
     assert scores.pacc == pytest.approx(1 / 4)
     assert scores.base_rate == pytest.approx(1 / 4)
     assert (scores.num_clean, scores.num_triggered) == (5, 4)
+    assert scores.rejected_clean is scores.rejected_triggered is None
+
+
+def test_a_rejected_input_is_not_attacked_and_wrong():
+    data = poisoned([0, 1, 2, 0, 1], [0, 1, 3, 4])
+    clean, triggered = said([0, 2, 2, 0, 0], rejected=[1, 2]), said([2, 2, 0, 2], rejected=[0, 2])
+
+    scores = score(Predictions(clean, triggered), data, rejects=True)
+
+    assert scores.cacc == pytest.approx(2 / 5)  # row 2 was right and is turned away
+    assert scores.asr == pytest.approx(2 / 4)
+    assert scores.pacc == 0  # row 2 of the triggered was right
+    assert scores.base_rate == 0
+    assert (scores.rejected_clean, scores.rejected_triggered) == (2 / 5, 2 / 4)
 
 
 def test_without_an_attack_only_cacc_is_scored():
     data = poisoned([0, 1], [])
 
-    scores = score(Predictions(np.asarray([0, 0]), np.empty(0, dtype=np.int64)), data)
+    scores = score(Predictions(said([0, 0]), said([])), data)
 
     assert (scores.cacc, scores.asr, scores.pacc, scores.base_rate) == (0.5, None, None, None)
 
@@ -61,10 +82,10 @@ def test_detection_scores_of_a_worked_example():
     scores = score_detection(found, {3, 4})
 
     assert scores is not None
-    assert scores.precision == pytest.approx(1 / 2)
-    assert scores.recall == pytest.approx(1 / 2)
-    assert scores.best_rank == 1
-    assert scores.num_trigger_tokens == 2
+    assert scores["precision"] == pytest.approx(1 / 2)
+    assert scores["recall"] == pytest.approx(1 / 2)
+    assert scores["best_rank"] == 1
+    assert scores["num_trigger_tokens"] == 2
 
 
 def test_an_attack_without_trigger_tokens_has_no_detection_score():
@@ -75,6 +96,6 @@ def test_precision_of_no_suspects_is_unknown_and_recall_zero():
     scores = score_detection(suspects([], [0, 1, 2]), {1})
 
     assert scores is not None
-    assert scores.precision is None
-    assert scores.recall == 0
-    assert scores.best_rank == 2
+    assert scores["precision"] is None
+    assert scores["recall"] == 0
+    assert scores["best_rank"] == 2

@@ -66,6 +66,7 @@ def test_the_run_folder_holds_what_was_promised(files, run_btu, tmp_path):
         ("clean", None),
         ("poisoned", None),
         ("tuned", None),
+        ("trusted_only", None),
         ("unlearned", 0.005),
         ("unlearned", 0.01),
         ("defended", 0.005),
@@ -171,7 +172,7 @@ def test_a_damaged_cache_entry_is_made_again(files, run_btu, tmp_path, monkeypat
     again = run_btu(*small, run_dir="again")
 
     assert scores(again) == scores(first)
-    assert caplog.text.count("is damaged") == 2
+    assert caplog.text.count("is damaged") == 3  # the models of clean, poisoned and trusted_only
 
 
 def test_the_sweep_over_thresholds_trains_once(files, run_btu, monkeypatch):
@@ -291,7 +292,8 @@ def test_the_saved_model_is_the_defended_one(files, run_btu, tmp_path):
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     from btu.models.base import Classifier, encode
-    from btu.training.fit import Compute, Padder, predict
+    from btu.training.devices import Compute
+    from btu.training.fit import Padder, predict
 
     run_btu(*files.overrides, "model=tiny", *TINY, "arms=[defended]", "save_model=true")
 
@@ -304,8 +306,8 @@ def test_the_saved_model_is_the_defended_one(files, run_btu, tmp_path):
     texts = [line.split("\t")[0] for line in (files.folder / "test.tsv").read_text().split("\n")]
     ids = encode(saved.tokenizer, texts[1:], 64)
     predicted = predict(
-        saved.model, ids, Padder(saved.tokenizer.pad_token_id), Compute("cpu", "fp32", 64)
-    )
+        saved.model, ids, Padder(saved.tokenizer.pad_token_id), Compute("cpu", "fp32", 64), 2
+    ).labels
     with np.load(tmp_path / "run" / "predictions.npz") as arrays:
         assert (predicted == arrays["defended@0.01_clean"]).all()
 

@@ -15,7 +15,6 @@ from rich.console import Console
 from btu.config import build
 from btu.data.hub import HubDataset
 from btu.data.poisoning import poison
-from btu.data.stored import fingerprint
 from btu.errors import BtuError, DataError, ModelError
 from btu.planning import sources
 from btu.planning.estimates import MEASURED, Estimator
@@ -36,15 +35,15 @@ SMALL = [
 ]
 SWEEPS = {
     "attacks and seeds": ["attack=badnets,addsent", "seed=1,2"],
-    "cutoffs": ["defense.cutoff=mean,row_mean", "attack=badnets,addsent"],
+    "cutoffs": ["defense.btu.cutoff=mean,row_mean", "attack=badnets,addsent"],
     "lists of thresholds": ["thresholds=[0.01],[0.01,0.02],[0.0101],[0]"],
-    "rounds": ["defense.use_rounds=[1],[2],[1,3],[1,2,3]", "arms=[poisoned,unlearned]"],
+    "rounds": ["defense.btu.use_rounds=[1],[2],[1,3],[1,2,3]", "arms=[poisoned,unlearned]"],
     "arms": ["arms=[clean],[poisoned,tuned],[defended]"],
     "poison rates": ["attack.poison_rate=0,0.1,0.2", "arms=[clean,poisoned]"],
     "an attack and none": ["attack=none,badnets", "arms=[clean,poisoned,unlearned]"],
     "models": ["model=tiny,tiny_roberta", "seed=1,2", "arms=[clean,poisoned]"],
     "epochs": ["model.training.epochs=1,2", "arms=[clean,poisoned,unlearned]"],
-    "shares of trusted rows": ["defense.clean_tuning.share=0,0.05,0.1"],
+    "shares of trusted rows": ["tuning.share=0,0.05,0.1"],
     "defenses": ["defense=none,btu,btu_reference", "seed=1,2"],
 }
 SLOW = ("cutoffs", "arms", "poison rates", "epochs", "shares of trusted rows")
@@ -101,7 +100,7 @@ def test_the_numbers_are_those_of_the_run(sweep, small, multirun, fits, tmp_path
     assert +counts(plan_of("-m", *small, *sweep), "to_compute") == Counter()
     disk = {size.what: size for size in plan.disk}
     models = [e.size for e in entries(tmp_path / "outputs/cache") if e.stage == "victim"]
-    assert sum(models) == pytest.approx(disk["victims and clean models"].bytes_together, rel=0.1)
+    assert sum(models) == pytest.approx(disk["trained models"].bytes_together, rel=0.1)
 
 
 def test_what_suspects_decide_is_exact_where_they_differ(small, multirun, fits, tmp_path):
@@ -117,7 +116,7 @@ def test_what_suspects_decide_is_exact_where_they_differ(small, multirun, fits, 
 
 
 def test_with_force_every_job_computes_its_own(small, multirun, fits, tmp_path):
-    sweep = [*small, "force=true", "defense.cutoff=mean,row_mean", "arms=[clean,poisoned]"]
+    sweep = [*small, "force=true", "defense.btu.cutoff=mean,row_mean", "arms=[clean,poisoned]"]
     multirun(*sweep)
     fits.clear()
 
@@ -144,8 +143,8 @@ def test_what_is_there_is_found_for_a_larger_sweep(small, multirun, fits):
 
 
 def test_jobs_with_folders_of_their_own_share_nothing(small):
-    one = plan_of("-m", *small, "defense.cutoff=mean,row_mean")
-    two = plan_of("-m", *small, "defense.cutoff=mean,row_mean", "outputs=${defense.cutoff}")
+    one = plan_of("-m", *small, "defense.btu.cutoff=mean,row_mean")
+    two = plan_of("-m", *small, "defense.btu.cutoff=mean,row_mean", "outputs=${defense.btu.cutoff}")
 
     assert counts(one, "different")["victim"] == 1
     assert counts(two, "different")["victim"] == 2
@@ -183,8 +182,8 @@ def test_ten_thousand_jobs_take_seconds(small, num_seeds):
         "attack=badnets,addsent",
         "arms=[clean,poisoned,defended]",
     ]
-    sweep += ["defense.cutoff=mean,row_mean,frobenius,whole_row"]
-    sweep += ["defense.clean_tuning.epochs=1,2", "hydra/launcher=slurm"]
+    sweep += ["defense.btu.cutoff=mean,row_mean,frobenius,whole_row"]
+    sweep += ["tuning.epochs=1,2", "hydra/launcher=slurm"]
     start = time.process_time()  # whatever else the machine does
 
     plan = plan_of("-m", *small, *sweep)
@@ -221,7 +220,18 @@ def test_a_job_is_what_hydra_composes(files):
     from btu.job import build_job
     from tests.conftest import composed
 
-    names = ["dataset", "attack", "model", "defense", "seed", "thresholds", "arms", "cache"]
+    names = [
+        "dataset",
+        "attack",
+        "model",
+        "defenses",
+        "swept",
+        "tuning",
+        "seed",
+        "thresholds",
+        "arms",
+        "cache",
+    ]
     names += ["outputs", "force", "device", "save_model"]
     sweep = ["attack=badnets,style", "dataset=demo,demo_more_tuning", "seed=1,2"]
     sweep += ["model.training.epochs=3,4", "outputs=one,two_${seed}", "cache.limit_gb=7"]
@@ -302,7 +312,7 @@ def test_operations_over_the_rate_give_the_hours(passes, rows, tokens, batch_siz
     shape = Shape(weights=22_713_986, multiplied=9_167_232, vocabulary=30_522, width=384)
     work = Work("", "", "", "cpu", "bf16", shape, rows, tokens, passes, batch_size, "")
 
-    seconds, _ = Estimator([], {}, tera=0.44).seconds(work)
+    seconds, _ = Estimator([], tera=0.44).seconds(work)
 
     assert seconds == pytest.approx(measured, rel=0.1)
 
@@ -345,13 +355,13 @@ def test_a_search_says_what_it_cannot_tell():
 
 
 def test_jobs_that_cannot_begin_are_named_and_the_others_planned(small):
-    sweep = read_sweep(["-m", *small, "defense.clean_tuning.share=0.1,0.9", "seed=1,2"])
+    sweep = read_sweep(["-m", *small, "tuning.share=0.1,0.9", "seed=1,2"])
 
     plan = make_plan(sweep, tera=0.1)
 
     (sentence,) = plan.failing
     assert plan.failing[sentence] == [2, 3]
-    assert "defense.clean_tuning.share=0.9" in sentence
+    assert "tuning.share=0.9" in sentence
     assert counts(plan, "different")["victim"] == 2
     assert "2 of them cannot begin" in text_of(plan, sweep)
 
@@ -394,7 +404,7 @@ def test_stages_have_the_keys_of_a_run(small, multirun, tmp_path):
 
     keys = {entry.key for entry in entries(tmp_path / "outputs" / "cache")}
     stages = [asked.poisoned_set, *(stage for point in asked.points for stage in point.stages)]
-    assert {stage.key for stage in stages if stage.is_known} <= keys
+    assert {stage.key for stage in stages if stage.is_known and stage.in_cache} <= keys
     records = {path.stem for path in (tmp_path / "outputs" / "records").glob("*.json")}
     assert {point.record[:16] for point in asked.points} == records
 
@@ -436,7 +446,7 @@ def test_a_plan_names_normalized_texts_as_a_run_does(attack, files):
         (planned.clean.tuning, real.clean.tuning),
         (planned.clean.test, real.clean.test),
     ):
-        assert planner.fingerprints[id(one)] == fingerprint(other)
+        assert one.fingerprint == other.fingerprint
 
 
 def test_a_plan_tells_unread_data_that_are_normalized_from_others(monkeypatch):
@@ -449,7 +459,7 @@ def test_a_plan_tells_unread_data_that_are_normalized_from_others(monkeypatch):
     for normalized in ("false", "true"):
         cfg = composed([f"attack.normalize_format={normalized}"])
         planned = planner.plant(source, build(cfg.attack, "attack"), 1).data
-        names |= {planner.fingerprints[id(s)] for s in (planned.train, planned.clean.tuning)}
+        names |= {s.fingerprint for s in (planned.train, planned.clean.tuning)}
 
     assert len(names) == 4
 

@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from btu import processes
-from btu.training.devices import resolve_device
 from btu.errors import ConfigError
 from btu.processes import ALONE, Group
 from btu.sweeps.followers import run_folder
+from btu.training.devices import resolve_device
 from tests.conftest import TINY
 from tests.test_config import ROOT
 

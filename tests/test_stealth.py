@@ -373,7 +373,7 @@ def test_without_an_attack_there_is_nothing_to_measure(small, run_btu):
 
 
 def test_an_export_without_arms_reports_stealth_too(small, tmp_path, capsys, fits):
-    from btu.job import run_job
+    from btu.running import run_job
 
     words = [*small, "arms=[]", f"export_poisoned={tmp_path}/out", "attack.stealth=true"]
     words += ["stealth.language_model=null", "stealth.sentence_encoder=null"]

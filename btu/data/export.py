@@ -25,7 +25,6 @@ import numpy as np
 from btu import __version__
 from btu.attacks.base import Attack
 from btu.data.base import parse_labels, shared_rows
-from btu.data.stored import fingerprint
 from btu.errors import ConfigError, DataError
 from btu.files import check_writable, checksum, write_json
 from btu.store.cache import identify
@@ -77,7 +76,11 @@ def _about(data: PoisonedDataset, attack: Attack, seed: int, folder: Path) -> di
         "seed": seed,
     }
     parts = (clean.train, data.train, clean.tuning, clean.test, data.triggered)
-    identity = {"format": FORMAT, "splits": [fingerprint(part) for part in parts], **choices}
+    identity = {
+        "format": FORMAT,
+        "splits": [part.fingerprint if part else "none" for part in parts],
+        **choices,
+    }
     num_shared = _num_shared(data)
     if num_shared:
         log.warning(

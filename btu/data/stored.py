@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -36,11 +35,11 @@ def poison(dataset: Dataset, attack: Attack, seed: int, cache: StageCache) -> Po
         return plant(dataset, attack, seed)
     parts = poison_parts(dataset, attack, seed)
     shown = as_shown(dataset, attack)
-    about = {"title": "poisoned set", "dataset": dataset.name, "clean": fingerprint(shown.train)}
+    about = {"title": "poisoned set", "dataset": dataset.name, "clean": shown.train.fingerprint}
 
     def write(folder: Path) -> None:
         data = plant(dataset, attack, seed)
-        about["poisoned"] = fingerprint(data.train)
+        about["poisoned"] = data.train.fingerprint
         _write(data, folder)
 
     data, _ = cache.get("poison", parts, write, lambda folder: _read(folder, shown), about)
@@ -52,22 +51,12 @@ def poison_parts(dataset: Dataset, attack: Attack, seed: int) -> dict[str, Any]:
     return {
         "version": VERSION,
         "label_names": dataset.label_names,
-        "train": fingerprint(dataset.train),
-        "test": fingerprint(dataset.test),
+        "train": dataset.train.fingerprint,
+        "test": dataset.test.fingerprint,
         "attack": attack.settings(),
         "sources": attack.sources(dataset),
         "seed": seed,
     }
-
-
-def fingerprint(split: Split | None) -> str:
-    """What names the texts and labels of a split; equal exactly when they are equal."""
-    if split is None:
-        return "none"
-    digest = hashlib.sha256()
-    for text, label in zip(split.texts, split.labels, strict=True):
-        digest.update(f"{label}\t{len(text)}\t{text}\n".encode())
-    return digest.hexdigest()[:16]
 
 
 def _write(data: PoisonedDataset, folder: Path) -> None:

@@ -32,6 +32,12 @@ class Decision:
     suspects: Suspects | None = None  # tokens that look planted
     evidence: Mapping[str, Any] = field(default_factory=dict)  # for the record; JSON
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the victim stays as it would be without any defense."""
+        changes = (self.kept is not None, self.training, self.edits, self.screens)
+        return not any(changes)
+
     def keep(self, rows: Split) -> Split:
         """The training rows that stay."""
         return rows if self.kept is None else rows.take(self.kept)

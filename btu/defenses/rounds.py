@@ -80,7 +80,7 @@ def drift(
             passes=FULL_PASSES if settings.kind == "full" else 0,
             batch_size=settings.batch_size,
             pad_to=max_length if over_padding else None,
-            how=f"{settings.kind} {settings.pooling} {settings.trainable}",
+            how=f"{number} {settings.kind} {settings.pooling} {settings.trainable}",
         ),
     )
 

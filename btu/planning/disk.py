@@ -7,15 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from btu.pipeline import BYTES_PER_WEIGHT
+from btu.job import BYTES_PER_WEIGHT
 from btu.planning.jobs import Sweep
 from btu.planning.missing import Finished, Slot, stages_of
-from btu.planning.stages import CLEAN_MODEL, EVALUATION, POISONED_SET, TUNING, VICTIM, Asked, Stage
+from btu.planning.stages import POISONED_SET, Asked, PlannedStage
 from btu.store.cache import entries
 
 # Measured on the demo: a record and each suspect in it, a job's folder, an offline W&B run.
 RECORD_BYTES, SUSPECT_BYTES, FOLDER_BYTES, WANDB_BYTES = 10_000, 1_000, 75_000, 95_000
-MODELS = "victims and clean models"
+ROW_BYTES = 20  # of a scored row: its label and two probabilities
+MODELS = "trained models"
 IN_CACHE = (MODELS, "drift tables", "poisoned sets", "predictions")
 
 
@@ -32,7 +33,7 @@ class Size:
 def sizes(
     sweep: Sweep,
     jobs: Sequence[Asked],
-    missing: Sequence[Mapping[Slot, Stage]],
+    missing: Sequence[Mapping[Slot, PlannedStage]],
     finished: Finished,
 ) -> list[Size]:
     """What the sweep keeps on disk."""
@@ -43,11 +44,12 @@ def sizes(
     for asked, found in zip(jobs, missing, strict=True):
         place = asked.job.cache.folder
         for (kind, key, _), stage in stages_of(0, asked).items():
-            stages.setdefault((kind, key, place), _stage_bytes(asked, stage))
+            if stage.in_cache:
+                stages.setdefault((kind, key, place), _stage_bytes(asked, stage))
         new |= {(kind, key, place) for kind, key, _ in found}
         for point in asked.points:
             size = RECORD_BYTES + SUSPECT_BYTES * point.num_suspects
-            size += 8 * point.stages[-1].work.rows
+            size += ROW_BYTES * point.stages[-1].work.rows
             if (asked.job.outputs, point.record) not in records:
                 records[asked.job.outputs, point.record] = size
                 new_records += 0 if finished.has_record(asked, point.record) else size
@@ -66,24 +68,24 @@ def sizes(
     return [line for line in lines if line.number]
 
 
-def _stage_bytes(asked: Asked, stage: Stage) -> float | None:
+def _stage_bytes(asked: Asked, stage: PlannedStage) -> float | None:
     """Bytes of a cache entry; None where they are unknown."""
     shape = stage.work.shape
     if stage.kind == POISONED_SET:
         return asked.poisoned_bytes or None
-    if stage.kind == EVALUATION:
-        return 1_500 + 8 * stage.work.rows if stage.work.rows else None
-    if stage.kind == TUNING:
+    if not stage.in_cache:
         return 0.0
-    if shape is None:
-        return None
-    per_entry = shape.weights if stage.kind in (VICTIM, CLEAN_MODEL) else shape.vocabulary
-    return float(BYTES_PER_WEIGHT * per_entry)
+    if stage.name in ("victim", "detection"):
+        if shape is None:
+            return None
+        per_entry = shape.weights if stage.name == "victim" else shape.vocabulary
+        return float(BYTES_PER_WEIGHT * per_entry)
+    return 1_500 + ROW_BYTES * stage.work.rows if stage.work.rows else None
 
 
 def _folder_bytes(asked: Asked) -> float:
     shape = asked.points[0].stages[-1].work.shape if asked.points else None
-    tables = len({s.key for p in asked.points for s in p.stages if s.kind.startswith("round")})
+    tables = len({s.key for p in asked.points for s in p.stages if s.name == "detection"})
     size = FOLDER_BYTES + SUSPECT_BYTES * sum(point.num_suspects for point in asked.points) / 2
     if shape is not None:
         size += BYTES_PER_WEIGHT * shape.vocabulary * tables
@@ -119,7 +121,7 @@ def cache_warnings(
     advice = f"Write cache.limit_gb={1.1 * total / 1e9:.0f} or more if the disk has the room."
     if models > limit * 1e9:
         return [
-            f"The cache will not hold the {models / 1e9:,.1f} GB of victims and clean models of "
+            f"The cache will not hold the {models / 1e9:,.1f} GB of trained models of "
             f"this sweep at once (cache.limit_gb={limit:g}): those used least recently are "
             f"removed, and trained again where a later job needs them. {advice}"
         ]

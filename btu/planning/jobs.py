@@ -27,17 +27,19 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from btu.cli import CONF
-from btu.config import GROUPS, build, check_run
+from btu.config import CONF, GROUPS, build, check_arms
 from btu.errors import BtuError, ConfigError, check_choice
-from btu.job import Job
+from btu.job import Job, available_arms, build_defenses, choose_thresholds, find_swept
 from btu.sweeps.jobs import ON_FAILURE, PLAIN_SWEEPER
 from btu.sweeps.machine import num_cores
 from btu.sweeps.sweeper import sweep_jobs
 from btu.sweeps.workstation import jobs_at_once
 
 PLACES = ("outputs", "cache")  # one names the other
-OTHERS = ("seed", "thresholds", "arms", "device", "on_failure", "force", "save_model")
+OTHERS = (
+    *("seed", "thresholds", "swept_defense", "arms", "device"),
+    *("on_failure", "force", "save_model"),
+)
 EXPORT = "export_poisoned"
 
 
@@ -174,18 +176,22 @@ class Composer:
             self._check_keys(base, values)
             check_choice("on_failure", run["on_failure"], ON_FAILURE)
             export = self._part(base, values, EXPORT, _plain(EXPORT))
-            arms = check_run(
-                run["thresholds"], run["arms"], parts["defense"].arms(), export is not None
-            )
+            tuning = self._part(base, values, "tuning", lambda cfg: OmegaConf.to_object(cfg.tuning))
+            defenses = parts["defense"]
+            arms = check_arms(run["arms"], available_arms(defenses), export is not None)
+            swept = find_swept(defenses, run["swept_defense"])
+            thresholds = choose_thresholds(swept, run["thresholds"])
         except BtuError as error:
             return PlannedJob(tuple(overrides), None, error=str(error))
         job = Job(
             dataset=parts["dataset"],
             attack=parts["attack"],
             model=parts["model"],
-            defense=parts["defense"],
+            defenses=defenses,
+            swept=swept,
+            tuning=tuning,
             seed=run["seed"],
-            thresholds=tuple(dict.fromkeys(run["thresholds"])),
+            thresholds=thresholds,
             arms=arms,
             device=run["device"],
             outputs=Path(outputs),
@@ -268,7 +274,7 @@ class Composer:
 
     def _check_keys(self, base: Base, values: Sequence[Override]) -> None:
         """Let Hydra refuse a value whose key no part has looked at."""
-        known = {*GROUPS, *OTHERS, *PLACES, EXPORT}
+        known = {*GROUPS, *OTHERS, *PLACES, EXPORT, "tuning"}
         for root in {_root(o) for o in values} - known:
             self._part(base, values, root, lambda cfg: None)
 
@@ -291,6 +297,8 @@ def _referred_to(text: str) -> set[str]:
 
 
 def _builder(group: str) -> Callable[[DictConfig], Any]:
+    if group == "defense":
+        return lambda cfg: build_defenses(cfg.defense)
     return lambda cfg: build(cfg[group], group)
 
 

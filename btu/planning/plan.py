@@ -13,22 +13,14 @@ from btu.planning.disk import Size, cache_warnings, disk_warnings, sizes
 from btu.planning.estimates import Estimator
 from btu.planning.jobs import Launcher, Sweep
 from btu.planning.missing import Finished, Slot, missing_stages, stages_of
-from btu.planning.stages import (
-    CLEAN_MODEL,
-    EVALUATION,
-    POISONED_SET,
-    TUNING,
-    VICTIM,
-    Asked,
-    Planner,
-    Stage,
-)
+from btu.planning.stages import CLEAN_MODEL, POISONED_SET, Asked, PlannedStage, Planner
 
 # Measured on the demo with two cores: from the command to the first job's first line, and what a
 # job takes beside its stages (W&B offline, predictions, plots).
 PROCESS_SECONDS, JOB_SECONDS = 6.0, 1.3
 MANY_JOBS = 1000
-LAST = (TUNING, EVALUATION)  # of the stages in a table, after the rounds
+FIRST = (POISONED_SET, "victim", CLEAN_MODEL, "trusted only")  # of the stages in a table
+LAST = ("tuning", "evaluation")
 
 
 @dataclass
@@ -88,7 +80,7 @@ def make_plan(sweep: Sweep, at_once: int | None = None, tera: float | None = Non
     finished = Finished()
     missing = [missing_stages(number, asked, finished) for number, asked in enumerate(jobs)]
     folders = sorted({Path(asked.job.cache.folder) for asked in jobs})
-    estimator = Estimator(folders, planner.data.rows, tera)
+    estimator = Estimator(folders, tera)
     plan.stages = _lines(jobs, missing, estimator)
     plan.records = _records(jobs, finished)
     _add_hours(plan, launcher, missing, estimator)
@@ -114,11 +106,11 @@ def _ask(sweep: Sweep, planner: Planner, plan: Plan) -> list[Asked]:
 
 
 def _lines(
-    jobs: Sequence[Asked], missing: Sequence[Mapping[Slot, Stage]], estimator: Estimator
+    jobs: Sequence[Asked], missing: Sequence[Mapping[Slot, PlannedStage]], estimator: Estimator
 ) -> list[Line]:
     """Kind by kind: how many stages are asked for, are different and are left to compute."""
     asked_for: Counter[Slot] = Counter()
-    different: dict[Slot, Stage] = {}
+    different: dict[Slot, PlannedStage] = {}
     for number, asked in enumerate(jobs):
         for slot, stage in stages_of(number, asked).items():
             asked_for[slot] += 1
@@ -138,7 +130,7 @@ def _lines(
     return sorted(lines.values(), key=_place)
 
 
-def _add_seconds(line: Line, estimator: Estimator, stage: Stage) -> None:
+def _add_seconds(line: Line, estimator: Estimator, stage: PlannedStage) -> None:
     seconds, source = estimator.seconds(stage.work)
     if source not in line.estimated_from:
         line.estimated_from.append(source)
@@ -146,9 +138,8 @@ def _add_seconds(line: Line, estimator: Estimator, stage: Stage) -> None:
 
 
 def _place(line: Line) -> tuple[int, str]:
-    first = (POISONED_SET, VICTIM, CLEAN_MODEL)
-    if line.kind in first:
-        return first.index(line.kind), ""
+    if line.kind in FIRST:
+        return FIRST.index(line.kind), ""
     return (8 + LAST.index(line.kind), "") if line.kind in LAST else (7, line.kind)
 
 
@@ -167,7 +158,7 @@ def _records(jobs: Sequence[Asked], finished: Finished) -> Line:
 def _add_hours(
     plan: Plan,
     launcher: Launcher,
-    missing: Sequence[Mapping[Slot, Stage]],
+    missing: Sequence[Mapping[Slot, PlannedStage]],
     estimator: Estimator,
 ) -> None:
     num_processes = len(missing) if launcher.every_job_starts else plan.at_once

@@ -38,13 +38,13 @@ class ModelPlanner:
         self._tokens: dict[tuple[str, int], float] = {}
         self._names: dict[tuple[int, str], str] = {}  # json is slow, and every stage asks
 
-    def identity(self, source: ModelSource, train: Split, train_name: str) -> str:
+    def identity(self, source: ModelSource, train: Split) -> str:
         """What names the checkpoint in keys; made up where the hub does not tell its commit.
 
         Raises:
             ModelError: a local checkpoint is missing or not what the settings say.
         """
-        key = self._key(source, train_name)
+        key = self._key(source, train)
         if key not in self._identities:
             source.check()
             try:
@@ -57,31 +57,25 @@ class ModelPlanner:
                 self.missing.append(str(error))
         return self._identities[key]
 
-    def shape(
-        self, source: ModelSource, num_labels: int, train: Split, train_name: str
-    ) -> Shape | None:
+    def shape(self, source: ModelSource, num_labels: int, train: Split) -> Shape | None:
         """The model's sizes; None where they cannot be had."""
-        found = self._look(source, num_labels, train, train_name)
+        found = self._look(source, num_labels, train)
         return found[0] if found else None
 
-    def tokens(
-        self, source: ModelSource, num_labels: int, train: Split, train_name: str, split: Split
-    ) -> float:
+    def tokens(self, source: ModelSource, num_labels: int, train: Split, split: Split) -> float:
         """Tokens of a row of the split, on average; 0 where the tokenizer cannot be had."""
-        found = self._look(source, num_labels, train, train_name)
+        found = self._look(source, num_labels, train)
         if found is None:
             return 0.0
-        key = self._key(source, train_name), id(split)
+        key = self._key(source, train), id(split)
         if key not in self._tokens:
             step = max(1, len(split) // SAMPLE)
             ids = encode(found[1], split.texts[::step][:SAMPLE], source.max_length)
             self._tokens[key] = float(np.mean([len(row) for row in ids]))
         return self._tokens[key]
 
-    def _look(
-        self, source: ModelSource, num_labels: int, train: Split, train_name: str
-    ) -> tuple[Shape, Any] | None:
-        key = self._key(source, train_name)
+    def _look(self, source: ModelSource, num_labels: int, train: Split) -> tuple[Shape, Any] | None:
+        key = self._key(source, train)
         if key not in self._shapes:
             try:
                 self._shapes[key] = _shape(source, num_labels, train)
@@ -91,12 +85,12 @@ class ModelPlanner:
                 self._shapes[key] = None
         return self._shapes[key]
 
-    def _key(self, source: ModelSource, train_name: str) -> str:
+    def _key(self, source: ModelSource, train: Split) -> str:
         """A model's settings, and the texts where its vocabulary is made of them."""
-        asked = id(source), train_name
+        asked = id(source), train.fingerprint
         if asked not in self._names:
             settings = {name: v for name, v in asdict(source).items() if name != "training"}
-            texts = "" if isinstance(source, Pretrained) else train_name
+            texts = "" if isinstance(source, Pretrained) else train.fingerprint
             self._names[asked] = json.dumps([settings, texts])
         return self._names[asked]
 

@@ -7,7 +7,8 @@ unknown, with the reason, and its splits get made-up names, which differ where i
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,13 @@ import pyarrow.parquet as pq
 
 from btu.attacks.base import Attack
 from btu.attacks.none import NoAttack
-from btu.data.base import DatasetSource
+from btu.data.base import ROLES, DatasetSource
 from btu.data.hub import HubDataset
 from btu.data.poisoning import as_shown, plant
-from btu.data.stored import fingerprint, poison_parts
+from btu.data.stored import poison_parts
 from btu.errors import DataError
 from btu.store.cache import make_key
-from btu.types import Dataset, PoisonedDataset, Split, make_split
+from btu.types import Dataset, IntArray, PoisonedDataset, Split, make_split
 
 PLANTING_SECONDS = 20.0  # after so much planting, further sets are told apart by their settings
 MADE_UP_ROWS = 10_000  # of a split that cannot be read: enough to tell shares of it apart
@@ -49,13 +50,33 @@ class PlantedData:
     num_triggered: int
 
 
+@dataclass(frozen=True, eq=False)
+class NamedSplit(Split):
+    """The rows of one split under the name of another, whose texts need not be there."""
+
+    name: str = ""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The other's."""
+        return self.name
+
+    def take(self, rows: IntArray) -> NamedSplit:
+        """The named rows, under a name of their own."""
+        named = make_key({"of": self.name, "rows": rows.tolist()})
+        return stand_for(super().take(rows), named)
+
+
+def stand_for(split: Split, name: str) -> NamedSplit:
+    """The rows of a split under another name."""
+    parts = {each.name: getattr(split, each.name) for each in fields(Split)}
+    return NamedSplit(**parts, name=name)
+
+
 class DataPlanner:
     """Loads each data set once and plants each attack once."""
 
     def __init__(self) -> None:
-        self.fingerprints: dict[int, str] = {}  # by id(split)
-        self.rows: dict[str, int] = {}  # by fingerprint
-        self._kept: list[Split] = []  # their ids are in use
         self._loaded: dict[int, LoadedData] = {}
         self._normalized: dict[int, Dataset] = {}
         self._parts: dict[tuple[int, int], tuple[Dataset, dict[str, Any]]] = {}
@@ -95,10 +116,10 @@ class DataPlanner:
         except DataError as error:
             if not isinstance(source, HubDataset):
                 raise
-            train, tuning, test = (_unread() for _ in range(3))
+            settings = {"settings": asdict(source)}
+            train, tuning, test = (_unread({**settings, "role": role}) for role in ROLES)
             data = Dataset(source.name, ("0", "1"), train, tuning, test)
             found = LoadedData(data, missing=str(error))
-        self._name_splits(found, data, {"settings": asdict(source)})
         return found
 
     def _as_shown(self, source: DatasetSource, attack: Attack) -> Dataset:
@@ -107,22 +128,8 @@ class DataPlanner:
         if not attack.normalize_format:
             return loaded.data
         if id(source) not in self._normalized:
-            data = self._normalized[id(source)] = as_shown(loaded.data, attack)
-            self._name_splits(loaded, data, {"settings": asdict(source), "normalized": True})
+            self._normalized[id(source)] = _named_as_normalized(loaded, attack)
         return self._normalized[id(source)]
-
-    def _name_splits(self, loaded: LoadedData, data: Dataset, settings: dict[str, Any]) -> None:
-        for role in ("train", "tuning", "test"):
-            split = getattr(data, role)
-            if split is not None:
-                made_up = make_key({**settings, "role": role})
-                self._name(split, made_up if loaded.missing else fingerprint(split))
-
-    def _name(self, split: Split, name: str, rows: int | None = None) -> Split:
-        self._kept.append(split)
-        self.fingerprints[id(split)] = name
-        self.rows[name] = len(split) if rows is None else rows
-        return split
 
     def plant(self, source: DatasetSource, attack: Attack, seed: int) -> PlantedData:
         """The poisoned set of a job.
@@ -161,12 +168,12 @@ class DataPlanner:
         real = plant(prepared, attack, seed)
         assert real.triggered is not None
         self._triggered[pair] = len(real.triggered)
-        names = fingerprint(real.train), fingerprint(real.triggered)
+        names = real.train.fingerprint, real.triggered.fingerprint
         return self._planted_as(clean, names, key, len(real.triggered))
 
     def _key(self, clean: Dataset, attack: Attack, seed: int) -> str:
         """A made-up name of a poisoned set, which differs where its settings do."""
-        settings = {"train": self.fingerprints[id(clean.train)], "attack": attack.settings()}
+        settings = {"train": clean.train.fingerprint, "attack": attack.settings()}
         return make_key({**settings, "seed": seed})
 
     def _told_by_settings(
@@ -175,23 +182,38 @@ class DataPlanner:
         """A poisoned set that is not made here, under names that differ where its settings do."""
         train = f"poisoned {key}"
         if not round(attack.poison_rate * len(clean.train)):
-            train = self.fingerprints[id(clean.train)]
+            train = clean.train.fingerprint
         test = attack.settings() | {"poison_rate": 0.0, "label_policy": "", "seed": seed}
-        test["test"] = self.fingerprints[id(clean.test)]
+        test["test"] = clean.test.fingerprint
         return self._planted_as(clean, (train, make_key(test)), key, num_triggered)
 
     def _planted_as(
         self, clean: Dataset, names: tuple[str, str], key: str, num_triggered: int
     ) -> PlantedData:
         """The set with the clean texts in place of its own, which would fill the memory."""
-        train = self._name(replace(clean.train), names[0])
-        triggered = self._name(replace(clean.test), names[1], num_triggered)
+        train, triggered = stand_for(clean.train, names[0]), stand_for(clean.test, names[1])
         data = PoisonedDataset(clean, train, triggered, NO_ROWS, 0, None)
         return PlantedData(data, key, num_triggered)
 
 
-def _unread() -> Split:
-    return make_split(("",) * MADE_UP_ROWS, np.zeros(MADE_UP_ROWS, dtype=np.int64))
+def _unread(settings: dict[str, Any]) -> Split:
+    """What stands for a split that cannot be had: another name for other settings."""
+    rows = make_split(("",) * MADE_UP_ROWS, np.zeros(MADE_UP_ROWS, dtype=np.int64))
+    return stand_for(rows, make_key(settings))
+
+
+def _named_as_normalized(loaded: LoadedData, attack: Attack) -> Dataset:
+    """The data set as models of this attack see it."""
+    data = as_shown(loaded.data, attack)
+    if not loaded.missing:
+        return data
+    splits = {role: getattr(data, role) for role in ROLES}
+    renamed: dict[str, Any] = {
+        role: stand_for(split, make_key({"normalized": split.fingerprint}))
+        for role, split in splits.items()
+        if split is not None
+    }
+    return replace(data, **renamed)
 
 
 def _bytes_on_disk(data: Dataset) -> int:

@@ -1,38 +1,35 @@
-"""Which stages each job asks for, under the keys that its run would give them."""
+"""Which stages each job asks for: its own pipeline, walked in a lab that computes nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from btu.arms import WITH_SUSPECTS, WITH_TUNING
-from btu.config import resolve_device
-from btu.defenses.btu import BackdoorTokenUnlearning
-from btu.defenses.detection import num_flagged
-from btu.defenses.settings import Round
+from btu.defenses.base import Decision
 from btu.errors import ConfigError
 from btu.job import Job
-from btu.lab import Workbench
+from btu.lab import Lab
+from btu.models.base import Classifier
 from btu.models.pretrained import Pretrained
 from btu.pipeline import Experiment
 from btu.planning.shapes import ModelPlanner, Shape
 from btu.planning.sources import DataPlanner, PlantedData
-from btu.store.cache import StageCache, make_key
-from btu.training.fit import Compute, resolve_precision
-from btu.types import Split
+from btu.store.cache import StageCache
+from btu.store.stages import Cost, Stage
+from btu.training.devices import Compute, resolve_device, resolve_precision
+from btu.types import BY_NAME, Arm, Edit, Split, Suspects
 
-POISONED_SET, VICTIM, CLEAN_MODEL = "poisoned set", "victim", "clean model"
-TUNING, EVALUATION = "tuning", "evaluation"
-TRAINING_PASSES = 3  # forward, and gradients of activations and of weights
-ROUND_PASSES = 2  # of a full round: its weights are frozen
+POISONED_SET, CLEAN_MODEL = "poisoned set", "clean model"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Work:
     """What a stage costs, as far as two stages can differ in it."""
 
-    kind: str
+    name: str  # of the stage
     dataset: str
     identity: str  # of the checkpoint
     device: str
@@ -42,18 +39,20 @@ class Work:
     tokens: float  # in them
     passes: int  # forward passes' worth of matrix products per token
     batch_size: int
-    how: str  # of a detection round: what it trains
+    how: str  # settings that the time of a row depends on
 
 
 @dataclass(frozen=True)
-class Stage:
+class PlannedStage:
     """One stage under its key."""
 
     kind: str
+    name: str  # its folder in the cache
     key: str
     work: Work
-    folder: str = ""  # of the cache, where it has an entry
+    in_cache: bool = True  # has an entry there once it is computed
     is_known: bool = True  # its key is the one that a run would give it
+    decides: bool = False  # a defense needs it to decide
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Point:
     """One arm at one threshold: its record, and the stages that it needs if there is none."""
 
     record: str  # its identity
-    stages: tuple[Stage, ...]
+    stages: tuple[PlannedStage, ...]  # its evaluation is the last
     num_suspects: int  # at most; 0 where that is unknown
 
 
@@ -70,9 +69,23 @@ class Asked:
     """What one job asks for."""
 
     job: Job
-    poisoned_set: Stage | None
+    poisoned_set: PlannedStage | None
     points: tuple[Point, ...]
     poisoned_bytes: int  # of its poisoned set in the cache
+
+
+@dataclass
+class Decided:
+    """What a plan knows of a decision: made up of stand-ins where stages are not finished."""
+
+    decision: Decision
+    stages: tuple[PlannedStage, ...]
+    is_known: bool
+    suspects: int = 0
+
+
+class Undecided(Exception):
+    """A defense needs what a plan cannot make up."""
 
 
 class Planner:
@@ -82,7 +95,7 @@ class Planner:
         self.data, self.models = DataPlanner(), ModelPlanner()
         self.notes: list[str] = []
         self._computes: dict[tuple[str, str], tuple[str, str]] = {}
-        self._benches: dict[Any, PlannedBench] = {}
+        self._labs: dict[Any, PlanLab] = {}
 
     def ask(self, job: Job) -> Asked:
         """The stages of a job.
@@ -91,36 +104,29 @@ class Planner:
             BtuError: the job could not begin.
         """
         planted = self.data.plant(job.dataset, job.attack, job.seed)
-        bench = self._bench(job, planted)
-        experiment = Experiment(job, planted.data, bench)
+        lab = self._lab(job, planted)
+        experiment = Experiment(job, lab)
         self._note(*experiment.notes)
-        self._check_tuning(job, bench)
-        points = tuple(
-            Point(
-                experiment.identity(arm, threshold),
-                bench.stages(experiment, arm, threshold),
-                bench.num_suspects(job.defense, threshold),
+        points = tuple(lab.point(experiment, *point) for point in experiment.points)
+        self._note(
+            *(
+                f"What {name} decides cannot be told before it runs: its stages are more than here."
+                for name in sorted(lab.undecided)
             )
-            for arm, threshold in experiment.points
         )
         bytes_of_set = self.data.load(job.dataset).poisoned_bytes
-        return Asked(job, bench.poisoned_set(), points, bytes_of_set)
-
-    def _check_tuning(self, job: Job, bench: PlannedBench) -> None:
-        tuning = job.defense.tuning()
-        if tuning is not None and set(job.arms) & set(WITH_TUNING):
-            bench.tuning_rows(tuning)  # raises where there are too few
+        return Asked(job, lab.poisoned_set(), points, bytes_of_set)
 
     def _note(self, *notes: str) -> None:
         self.notes += [note for note in notes if note not in self.notes]
 
-    def _bench(self, job: Job, planted: PlantedData) -> PlannedBench:
+    def _lab(self, job: Job, planted: PlantedData) -> PlanLab:
         key = (id(planted), id(job.model), job.seed, job.device)
-        if key not in self._benches:
+        if key not in self._labs:
             device, precision = self._compute(job)
             compute = Compute(device, precision, job.model.eval_batch_size)
-            self._benches[key] = PlannedBench(job, planted, compute, self.data, self.models)
-        return self._benches[key]
+            self._labs[key] = PlanLab(job, planted, compute, self.data, self.models)
+        return self._labs[key]
 
     def _compute(self, job: Job) -> tuple[str, str]:
         wanted = job.device, job.model.training.precision
@@ -138,8 +144,8 @@ class Planner:
         return self._computes[wanted]
 
 
-class PlannedBench(Workbench):
-    """A workbench that names stages and computes none."""
+class PlanLab(Lab):
+    """A lab that names stages and computes none."""
 
     def __init__(
         self,
@@ -149,158 +155,163 @@ class PlannedBench(Workbench):
         sources: DataPlanner,
         models: ModelPlanner,
     ) -> None:
-        cache = StageCache(Path("not used"))
-        super().__init__(job.model, planted.data, compute, cache, job.seed, {})
-        self.planted, self.sources, self.models = planted, sources, models
-        clean = planted.data.clean
+        super().__init__(
+            job.model, planted.data, compute, StageCache(Path("not used")), job.seed, {}
+        )
+        self.planted, self.models = planted, models
         self.is_read = not sources.load(job.dataset).missing
-        self.identity = models.identity(job.model, clean.train, self.fingerprint(clean.train))
-        self.shape = self._shape()
-        self._victims: dict[int, str] = {}
-        self._rounds: dict[Any, tuple[tuple[Stage, ...], list[object]]] = {}
-        self._works: dict[Any, Work] = {}
-        self._lengths: dict[int, float] = {}
+        self.rows = planted.data.train  # as it is: it has the name of the real one
+        self.asked: dict[str, Stage[Any]] = {}  # what a defense asked for, in order
+        self.first_unknown: int | None = None  # how many were asked for before one was made up
+        self.undecided: set[str] = set()  # defenses of which it cannot be told what they decide
+        self._shape: tuple[Shape | None] | None = None
+        self._decided: dict[Any, Decided] = {}
+        self._planned: dict[tuple[str, bool, bool], PlannedStage] = {}
+        self._tokens: dict[int, float] = {}
 
-    def _shape(self) -> Shape | None:
-        clean = self.data.clean
-        if not self.is_read and not isinstance(self.source, Pretrained):
-            return None  # its vocabulary is made from the texts
-        name = self.fingerprint(clean.train)
-        return self.models.shape(self.source, clean.num_labels, clean.train, name)
+    @property
+    def identity(self) -> str:
+        """What names the checkpoint."""
+        return self.models.identity(self.source, self.data.clean.train)
 
-    def fingerprint(self, split: Split | None) -> str:
-        """The split's name, as the plan of the data knows it."""
-        return "none" if split is None else self.sources.fingerprints[id(split)]
+    @property
+    def shape(self) -> Shape | None:
+        """The model's sizes; None where they cannot be had."""
+        if self._shape is None:
+            clean = self.data.clean
+            can_be_had = self.is_read or isinstance(self.source, Pretrained)
+            found = self.models.shape(self.source, clean.num_labels, clean.train)
+            self._shape = (found if can_be_had else None,)
+        return self._shape[0]
 
-    def victim_key(self, train: Split) -> str:
-        """As of any workbench, computed once."""
-        if id(train) not in self._victims:
-            self._victims[id(train)] = super().victim_key(train)
-        return self._victims[id(train)]
+    @property
+    def vocabulary_size(self) -> int:
+        """V, or a size that tells thresholds apart where the model cannot be had."""
+        return self.shape.vocabulary if self.shape else 100_000
 
-    def poisoned_set(self) -> Stage | None:
+    @property
+    def protected_ids(self) -> frozenset[int]:
+        """None: what a plan flags is made up."""
+        return frozenset()
+
+    def get(self, stage: Stage[T], or_else: Callable[[], T] | None = None) -> T:
+        """The stand-in of a stage, and a note that it was asked for."""
+        if self.first_unknown is None:
+            self.first_unknown = len(self.asked) + 1
+        self.asked.setdefault(stage.key, stage)
+        if or_else is None:
+            raise Undecided(stage.name)
+        return or_else()
+
+    def poisoned_set(self) -> PlannedStage | None:
         """The stage that plants the attack; None where nothing is planted."""
         key = self.planted.poison_key
         if key is None:
             return None
-        return Stage(POISONED_SET, key, self._work(POISONED_SET, 0, 0.0, 0, 0), "poison")
+        return PlannedStage(POISONED_SET, "poison", key, self._work("poison", None))
 
-    def stages(
-        self, experiment: Experiment, arm: str, threshold: float | None
-    ) -> tuple[Stage, ...]:
+    def point(self, experiment: Experiment, arm: Arm, threshold: float | None) -> Point:
         """What one arm at one threshold needs, in the order of a run; its evaluation is last."""
-        rounds: tuple[Stage, ...] = ()
-        unlearned: list[object] | None = None
-        if arm in WITH_SUSPECTS and threshold is not None:
-            rounds, unlearned = self._detection(experiment.job.defense, threshold)
-        train = experiment.training_set(arm)
-        changes = experiment.changes(arm, unlearned)
-        parts = self.evaluation_parts(train, changes)
-        key, is_known = make_key({"stage": EVALUATION, **parts}), not unlearned
-        stages = [*rounds, self._training(arm, train)]
-        if "tuned" in changes:
-            epochs, _, batch_size, used, _ = changes["tuned"]
-            tokens = used * self._tokens(self.data.clean.tuning)
-            work = self._work(TUNING, epochs * used, epochs * tokens, TRAINING_PASSES, batch_size)
-            stages.append(Stage(TUNING, key, work, "", is_known))
-        stages.append(Stage(EVALUATION, key, self._prediction(), "evaluation", is_known))
-        return tuple(stages)
+        decided = Decided(Decision(), (), is_known=True)
+        if arm.defended:
+            decided = self._decide(experiment, threshold)
+        victim = experiment.model(BY_NAME["poisoned"], Decision())
+        known = {stage.key for stage in victim.lineage()}
+        model = experiment.model(arm, decided.decision)
+        self.asked, self.first_unknown = {}, None
+        evaluation = self._evaluation(model, decided.decision, arm)
+        stages = list(decided.stages)
+        for stage in (*self.asked.values(), *evaluation.lineage()):
+            is_known = decided.is_known or stage.key in known
+            if stage.cost is not None and not any(s.key == stage.key for s in stages):
+                stages.append(self._plan(stage, is_known))
+        return Point(experiment.identity(arm, threshold), tuple(stages), decided.suspects)
 
-    def num_suspects(self, defense: Any, threshold: float | None) -> int:
-        """How many tokens a threshold makes suspects, at most; 0 where that is unknown."""
-        if threshold is None:
-            return 0
-        count = self._num_flagged(defense, threshold)
-        return count * len(defense.use_rounds) if isinstance(count, int) else 0
+    def _evaluation(self, model: Stage[Classifier], decision: Decision, arm: Arm) -> Stage[Any]:
+        """The evaluation of an arm, and its screens' stages among those that were asked for."""
+        clean, triggered = self.data.clean.test, self.data.triggered
+        try:
+            clean, _ = self._screened(model, decision.screens, clean)
+            if triggered is not None:
+                triggered, _ = self._screened(model, decision.screens, triggered)
+        except Undecided:
+            pass
+        return self.evaluate(model, clean, triggered, f"scores of {arm.name}")
 
-    def _detection(self, defense: Any, threshold: float) -> tuple[tuple[Stage, ...], list[object]]:
-        """The rounds at a threshold, and what stands for the ids that they flag."""
-        if not isinstance(defense, BackdoorTokenUnlearning):
-            return (), [f"suspects of {defense!r} at {threshold:g}"]
-        count = self._num_flagged(defense, threshold)
-        asked = (repr(defense.rounds), *defense.use_rounds, defense.learning_rate, count)
-        if asked not in self._rounds:
-            self._rounds[asked] = self._detection_rounds(defense, count)
-        return self._rounds[asked]
+    def _decide(self, experiment: Experiment, threshold: float | None) -> Decided:
+        job = experiment.job
+        asked_for = (job.defenses, job.swept and job.swept.name, threshold)
+        name = repr(asked_for)
+        if name not in self._decided:
+            self.asked, self.first_unknown = {}, None
+            try:
+                decision = experiment.decide(threshold)
+            except Undecided:  # told apart by what was typed
+                decision = Decision(edits=(Edit("undecided", {"typed": name}, lambda *_: None),))
+                self.undecided.add(job.defense_name)
+            found = list(self.asked.values())
+            passes = {s.key for d in job.defenses[:1] for p in d.passes(self) for s in p.lineage()}
+            unknown = self.first_unknown if self.first_unknown is not None else len(found)
+            planned = [
+                self._plan(stage, place < unknown or stage.key in passes, decides=True)
+                for place, each in enumerate(found)
+                for stage in each.lineage()
+                if stage.cost is not None
+            ]
+            self._decided[name] = Decided(
+                decision,
+                tuple(planned),
+                not found or decision.changes_nothing,
+                _count_suspects(decision.suspects),
+            )
+        return self._decided[name]
 
-    def _num_flagged(self, defense: Any, threshold: float) -> float:
-        """Tokens per round; the threshold itself where the vocabulary is unknown."""
-        if not isinstance(defense, BackdoorTokenUnlearning):
-            return threshold
-        if self.shape is None and defense.reference_vocab_size is None:
-            return threshold
-        vocabulary = self.shape.vocabulary if self.shape else 0
-        return num_flagged(threshold, vocabulary, defense.reference_vocab_size)
+    def _plan(self, stage: Stage[Any], is_known: bool, decides: bool = False) -> PlannedStage:
+        name = (stage.key, is_known, decides)
+        if name not in self._planned:
+            cost = stage.cost
+            self._planned[name] = PlannedStage(
+                cost.kind if cost else stage.name,
+                stage.name,
+                stage.key,
+                self._work(stage.name, cost),
+                stage.format is not None,
+                is_known,
+                decides,
+            )
+        return self._planned[name]
 
-    def _detection_rounds(
-        self, defense: BackdoorTokenUnlearning, count: float
-    ) -> tuple[tuple[Stage, ...], list[object]]:
-        flagged: list[object] = []
-        stages = []
-        for number in defense.use_rounds:
-            settings = defense.rounds[number - 1]
-            hidden = list(flagged) if settings.hide_suspects else []
-            parts = self.round_parts(number, settings, defense.learning_rate, hidden)
-            key = make_key({"stage": "detection", **parts})
-            work = self._round_work(number, settings)
-            stages.append(Stage(f"round {number}", key, work, "detection", not hidden))
-            if count:
-                flagged.append(f"the first {count:g} of {key}")
-        return tuple(stages), flagged
-
-    def _training(self, arm: str, train: Split) -> Stage:
-        settings, data = self.source.training, self.data
-        as_clean = self.fingerprint(train) == self.fingerprint(data.clean.train)
-        kind = CLEAN_MODEL if as_clean and data.target_label is not None else VICTIM
-        rows = settings.epochs * len(train)
-        tokens = rows * self._tokens(data.clean.train)
-        work = self._work(VICTIM, rows, tokens, TRAINING_PASSES, settings.batch_size)
-        return Stage(kind, self.victim_key(train), work, "victim")
-
-    def _round_work(self, number: int, settings: Round) -> Work:
-        train = self.data.clean.train
-        each = self._tokens(train)
-        if settings.kind == "pooled" and settings.pooling == "all_positions":
-            each = min(settings.max_length, self.source.max_length) if each else 0.0
-        passes = ROUND_PASSES if settings.kind == "full" else 0
-        how = f"{settings.kind} {settings.pooling} {settings.trainable}"
-        return self._work(
-            f"round {number}", len(train), len(train) * each, passes, settings.batch_size, how
+    def _work(self, name: str, cost: Cost | None) -> Work:
+        cost = cost or Cost("", 0, None)
+        num_rows = cost.rows
+        if name == "evaluation":  # the triggered rows stand in for those of the run
+            num_rows = len(self.data.clean.test) + self.planted.num_triggered
+        each = min(cost.pad_to, self.source.max_length) if cost.pad_to else 0.0
+        each = each if each and self._count_tokens(cost.split) else self._count_tokens(cost.split)
+        return Work(
+            name,
+            self.data.clean.name,
+            self.identity,
+            self.compute.device.split(":")[0],
+            self.compute.precision,
+            self.shape,
+            num_rows if self.is_read else 0,
+            num_rows * each,
+            cost.passes,
+            cost.batch_size,
+            cost.how,
         )
 
-    def _prediction(self) -> Work:
-        test = self.data.clean.test
-        rows = len(test) + self.planted.num_triggered
-        tokens = rows * self._tokens(test)
-        return self._work(EVALUATION, rows, tokens, 1, self.source.eval_batch_size)
-
-    def _work(
-        self, kind: str, rows: int, tokens: float, passes: int, batch_size: int, how: str = ""
-    ) -> Work:
-        asked = (kind, rows, tokens, passes, batch_size, how)
-        if asked not in self._works:
-            self._works[asked] = Work(
-                kind,
-                self.data.clean.name,
-                self.identity,
-                self.compute.device.split(":")[0],
-                self.compute.precision,
-                self.shape,
-                rows if self.is_read else 0,
-                tokens,
-                passes,
-                batch_size,
-                how,
-            )
-        return self._works[asked]
-
-    def _tokens(self, split: Split | None) -> float:
+    def _count_tokens(self, split: Split | None) -> float:
         """Tokens of a row, on average; 0 where they cannot be counted."""
         if split is None or not self.is_read or self.shape is None:
             return 0.0
-        if id(split) not in self._lengths:
+        if id(split) not in self._tokens:
             clean = self.data.clean
-            name = self.fingerprint(clean.train)
-            found = self.models.tokens(self.source, clean.num_labels, clean.train, name, split)
-            self._lengths[id(split)] = found
-        return self._lengths[id(split)]
+            found = self.models.tokens(self.source, clean.num_labels, clean.train, split)
+            self._tokens[id(split)] = found
+        return self._tokens[id(split)]
+
+
+def _count_suspects(suspects: Suspects | None) -> int:
+    return 0 if suspects is None else sum(len(ids) for ids in suspects.by_round)

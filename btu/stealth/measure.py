@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from btu import processes
-from btu.data.stored import fingerprint
 from btu.seeding import stream
 from btu.stealth.edits import character_distances, word_distances
 from btu.stealth.perplexity import LanguageModel
@@ -44,8 +43,8 @@ def measure(
     language, encoder = stealth.language_checkpoint(), stealth.sentence_checkpoint()
     parts = {
         "version": VERSION,
-        "before": fingerprint(before),
-        "after": fingerprint(after),
+        "before": before.fingerprint,
+        "after": after.fingerprint,
         "language_model": language.identity() if language else None,
         "sentence_encoder": encoder_identity(encoder) if encoder else None,
     }

@@ -31,13 +31,13 @@ class Format(Generic[T]):
 class Cost:
     """What a stage takes, for a plan: how often which rows go through how much of a model."""
 
-    kind: str  # stages of a kind take as long for each row
+    kind: str  # what a plan calls it
     rows: int  # times epochs
     split: Split | None  # whose texts are as long
     passes: int = 0  # forward passes' worth of matrix products for each token; 0: next to none
     batch_size: int = 1
     pad_to: int | None = None  # tokens of a row, where all have as many
-    how: str = ""  # further settings that the time depends on
+    how: str = ""  # settings that the time of a row depends on
 
 
 @dataclass(frozen=True, eq=False)

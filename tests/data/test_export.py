@@ -17,7 +17,7 @@ from btu.data.export import export
 from btu.data.poisoning import poison
 from btu.errors import ConfigError
 from btu.files import checksum
-from btu.job import run_job
+from btu.running import run_job
 from btu.types import Dataset, make_split
 from tests.conftest import TINY, composed, toy_split
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from btu.defenses.btu import union
+from btu.defenses.btu import join
 from btu.defenses.detection import embedding_distances, num_flagged, select_tokens
 from btu.errors import ModelError
 from btu.types import TokenDistances
@@ -50,5 +50,5 @@ def test_number_flagged(threshold, vocabulary, reference, expected):
 
 
 def test_union_is_sorted_and_holds_each_token_once():
-    assert union([np.asarray([5, 1]), np.asarray([3, 5])]).tolist() == [1, 3, 5]
-    assert union([]).tolist() == []
+    assert join([np.asarray([5, 1]), np.asarray([3, 5])]).tolist() == [1, 3, 5]
+    assert join([]).tolist() == []

@@ -40,19 +40,21 @@ FORMAT_SHIFTS = (
 
 def record(arm, threshold=None, cacc=0.9, asr=1.0, base=0.1, **changes) -> Record:
     """A record of 1,000 clean and 400 triggered rows; its key names what tells it apart."""
-    defended = arm in ("tuned", "unlearned", "defended")
+    defended = arm in ("unlearned", "defended")
     choices = {"dataset": "d", "attack": "a", "model": "m"}
     made = Record(
         key="",
         identity="i",
         arm=arm,
         threshold=threshold,
+        threshold_label="share of the vocabulary" if defended else None,
         seed=1,
         choices={**choices, "defense": "btu" if defended else "none"},
         scores=Scores(cacc, 1000, asr, 0.5, base, 400),
         suspects=() if threshold else None,
         detection=None,
         drift=DRIFT if threshold else None,
+        evidence={},
         format_shifts=(),
         leaky=False,
         config=CONFIG,

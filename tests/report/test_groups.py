@@ -46,8 +46,8 @@ def test_one_seed_has_no_spread_and_what_was_not_measured_has_no_mean():
     [
         (configured(attack__poison_rate=0.2), "attack.poison_rate"),
         (configured(attack__triggers=["cf"]), "attack.triggers"),
-        (configured(defense__cutoff="frobenius"), "defense.cutoff"),
-        (configured(defense__rounds=[{"kind": "full"}]), "defense.rounds.0.kind"),
+        (configured(defense__cutoff="frobenius"), "defense.btu.cutoff"),
+        (configured(defense__rounds=[{"kind": "full"}]), "defense.btu.rounds.0.kind"),
         (configured(model__training={"epochs": 3}), "model.training.epochs"),
         (configured(extra=7), "extra"),
     ],

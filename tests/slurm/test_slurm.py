@@ -199,7 +199,7 @@ def test_a_cancelled_job_is_reported_and_can_be_run_again(multirun):
 
 def test_a_requeued_job_computes_no_finished_stage_again(multirun):
     many = ",".join(str(n / 1000) for n in range(10, 40))
-    grid = multirun(f"thresholds=[{many}]", "seed=1", "defense.clean_tuning.epochs=40")
+    grid = multirun(f"thresholds=[{many}]", "seed=1", "tuning.epochs=40")
     cache = grid.cwd / "outputs" / "cache"
     grid.wait_for(lambda: list(cache.glob("detection/*/manifest.json")))
     before = {e.folder: e.folder.stat().st_ino for e in entries(cache) if e.stage != "evaluation"}

@@ -9,7 +9,7 @@ import pytest
 
 from btu.errors import ConfigError
 from btu.store.records import FORMAT, KEY_LENGTH, Record, RecordStore, RoundDrift
-from btu.types import FormatShift, Predictions, Scores
+from btu.types import FormatShift, Predicted, Predictions, Scores
 
 IDENTITY = "0123456789abcdef" * 4
 
@@ -20,12 +20,14 @@ def a_record(**changes):
         identity=IDENTITY,
         arm="defended",
         threshold=0.1,
+        threshold_label="share",
         seed=1,
         choices={},
         scores=Scores(0.9, 10, 0.2, 0.7, 0.1, 5),
         suspects=(),
         detection=None,
         drift=(RoundDrift(1, (0.1, 0.2, 0.4), (5, 7), 12, 0.3, {"cf": 0.35}),),
+        evidence={"rows dropped": 3},
         format_shifts=(FormatShift("test", "ends with a stop", 0.9, 0.5, 10, True),),
         leaky=False,
         config={},
@@ -36,7 +38,13 @@ def a_record(**changes):
     return replace(made, **changes)
 
 
-PREDICTIONS = Predictions(np.array([0, 1, 1]), np.array([1]))
+def said(*labels):
+    numbers = np.asarray(labels)
+    probabilities = np.eye(2, dtype=np.float32)[numbers]
+    return Predicted(numbers, probabilities, np.zeros(len(labels), dtype=np.bool_))
+
+
+PREDICTIONS = Predictions(said(0, 1, 1), said(1))
 
 
 @pytest.fixture
@@ -54,8 +62,8 @@ def test_a_record_is_computed_once_and_read_back_the_same(store):
     record, predictions = store.get(IDENTITY, pytest.fail)
 
     assert record == made == a_record()
-    assert predictions.clean.tolist() == [0, 1, 1]
-    assert predictions.triggered.tolist() == [1]
+    assert predictions.clean.labels.tolist() == [0, 1, 1]
+    assert predictions.triggered.labels.tolist() == [1]
     assert names(store) == [f"{IDENTITY[:16]}.json", f"{IDENTITY[:16]}.npz"]
 
 

@@ -33,7 +33,7 @@ def scores_of(folder):
 
 
 def test_jobs_share_the_stages_that_they_agree_on(files, multirun, fits):
-    cutoffs = "defense.cutoff=mean,row_mean"
+    cutoffs = "defense.btu.cutoff=mean,row_mean"
 
     done = multirun(*files.overrides, *SMALL, cutoffs, "attack=badnets,addsent")
 
@@ -130,7 +130,7 @@ def test_a_job_that_died_without_a_word_is_in_the_table_and_counts(tmp_path, cap
 
 @pytest.mark.parametrize(
     ("override", "shown"),
-    [("seed=1", "seed=1"), ("defense.cutoff=mean", "cutoff=mean"), ("thresholds.0=1", None)],
+    [("seed=1", "seed=1"), ("defense.btu.cutoff=mean", "cutoff=mean"), ("thresholds.0=1", None)],
 )
 def test_the_table_of_jobs_shortens_what_was_varied(override, shown):
     console = Console(width=100, record=True, file=io.StringIO())

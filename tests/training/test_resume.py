@@ -251,7 +251,7 @@ def test_force_begins_anew_and_a_finished_stage_keeps_no_epoch(tmp_path):
     assert len(list((tmp_path / "victim").iterdir())) == 1
 
 
-SMALL = [*TINY, "model=tiny", "model.training.epochs=3", "defense.clean_tuning.epochs=3"]
+SMALL = [*TINY, "model=tiny", "model.training.epochs=3", "tuning.epochs=3"]
 
 
 @pytest.mark.parametrize("title", ["victim", "clean tuning"])
