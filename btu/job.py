@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from btu import processes
+from btu.components import Tracker
 from btu.config import GROUPS, build, check_run, resolve_device
 from btu.errors import ConfigError, check_choice
 from btu.sweeps.jobs import ON_FAILURE, JobReport
@@ -126,7 +127,6 @@ def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> 
     from btu.pipeline import Experiment, prepare, run, save_repaired
     from btu.report.run import write_outputs
     from btu.report.tables import print_result
-    from btu.report.tracking import Tracker
 
     experiment = Experiment(job, prepare(job))
     objective.check_search([arm for arm, _ in experiment.points])

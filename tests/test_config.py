@@ -105,12 +105,6 @@ def test_the_readme_documents_commands():
         ("+attack.triger=[cf]", r"attack\.triger: Insertion has no such field; did you mean"),
         ("attack.num_triggers=many", r"attack\.num_triggers: .*'many'.*Integer"),
         ("attack.triggers=cf", r"attack\.triggers: .*Write attack\.triggers=\[\.\.\.\]"),
-        ("attack._target_=os.system", r"attack\._target_ must name a class of btu"),
-        (
-            "attack._target_=btu.attacks.insertion.Insert",
-            r"there is no class btu\.attacks\.insertion\.Insert",
-        ),
-        ("attack._target_=btu.config.build", r"is not a component"),
         ("+defense.rounds.0.kindd=x", r"defense\..*kindd"),
         ("defense.cutoff=median", r"defense\.cutoff: there is no median"),
         ("defense.rounds=[]", r"defense\.rounds is empty"),

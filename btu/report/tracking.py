@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from btu.components import Tracker
 from btu.errors import ConfigError, check_choice
 from btu.files import write_json
 from btu.network import reachable
@@ -21,22 +22,6 @@ from btu.sweeps.jobs import SWEEP_NAME
 log = logging.getLogger(__name__)
 SWEEP_AGENT = "WANDB_SWEEP_ID"  # set where a W&B sweep agent started this job
 MODES = ("auto", "online", "offline")
-
-
-@dataclass(frozen=True)
-class Tracker:
-    """Where results are mirrored to; this one mirrors nothing."""
-
-    name: str
-
-    @contextmanager
-    def job(self, experiment: Any, run_dir: Path) -> Iterator[Tracker]:
-        """Open a run for one job and close it whatever happens; yields what mirrors its result."""
-        yield self
-
-    def log_result(self, result: Any, run_dir: Path, objective: float | None) -> str | None:
-        """Mirror a finished result; the folder of its run if that is to be uploaded later."""
-        return None
 
 
 @dataclass(frozen=True)
