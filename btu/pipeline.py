@@ -23,6 +23,7 @@ from btu.lab import VERSION, Workbench
 from btu.metrics import score, score_detection
 from btu.models.base import Classifier
 from btu.store.cache import StageCache, identify
+from btu.store.code import plugins_of
 from btu.store.evaluation import Evaluation
 from btu.store.records import FORMAT, KEY_LENGTH, Record, RecordStore, Suspect, provenance
 from btu.training.fit import Compute, resolve_precision
@@ -259,7 +260,12 @@ class Experiment:
             config=self.job.config,
             stages=stages,
             seconds=time.perf_counter() - start,
-            provenance=provenance(compute.device, compute.precision) | compute.several(),
+            provenance=provenance(
+                compute.device,
+                compute.precision,
+                plugins_of((self.job.dataset, self.job.attack, self.job.model, self.job.defense)),
+            )
+            | compute.several(),
         )
         return record, evaluation.predictions
 

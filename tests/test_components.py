@@ -10,6 +10,7 @@ from btu.cli import CONF
 from btu.components import BASES
 from btu.config import build
 from btu.errors import ConfigError
+from btu.files import checksum
 from tests.conftest import TINY, shell
 
 # As it would be found from the console script, which does not have the current directory first.
@@ -232,8 +233,12 @@ def test_the_command_line_takes_an_attack_from_beside_it(here, files):
     )
 
     assert done.returncode == 0, done.stderr
-    (record,) = (here / "outputs" / "records").glob("*.json")
-    assert json.loads(record.read_text())["choices"]["attack"] == "mine"
+    (path,) = (here / "outputs" / "records").glob("*.json")
+    record = json.loads(path.read_text())
+    assert record["choices"]["attack"] == "mine"
+    (plugin,) = record["provenance"]["plugins"]
+    assert (plugin["class"], plugin["file"]) == ("my_package.Mine", "my_package.py")
+    assert plugin["sha256"] == checksum(here / "my_package.py")
 
 
 def test_the_command_line_refuses_it_in_one_sentence(here):

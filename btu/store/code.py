@@ -84,6 +84,12 @@ def plugin_of(cls: type[Any]) -> dict[str, str | None] | None:
     return {"class": f"{cls.__module__}.{cls.__qualname__}", "file": file, "sha256": sha256}
 
 
+def plugins_of(components: Iterable[object]) -> list[dict[str, str | None]]:
+    """What a record says of those components that are not btu's own."""
+    plugins = (plugin_of(type(component)) for component in components)
+    return [plugin for plugin in plugins if plugin is not None]
+
+
 def in_checkout() -> bool:
     """Whether this is btu's repository and no release; edits are made here."""
     return (PACKAGE.parent / ".git").exists()

@@ -160,20 +160,24 @@ def write_plugin(folder, module="mine.py", imports="", body="return 1", **others
     return folder
 
 
+def forget():
+    for name in [n for n in sys.modules if n.partition(".")[0] in ("mine", "helper", "my_package")]:
+        del sys.modules[name]
+
+
 @pytest.fixture
 def plugin(monkeypatch):
     """Import a class from a folder, as a process of its own would."""
 
     def load(folder, target="mine.Mine"):
-        top = target.partition(".")[0]
-        for name in [n for n in sys.modules if n in (top, "helper") or n.startswith(f"{top}.")]:
-            monkeypatch.delitem(sys.modules, name)
+        forget()
         importlib.invalidate_caches()
         with monkeypatch.context() as patch:
             patch.syspath_prepend(folder)
             return class_of(target)
 
-    return load
+    yield load
+    forget()
 
 
 def test_an_outside_class_counts_with_what_lies_beside_it(plugin, tmp_path):
