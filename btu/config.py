@@ -6,17 +6,16 @@ must fill exactly its fields with values of their types.
 
 from __future__ import annotations
 
-import importlib
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from btu.components import BASES, find_class, first_line
 from btu.errors import ConfigError, check_choice, did_you_mean
 from btu.models.base import Tuning
 from btu.stealth.settings import Stealth
@@ -27,23 +26,7 @@ from btu.types import ARM_NAMES
 
 HERE = Path(__file__).resolve().parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # wheel, or checkout
-GROUPS = ("dataset", "attack", "model", "defense", "tracking")
-
-
-@dataclass(frozen=True)
-class Tracker:
-    """Where results are mirrored to; this one mirrors nothing."""
-
-    name: str
-
-    @contextmanager
-    def job(self, experiment: Any, run_dir: Path) -> Iterator[Tracker]:
-        """Open a run for one job and close it whatever happens; yields what mirrors its result."""
-        yield self
-
-    def log_result(self, result: Any, run_dir: Path, objective: float | None) -> str | None:
-        """Mirror a finished result; the folder of its run if that is to be uploaded later."""
-        return None
+GROUPS = tuple(BASES)
 
 
 @dataclass
@@ -76,45 +59,45 @@ class Config:
 def build(node: DictConfig, group: str) -> Any:
     """The component that a config group describes.
 
+    Args:
+        node: its settings.
+        group: where they stand, such as `attack` or `defense.btu`; the first part says what the
+            component must be.
+
     Raises:
         ConfigError: a key that the class does not have, a missing one, a value of another type,
-            or a `_target_` outside `btu`.
+            or a `_target_` that is not a class of the group's kind or cannot be imported.
     """
     values = OmegaConf.to_container(node, resolve=True)
     if not isinstance(values, dict):
         raise ConfigError(f"{group}: expected a mapping of settings, got {values!r}.")
-    cls = _target_class(values.pop("_target_", None), group)
+    cls = find_class(values.pop("_target_", None), group)
     try:
-        merged = OmegaConf.merge(_schema(cls), values)
+        merged = OmegaConf.merge(_schema(cls, group), values)
         return OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error, group, cls.__name__)) from error
+    except ValueError as error:  # a class from outside may raise it where btu's raise ConfigError
+        raise ConfigError(
+            f"{group}: {cls.__name__} refuses its settings: {first_line(error)}"
+        ) from error
 
 
-def _schema(cls: type[Any]) -> DictConfig:
+def _schema(cls: type[Any], group: str) -> DictConfig:
     """The class as a schema that values can be merged into."""
-    schema: DictConfig = OmegaConf.structured(cls)
+    try:
+        schema: DictConfig = OmegaConf.structured(cls)
+    except NameError as error:  # types are looked up in the class's module
+        reason = first_line(error)
+        raise ConfigError(
+            f"{group}._target_: the types of {cls.__name__}'s fields cannot be read: {reason}. "
+            "Import what they name outside of TYPE_CHECKING."
+        ) from error
     # OmegaConf makes frozen dataclasses read-only, nested ones even while they are being filled.
     for node in (schema, *(schema._get_node(name) for name in schema)):
         if isinstance(node, DictConfig):
             OmegaConf.set_readonly(node, False)
     return schema
-
-
-def _target_class(target: object, group: str) -> type[Any]:
-    if not isinstance(target, str) or not target.startswith("btu."):
-        raise ConfigError(
-            f"{group}._target_ must name a class of btu, such as btu.attacks.insertion.Insertion, "
-            f"got {target!r}."
-        )
-    module_name, _, class_name = target.rpartition(".")
-    try:
-        cls = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{group}._target_: there is no class {target} ({error}).") from error
-    if not (isinstance(cls, type) and is_dataclass(cls)):
-        raise ConfigError(f"{group}._target_: {target} is not a component, but a {type(cls)}.")
-    return cls
 
 
 def explain(error: OmegaConfBaseException, group: str = "", class_name: str = "") -> str:

@@ -21,7 +21,7 @@ from btu.metrics import choose, score, score_detection
 from btu.models.base import Classifier
 from btu.seeding import stream
 from btu.store.cache import identify
-from btu.store.code import code_of
+from btu.store.code import code_of, plugins_of
 from btu.store.records import FORMAT, KEY_LENGTH, Record, RecordStore, provenance
 from btu.store.stages import Stage, settings_of
 from btu.types import ARMS, BY_NAME, REPAIRED, Arm, PoisonedDataset, Predictions, Split
@@ -106,7 +106,9 @@ class Experiment:
             config=job.config,
             stages=stages | (self.stages[threshold] if arm.defended else {}),
             seconds=time.perf_counter() - start,
-            provenance=provenance(lab.compute.device, lab.compute.precision, job.components)
+            provenance=provenance(
+                lab.compute.device, lab.compute.precision, plugins_of(job.components)
+            )
             | lab.compute.several(),
             **describe_decision(decision, reports, lab, trigger),
         )

@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from btu import processes
-from btu.config import Tracker
+from btu.components import Tracker
 from btu.files import write_json
 from btu.job import Job, build_job
 from btu.store.cache import StageCache

@@ -116,12 +116,6 @@ def test_the_readme_documents_commands():
         ("+attack.triger=[cf]", r"attack\.triger: Insertion has no such field; did you mean"),
         ("attack.num_triggers=many", r"attack\.num_triggers: .*'many'.*Integer"),
         ("attack.triggers=cf", r"attack\.triggers: .*Write attack\.triggers=\[\.\.\.\]"),
-        ("attack._target_=os.system", r"attack\._target_ must name a class of btu"),
-        (
-            "attack._target_=btu.attacks.insertion.Insert",
-            r"there is no class btu\.attacks\.insertion\.Insert",
-        ),
-        ("attack._target_=btu.config.build", r"is not a component"),
         ("+defense.btu.rounds.0.kindd=x", r"defense\..*kindd"),
         ("defense.btu.cutoff=median", r"defense\.btu\.cutoff: there is no median"),
         ("defense.btu.rounds=[]", r"defense\.btu\.rounds is empty"),
@@ -172,6 +166,11 @@ def test_a_value_that_is_left_out_is_named():
         build(composed(["dataset=local"]).dataset, "dataset")
 
 
+def check_both(thresholds, arms):
+    check_arms(arms, ARM_NAMES)
+    choose_thresholds(built(composed([]), "defense"), thresholds)
+
+
 @pytest.mark.parametrize(
     ("thresholds", "arms", "sentence"),
     [
@@ -184,8 +183,7 @@ def test_a_value_that_is_left_out_is_named():
 )
 def test_wrong_run_settings_are_one_sentence(thresholds, arms, sentence):
     with pytest.raises(ConfigError, match=sentence):
-        check_arms(arms, ARM_NAMES)
-        choose_thresholds(built(composed([]), "defense"), thresholds)
+        check_both(thresholds, arms)
 
 
 def test_a_defense_without_unlearning_cannot_evaluate_it():

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from btu.config import Tracker
+from btu.components import Tracker
 from btu.errors import ConfigError, check_choice
 from btu.files import write_json
 from btu.network import reachable

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from btu import __version__, processes
 from btu.errors import ConfigError
 from btu.files import write_json
+from btu.store.code import PACKAGE, in_checkout
 from btu.store.claims import ClaimLost, claimed, remove_dead
 from btu.store.stages import write_arrays
 from btu.types import FormatShift, Predicted, Predictions, Scores
@@ -239,15 +240,24 @@ def summary_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     ]
 
 
-def provenance(device: str, precision: str, components: Sequence[Any] = ()) -> dict[str, Any]:
-    """Code, versions and machine, as far as they can matter for a number."""
+def provenance(
+    device: str, precision: str, plugins: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """Code, versions and machine, as far as they can matter for a number.
+
+    Args:
+        device: that computed it.
+        precision: of its matrix products.
+        plugins: what `btu.store.code.plugin_of` says of each component from outside btu.
+    """
     import torch
 
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
     return {
         "btu": __version__,
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "dirty": is_dirty(),
+        "plugins": [dict(plugin) for plugin in plugins],
         "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES},
         "device": device,
@@ -256,6 +266,15 @@ def provenance(device: str, precision: str, components: Sequence[Any] = ()) -> d
         "threads": torch.get_num_threads(),
         "peak_memory_mb": peak_memory_mb(),
     }
+
+
+def is_dirty() -> bool:
+    """Whether the code or settings of a checkout differ from its commit, new files among them.
+
+    A new file elsewhere, such as a note, changes no number.
+    """
+    changed = _git("status", "--porcelain", "--untracked-files=no")
+    return bool(changed or _git("ls-files", "--others", "--exclude-standard", "btu", "conf"))
 
 
 def peak_memory_mb() -> int:
@@ -270,12 +289,16 @@ def peak_memory_mb() -> int:
 
 def _git(*arguments: str) -> str | None:
     """What git says about the code that runs; None where it is not a checkout of btu."""
-    here = Path(__file__).resolve().parent.parent
-    if not (here / ".git").exists():
+    if not in_checkout():
         return None
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10, check=True
+            ["git", *arguments],
+            cwd=PACKAGE.parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None

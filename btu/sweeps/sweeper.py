@@ -81,7 +81,7 @@ def unfinished(folder: Path) -> tuple[str, list[list[str]]]:
     """An earlier sweep's name, and the overrides of its jobs that did not finish.
 
     Raises:
-        ConfigError: the folder is no sweep's, or all of its jobs finished.
+        ConfigError: the folder is no sweep's, all of its jobs finished, or one names code.
     """
     listed = load_job_list(folder)
     if listed is None:
@@ -96,6 +96,12 @@ def unfinished(folder: Path) -> tuple[str, list[list[str]]]:
             "jobs wait for them"
         )
     jobs = [job.overrides for job in left]
+    code = next((word for job in jobs for word in job if _names_code(word)), None)
+    if code is not None:
+        raise ConfigError(
+            f"rerun={folder}: {code} names code, which is not taken from a folder of results. Type "
+            "the sweep's own command again; what is finished is read, not computed."
+        )
     if not jobs:
         raise ConfigError(f"rerun={folder}: all {len(listed.jobs)} jobs of that sweep finished.")
     return listed.name, jobs
@@ -127,3 +133,8 @@ def _replaced(job: Sequence[str], extra: Sequence[str]) -> list[str]:
 def _key(override: str) -> str:
     """`seed` of `seed=1`, `++seed=1` and `~seed`."""
     return override.partition("=")[0].lstrip("+~")
+
+
+def _names_code(override: str) -> bool:
+    """Whether an override can make Hydra or `build` import a module: that runs it."""
+    return "_target_" in override or _key(override).startswith("hydra")

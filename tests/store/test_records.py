@@ -2,13 +2,23 @@
 
 import json
 import os
+import subprocess
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from btu.errors import ConfigError
-from btu.store.records import FORMAT, KEY_LENGTH, Record, RecordStore, RoundDrift
+from btu.store import records
+from btu.store.records import (
+    FORMAT,
+    KEY_LENGTH,
+    Record,
+    RecordStore,
+    RoundDrift,
+    is_dirty,
+    provenance,
+)
 from btu.types import FormatShift, Predicted, Predictions, Scores
 
 IDENTITY = "0123456789abcdef" * 4
@@ -117,3 +127,46 @@ def test_processes_that_want_one_record_compute_it_once(store, tmp_path):
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
     assert calls.read_text() == "x"
     assert len(names(store)) == 2
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A checkout with one committed file, which the records take for btu's own."""
+    (tmp_path / "btu").mkdir()
+    (tmp_path / "btu" / "old.py").write_text("ONE = 1")
+    (tmp_path / ".gitignore").write_text("__pycache__")
+    for words in (
+        ["init", "-q"],
+        ["add", "."],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "Begin"],
+    ):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    monkeypatch.setattr(records, "PACKAGE", tmp_path / "btu")
+    monkeypatch.setattr(records, "in_checkout", lambda: True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("path", "dirty"),
+    [
+        ("btu/old.py", True),
+        ("btu/new.py", True),
+        ("conf/attack/new.yaml", True),
+        ("notes.txt", False),
+        ("btu/__pycache__/old.pyc", False),
+    ],
+)
+def test_new_files_of_code_and_settings_make_a_checkout_dirty(repository, path, dirty):
+    assert not is_dirty()
+
+    (repository / path).parent.mkdir(parents=True, exist_ok=True)
+    (repository / path).write_text("TWO = 2")
+
+    assert is_dirty() is dirty
+
+
+def test_a_record_names_the_plugins_it_was_made_with():
+    plugin = {"class": "my_package.Mine", "file": "my_package.py", "sha256": "0" * 64}
+
+    assert provenance("cpu", "fp32", [plugin])["plugins"] == [plugin]
+    assert provenance("cpu", "fp32")["plugins"] == []

@@ -57,6 +57,16 @@ def test_a_rerun_of_no_sweep_says_what_it_looks_for(tmp_path):
         sweep_jobs(PARSER, {}, [f"rerun={tmp_path}"])
 
 
+@pytest.mark.parametrize(
+    "word", ["attack._target_=mine.Mine", "+attack={_target_:mine.Mine}", "hydra.searchpath=[a]"]
+)
+def test_a_rerun_takes_no_code_from_a_folder_of_results(tmp_path, word):
+    JobList("sweep-1234", [["seed=1"], ["seed=2", word]]).write(tmp_path)
+
+    with pytest.raises(ConfigError, match="names code, which is not taken from a folder of res"):
+        sweep_jobs(PARSER, {}, [f"rerun={tmp_path}"])
+
+
 def test_every_value_is_composed_once_before_the_first_job():
     jobs, _ = sweep_jobs(PARSER, {}, ["a=1,2,3", "b=1,2,3,4", "c=5"])
 
