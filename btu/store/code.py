@@ -44,7 +44,7 @@ class _Import(NamedTuple):
 
 
 @cache
-def code_of(cls: type[Any]) -> str:
+def code_of(cls: Any) -> str:
     """The name of a component's code, equal exactly when its code is equal.
 
     For a class of an installed release it is the release, and no file is read. In a checkout it

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from btu import __version__, processes
 from btu.errors import ConfigError
 from btu.files import write_json
-from btu.store.code import PACKAGE, in_checkout
 from btu.store.claims import ClaimLost, claimed, remove_dead
+from btu.store.code import PACKAGE, in_checkout
 from btu.store.stages import write_arrays
 from btu.types import FormatShift, Predicted, Predictions, Scores
 
