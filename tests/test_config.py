@@ -177,7 +177,7 @@ def check_both(thresholds, arms):
         ([], ["poisoned"], r"thresholds is empty"),
         ([-0.1], ["poisoned"], r"between 0 and 1, got -0\.1"),
         ([0.1, 1.5], ["poisoned"], r"between 0 and 1, got 1\.5"),
-        ([0.1], ["defendet"], r"no arm defendet; did you mean defended"),
+        ([0.1], ["defendet"], r"arms: there is no defendet; did you mean defended"),
         ([0.1], [], r"arms is empty"),
     ],
 )

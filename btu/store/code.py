@@ -43,8 +43,7 @@ class _Import(NamedTuple):
     names: tuple[str, ...] | None
 
 
-@cache
-def code_of(cls: Any) -> str:
+def code_of(cls: type[Any]) -> str:
     """The name of a component's code, equal exactly when its code is equal.
 
     For a class of an installed release it is the release, and no file is read. In a checkout it
@@ -60,6 +59,12 @@ def code_of(cls: Any) -> str:
     Raises:
         ConfigError: there is no source, neither in a file nor from a notebook.
     """
+    named: Any = cls  # mypy takes a class of dataclasses for not hashable
+    return _code_of(named)
+
+
+@cache
+def _code_of(cls: type[Any]) -> str:
     release = f"btu {__version__}"
     if _is_of_btu(cls) and not in_checkout():
         return release

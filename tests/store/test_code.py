@@ -44,7 +44,7 @@ def own_modules(target):
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_component_of_a_checkout_has_a_code(target, monkeypatch):
     monkeypatch.setattr(code, "in_checkout", lambda: True)
-    code_of.cache_clear()
+    code._code_of.cache_clear()
 
     found = code_of(class_of(target))
 
