@@ -254,7 +254,7 @@ class Experiment:
             suspects=self._describe(suspects, edits) if suspects and edits else None,
             detection=asdict(detection) if detection else None,
             drift=describe_drift(suspects, known, self._tokens) if suspects else None,
-            format_audit=self.bench.data.audit,
+            format_shifts=self.bench.data.format_shifts,
             leaky=self.bench.data.clean.leaky,
             config=self.job.config,
             stages=stages,

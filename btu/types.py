@@ -123,7 +123,7 @@ class PoisonedDataset:
     target_label: int | None
     counts: PoisonCounts | None
     examples: tuple[Mapping[str, str], ...] = ()
-    audit: tuple[FormatShift, ...] = ()
+    format_shifts: tuple[FormatShift, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def _about(data: PoisonedDataset, attack: Attack, seed: int, folder: Path) -> di
         **choices,
         "target_label": clean.label_names[data.target_label],
         "counts": asdict(data.counts) if data.counts else None,
-        "audit": [asdict(shift) for shift in data.audit],
+        "format_shifts": [asdict(shift) for shift in data.format_shifts],
         "rows_shared_by_splits": num_shared,
         "load": _commands(clean, folder, bool(num_shared)),
     }

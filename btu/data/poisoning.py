@@ -10,7 +10,7 @@ import numpy as np
 
 from btu.attacks.base import Attack, Defects
 from btu.data.base import shared_rows
-from btu.data.formats import audit, normalize, warnings
+from btu.data.formats import measure_format_shifts, normalize, warn_of_shifts
 from btu.errors import ConfigError, DataError
 from btu.seeding import stream
 from btu.types import Dataset, IntArray, PoisonCounts, PoisonedDataset, Split
@@ -55,8 +55,8 @@ def plant(dataset: Dataset, attack: Attack, seed: int) -> PoisonedDataset:
         poisoned=np.ones(len(texts), dtype=np.bool_),
     )
     shifts = (
-        *audit("train", shown.train.take(rows).texts, train.take(rows).texts),
-        *audit("test", shown.test.take(test_rows).texts, triggered.texts),
+        *measure_format_shifts("train", shown.train.take(rows).texts, train.take(rows).texts),
+        *measure_format_shifts("test", shown.test.take(test_rows).texts, triggered.texts),
     )
     return PoisonedDataset(
         clean=shown,
@@ -66,7 +66,7 @@ def plant(dataset: Dataset, attack: Attack, seed: int) -> PoisonedDataset:
         target_label=target,
         counts=_counts(dataset, train, attack, rows, looked_at, test_rows, defects),
         examples=_examples(shown, train, rows),
-        audit=shifts,
+        format_shifts=shifts,
     )
 
 
@@ -204,7 +204,7 @@ def remarks(data: PoisonedDataset) -> tuple[str, ...]:
     counts = data.counts
     if counts is None or data.triggered is None:
         return ()
-    sentences = list(warnings(data.audit))
+    sentences = list(warn_of_shifts(data.format_shifts))
     if not counts.requested:
         sentences.append(
             f"no row is poisoned: attack.poison_rate of {len(data.train):,} rows rounds to none"

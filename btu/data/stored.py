@@ -18,7 +18,7 @@ from btu.data.poisoning import as_shown, plant
 from btu.store.cache import StageCache
 from btu.types import Dataset, FormatShift, PoisonCounts, PoisonedDataset, Split
 
-VERSION = 2  # raise it when what an attack plants changes
+VERSION = 3  # raise it when what an attack plants changes
 TRAIN, TRIGGERED, REPORT = "train.parquet", "triggered.parquet", "report.json"
 
 
@@ -82,7 +82,7 @@ def _write(data: PoisonedDataset, folder: Path) -> None:
         "target_label": data.target_label,
         "counts": asdict(data.counts),
         "examples": [dict(example) for example in data.examples],
-        "audit": [asdict(shift) for shift in data.audit],
+        "format_shifts": [asdict(shift) for shift in data.format_shifts],
     }
     (folder / REPORT).write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
 
@@ -98,7 +98,7 @@ def _read(folder: Path, dataset: Dataset) -> PoisonedDataset:
         target_label=report["target_label"],
         counts=PoisonCounts(**report["counts"]),
         examples=tuple(report["examples"]),
-        audit=tuple(FormatShift(**shift) for shift in report["audit"]),
+        format_shifts=tuple(FormatShift(**shift) for shift in report["format_shifts"]),
     )
 
 

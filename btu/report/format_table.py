@@ -30,7 +30,7 @@ def format_grid(groups: Sequence[Group]) -> Grid:
     labels = {}
     for group in groups:
         names = tuple(column.text(group) for column in columns)
-        for shift in (shift for record in group.records for shift in record.format_audit):
+        for shift in (shift for record in group.records for shift in record.format_shifts):
             key = names, shift.split
             found.setdefault(key, defaultdict(list))[shift.measure].append(shift)
             labels[key] = {"dataset": group.dataset, "attack": group.attack}

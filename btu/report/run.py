@@ -55,7 +55,7 @@ def poison_report(
         "num_triggered_test": 0 if data.triggered is None else len(data.triggered),
         "target_label": None if target is None else data.clean.label_names[target],
         "counts": asdict(data.counts) if data.counts else None,
-        "format_audit": [asdict(shift) for shift in data.audit],
+        "format_shifts": [asdict(shift) for shift in data.format_shifts],
         "realised_rate": data.counts.poisoned / len(data.train) if data.counts else 0.0,
         "labels_before": _label_counts(data.clean.train.labels, data.clean.label_names),
         "labels_after": _label_counts(data.train.labels, data.clean.label_names),

@@ -24,7 +24,7 @@ from btu.files import write_json
 from btu.store.claims import ClaimLost, claimed, remove_dead
 from btu.types import FormatShift, Predictions, Scores
 
-FORMAT = 2  # raise it when a record's fields change their meaning
+FORMAT = 3  # raise it when a record's fields change their meaning
 KEY_LENGTH = 16  # of a record's identity: its file's name
 PACKAGES = ("torch", "transformers", "datasets", "hydra-core", "numpy")
 
@@ -74,7 +74,7 @@ class Record:
     suspects: tuple[Suspect, ...] | None  # None for arms that detect nothing
     detection: Mapping[str, Any] | None  # precision, recall, best rank of true trigger tokens
     drift: tuple[RoundDrift, ...] | None  # None for arms that detect nothing
-    format_audit: tuple[FormatShift, ...]  # how the rows that got the trigger are typed
+    format_shifts: tuple[FormatShift, ...]  # how the rows that got the trigger are typed
     leaky: bool
     config: Mapping[str, Any]
     stages: Mapping[str, str]  # keys of the cache entries it was made from
@@ -171,12 +171,11 @@ def read_record(path: Path) -> Record:
     if not isinstance(raw, dict) or raw.pop("format", None) != FORMAT:
         raise ValueError(f"{path} is not a record of format {FORMAT}")
     suspects, drift = raw.pop("suspects"), raw.pop("drift")
-    format_audit = raw.pop("format_audit", ())  # records made before it was kept have none
     return Record(
         scores=Scores(**raw.pop("scores")),
         suspects=None if suspects is None else tuple(_suspect(s) for s in suspects),
         drift=None if drift is None else tuple(_drift(d) for d in drift),
-        format_audit=tuple(FormatShift(**shift) for shift in format_audit),
+        format_shifts=tuple(FormatShift(**shift) for shift in raw.pop("format_shifts")),
         **raw,
     )
 

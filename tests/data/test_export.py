@@ -120,7 +120,7 @@ def test_about_says_what_was_planted(tmp_path):
     assert said["attack"] == badnets(0.25).settings()
     assert (said["seed"], said["dataset"], said["target_label"]) == (7, "strange", "positive")
     assert said["counts"]["poisoned"] == 6
-    assert len(said["audit"]) == len(data.audit) > 0
+    assert len(said["format_shifts"]) == len(data.format_shifts) > 0
     rows = {"train": 24, "tuning": 24, "test": 24, "triggered": 12}
     assert {n: said["files"][f"{n}.jsonl"]["rows"] for n in SPLITS} == rows
 

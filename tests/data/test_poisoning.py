@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from btu.attacks.base import Attack, Defects
 from btu.attacks.none import NoAttack
 from btu.data import stored
-from btu.data.formats import normalize, warnings
+from btu.data.formats import normalize, warn_of_shifts
 from btu.data.poisoning import choose_rows, poison, remarks
 from btu.errors import ConfigError, DataError
 from btu.seeding import stream
@@ -267,13 +267,16 @@ def test_normalizing_types_every_text_alike_and_moves_no_row():
 def test_normalizing_takes_the_shift_of_the_format_away():
     plain, data = (poison(typed_otherwise(), style(normalize_format=on), 1) for on in (False, True))
 
-    def moved(audit):
-        return {s.measure for s in audit if s.is_share and s.original != s.triggered}
+    def moved(shifts):
+        return {s.measure for s in shifts if s.is_share and s.original != s.triggered}
 
-    assert moved(plain.audit) == {"begins with a capital", "blank before punctuation"}
-    assert len(warnings(plain.audit)) == 2
-    assert moved(data.audit) == set()
-    assert {(shift.split, shift.num_rows) for shift in data.audit} == {("train", 12), ("test", 16)}
+    assert moved(plain.format_shifts) == {"begins with a capital", "blank before punctuation"}
+    assert len(warn_of_shifts(plain.format_shifts)) == 2
+    assert moved(data.format_shifts) == set()
+    assert {(shift.split, shift.num_rows) for shift in data.format_shifts} == {
+        ("train", 12),
+        ("test", 16),
+    }
 
 
 def test_an_inserted_trigger_is_typed_like_its_text():
@@ -317,7 +320,7 @@ def test_a_poisoned_set_of_the_cache_equals_a_fresh_one(tmp_path, monkeypatch, n
     ):
         assert_same(one, other)
     assert (data.triggered_rows == fresh.triggered_rows).all()
-    assert (data.counts, data.audit) == (fresh.counts, fresh.audit)
+    assert (data.counts, data.format_shifts) == (fresh.counts, fresh.format_shifts)
     assert (data.examples, data.target_label) == (fresh.examples, fresh.target_label)
     (entry,) = entries(tmp_path)
     assert entry.manifest["about"]["clean"] == stored.fingerprint(fresh.clean.train)

@@ -31,7 +31,7 @@ DRIFT = tuple(
     for number in (1, 2)
 )
 
-FORMAT_AUDIT = (
+FORMAT_SHIFTS = (
     FormatShift("test", "begins with a capital", 0.0, 0.8, 400, True),
     FormatShift("test", "ends with a stop", 0.9, 0.8, 400, True),
     FormatShift("test", "mean length in words", 18.0, 19.5, 400, False),
@@ -53,7 +53,7 @@ def record(arm, threshold=None, cacc=0.9, asr=1.0, base=0.1, **changes) -> Recor
         suspects=() if threshold else None,
         detection=None,
         drift=DRIFT if threshold else None,
-        format_audit=(),
+        format_shifts=(),
         leaky=False,
         config=CONFIG,
         stages={},

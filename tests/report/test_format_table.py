@@ -2,12 +2,14 @@
 
 import json
 
+import pytest
+
 from btu.report.format_table import format_grid
 from btu.report.groups import group_records
 from btu.report.study import read_study
 from btu.report.write import write_report
 from btu.store.records import FORMAT, read_record
-from tests.report.factory import FORMAT_AUDIT, chosen, record, write
+from tests.report.factory import FORMAT_SHIFTS, chosen, record, write
 
 
 def grid_of(folder):
@@ -15,17 +17,17 @@ def grid_of(folder):
 
 
 def test_each_attack_has_a_row_with_the_means_over_its_seeds(tmp_path):
-    capitals, stops, length = FORMAT_AUDIT
+    capitals, stops, length = FORMAT_SHIFTS
     other = (capitals.__class__("test", capitals.measure, 0.1, 0.4, 400, True), stops, length)
     records = [
-        record("poisoned", format_audit=FORMAT_AUDIT),
-        record("poisoned", format_audit=other, seed=2),
+        record("poisoned", format_shifts=FORMAT_SHIFTS),
+        record("poisoned", format_shifts=other, seed=2),
         record("clean", choices=chosen(attack="none"), asr=None, base=None),
     ]
 
     grid = grid_of(write(tmp_path / "records", *records))
 
-    assert grid.titles == ("dataset", "attack", "rows", *(shift.measure for shift in FORMAT_AUDIT))
+    assert grid.titles == ("dataset", "attack", "rows", *(shift.measure for shift in FORMAT_SHIFTS))
     (line,) = grid.lines
     texts = [cell.text for cell in line.cells]
     assert texts == ["d", "a", "test", "5 to 60 %", "90 to 80 %", "18.0 to 19.5"]
@@ -33,7 +35,7 @@ def test_each_attack_has_a_row_with_the_means_over_its_seeds(tmp_path):
 
 
 def test_the_report_says_how_attacked_rows_are_typed(tmp_path):
-    folder = write(tmp_path / "records", record("poisoned", format_audit=FORMAT_AUDIT))
+    folder = write(tmp_path / "records", record("poisoned", format_shifts=FORMAT_SHIFTS))
 
     write_report([folder], tmp_path / "out")
 
@@ -41,13 +43,17 @@ def test_the_report_says_how_attacked_rows_are_typed(tmp_path):
     assert "**0 to 80 %**" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 
-def test_records_made_before_the_audit_are_read(tmp_path):
-    folder = write(tmp_path / "records", record("poisoned"))
-    (path,) = folder.glob("*.json")
+def test_records_of_the_format_before_are_not_read(tmp_path):
+    folder = write(tmp_path / "records", record("poisoned"), record("poisoned", seed=2))
+    path, _ = sorted(folder.glob("*.json"))
     raw = json.loads(path.read_text())
-    del raw["format_audit"]
-    path.write_text(json.dumps(raw))
+    raw["format_audit"] = raw.pop("format_shifts")
+    path.write_text(json.dumps(raw | {"format": FORMAT - 1}))
 
-    assert raw["format"] == FORMAT
-    assert read_record(path).format_audit == ()
-    assert not grid_of(folder).lines
+    with pytest.raises(ValueError, match=f"is not a record of format {FORMAT}"):
+        read_record(path)
+    assert len(read_study([folder]).records) == 1
+
+
+def test_records_whose_rows_got_no_trigger_have_no_line(tmp_path):
+    assert not grid_of(write(tmp_path / "records", record("poisoned"))).lines

@@ -26,7 +26,7 @@ def a_record(**changes):
         suspects=(),
         detection=None,
         drift=(RoundDrift(1, (0.1, 0.2, 0.4), (5, 7), 12, 0.3, {"cf": 0.35}),),
-        format_audit=(FormatShift("test", "ends with a stop", 0.9, 0.5, 10, True),),
+        format_shifts=(FormatShift("test", "ends with a stop", 0.9, 0.5, 10, True),),
         leaky=False,
         config={},
         stages={},
