@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from btu.attacks.base import TriggerSample
 from btu.data.stored import fingerprint
 from btu.defenses.settings import Round, TuningSettings
 from btu.models.base import Classifier, ModelSource, Training, encode, trigger_token_ids
@@ -27,7 +26,15 @@ from btu.store.evaluation import Evaluation, read_arrays, read_evaluation
 from btu.training.first_position import read_first_position_only
 from btu.training.fit import Compute, Encoded, Padder, fit, freeze_all_but, predict
 from btu.training.resume import KeptEpochs
-from btu.types import EditReport, IntArray, PoisonedDataset, Predictions, Split, TokenDistances
+from btu.types import (
+    EditReport,
+    IntArray,
+    PoisonedDataset,
+    Predictions,
+    Split,
+    TokenDistances,
+    TriggerSample,
+)
 
 VERSION = 5  # of every stage: raise it when what a stage computes changes
 WEIGHTS, DISTANCES = "model.safetensors", "distances.npz"

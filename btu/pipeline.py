@@ -210,7 +210,7 @@ class Experiment:
         if self.bench.data.target_label is None:
             return None
         if self._trigger_ids is None:
-            self._trigger_ids = self.bench.trigger_ids(self.job.attack.trigger_samples())
+            self._trigger_ids = self.bench.trigger_ids(self.job.attack.samples())
         return self._trigger_ids
 
     def _detect(self, threshold: float) -> Suspects | None:

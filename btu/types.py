@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +80,14 @@ class Dataset:
         return len(self.label_names)
 
 
+class TriggerSample(NamedTuple):
+    """A short text that holds a trigger as the attack inserts it, at text[start:end]."""
+
+    text: str
+    start: int
+    end: int
+
+
 @dataclass(frozen=True)
 class PoisonCounts:
     """What poisoning was asked for and what it did to the training set."""
@@ -89,8 +98,8 @@ class PoisonCounts:
     duplicates: int  # poisoned texts that occur more than once
     generic: int  # poisoned rows that got stock words and no other change
     looked_at: int  # training rows that the two counts below are of
-    without_paraphrase: int  # of these, rows that could not be used, there is no paraphrase
-    unchanged: int  # of these, rows that could not be used, the attack leaves them as they are
+    without_paraphrase: int  # of these, not used: there is no paraphrase
+    unchanged: int  # of these, not used: the attack leaves them as they are
     test_generic: int
     test_without_paraphrase: int  # of the non-target test rows, left out of the triggered test set
     test_unchanged: int  # likewise

@@ -162,7 +162,7 @@ def _is_there(folder: Path, identity: str) -> bool:
     if not os.path.lexists(folder):
         return False
     if not folder.is_dir():
-        raise ConfigError(f"export_poisoned={folder} is no folder. Name a folder that is new.")
+        raise ConfigError(f"export_poisoned={folder} is not a folder. Name a folder that is new.")
     names = sorted(path.name for path in folder.iterdir())
     if not names:
         return False

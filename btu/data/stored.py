@@ -31,8 +31,8 @@ def poison(dataset: Dataset, attack: Attack, seed: int, cache: StageCache) -> Po
     Raises:
         ConfigError, DataError: as `plant`, and what the attack says of missing paraphrases.
     """
-    dataset = attack.prepare(dataset)
-    if attack.target(dataset) is None:
+    attack = attack.prepare(dataset)
+    if attack.target(dataset.label_names) is None:
         return plant(dataset, attack, seed)
     parts = poison_parts(dataset, attack, seed)
     shown = as_shown(dataset, attack)
@@ -48,14 +48,13 @@ def poison(dataset: Dataset, attack: Attack, seed: int, cache: StageCache) -> Po
 
 
 def poison_parts(dataset: Dataset, attack: Attack, seed: int) -> dict[str, Any]:
-    """What a poisoned set depends on, for a data set that the attack has prepared."""
+    """What a poisoned set depends on, by an attack that is prepared for the data set."""
     return {
         "version": VERSION,
         "label_names": dataset.label_names,
         "train": fingerprint(dataset.train),
         "test": fingerprint(dataset.test),
-        "attack": attack.settings(),
-        "sources": attack.sources(dataset),
+        "attack": attack.identity(),
         "seed": seed,
     }
 

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from btu.errors import ConfigError, ModelError
-from btu.types import IntArray
+from btu.types import IntArray, TriggerSample
 
 if TYPE_CHECKING:
     import torch
-
-    from btu.attacks.base import TriggerSample
 
 CHUNK = 10_000  # texts tokenized at once; a tokenizer keeps kilobytes about each
 BLANKS = frozenset("▁Ġ")  # tokens that are a blank: of SentencePiece, of a byte-level BPE

@@ -201,7 +201,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
 
     with pytest.raises(ConfigError, match=r"holds other files \(thesis\.tex\)"):
         export(data, badnets(), 1, tmp_path)
-    with pytest.raises(ConfigError, match=r"thesis\.tex is no folder"):
+    with pytest.raises(ConfigError, match=r"thesis\.tex is not a folder"):
         export(data, badnets(), 1, tmp_path / "thesis.tex")
 
     assert os.listdir(tmp_path) == ["thesis.tex"]
