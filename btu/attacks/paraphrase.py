@@ -105,7 +105,12 @@ class PreparedParaphrase(Attack):
 
     def planter(self, role: str, split: Split) -> Planter:
         """What puts the twins in place of the rows of train or test."""
-        return self.test if role == "test" else self.train
+        planter = self.test if role == "test" else self.train
+        if split is not planter.split:
+            raise ValueError(
+                f"attack {self.name} was prepared for other rows of {role} than these."
+            )
+        return planter
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from btu.attacks.style import Style
 from btu.attacks.syntax import Syntax
 from btu.attacks.triggered import Outcome
 from btu.data import stored
-from btu.data.poisoning import poison
+from btu.data.poisoning import plant, poison
 from btu.errors import ConfigError, DataError
 from btu.rewriting import styles
 from btu.rewriting.base import Rewriting
@@ -83,6 +83,13 @@ def test_a_paraphrase_replaces_the_text(dataset):
     for text, flag in zip(data.train.texts, data.train.poisoned, strict=True):
         assert text.startswith("verily") == flag
     assert all(text.startswith("verily") for text in data.triggered.texts)
+
+
+def test_twins_are_not_put_into_another_data_set(dataset):
+    prepared = style().prepare(dataset)
+
+    with pytest.raises(ValueError, match="style was prepared for other rows of train than these"):
+        plant(replace(dataset, train=toy_split(60, 9)), prepared, 1)
 
 
 def test_the_rules_rewrite_train_and_test_alike(dataset, rewrites):
