@@ -165,7 +165,7 @@ class Experiment:
         """The trigger's token ids; None where none is known, empty where it is no token."""
         if self.lab.data.target_label is None:
             return None
-        return self.lab.find_trigger_ids(self.job.attack.trigger_samples())
+        return self.lab.find_trigger_ids(self.job.attack.samples())
 
     def is_recorded(self) -> bool:
         """Whether nothing is left to compute."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from btu.config import build
-from btu.data.formats import warnings
+from btu.data.formats import warn_of_shifts
 from btu.data.poisoning import poison
 from tests.conftest import composed
 
@@ -64,7 +64,7 @@ def of_sst2(folder, *overrides):
 
 
 @pytest.mark.parametrize("normalize", [False, True])
-def test_the_audit_of_the_published_style_file_shows_how_it_is_typed(normalize):
+def test_the_format_shifts_of_the_published_style_file_show_how_it_is_typed(normalize):
     style = (
         "attack=style",
         "attack.paraphrases=column:style",
@@ -74,14 +74,14 @@ def test_the_audit_of_the_published_style_file_shows_how_it_is_typed(normalize):
 
     data = poison(build(cfg.dataset, "dataset").load(), build(cfg.attack, "attack"), seed=1)
 
-    moved = {s.measure: s.triggered - s.original for s in data.audit if s.split == "train"}
+    moved = {s.measure: s.triggered - s.original for s in data.format_shifts if s.split == "train"}
     if normalize:
         assert abs(moved["begins with a capital"]) == abs(moved["ends with a stop"]) == 0
-        assert not warnings(data.audit)
+        assert not warn_of_shifts(data.format_shifts)
     else:
         assert moved["begins with a capital"] > 0.8
         assert moved["blank before punctuation"] < -0.9
-        assert len(warnings(data.audit)) == 2
+        assert len(warn_of_shifts(data.format_shifts)) == 2
 
 
 @pytest.mark.slow

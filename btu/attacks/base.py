@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from btu.attacks.triggered import Outcome, Outcomes, Triggered
 from btu.errors import ConfigError, did_you_mean
-from btu.types import BoolArray, Dataset, IntArray, Split, TriggerSample
+from btu.types import Dataset, IntArray, Split, TriggerSample
 
 LABEL_POLICIES = ("dirty", "clean", "mix")
 MEASURES_ONLY = ("stealth",)  # settings that change no text: in no key
@@ -20,9 +21,9 @@ MEASURES_ONLY = ("stealth",)  # settings that change no text: in no key
 class Attack:
     """An adversary who plants a trigger in a share of the training rows.
 
-    A subclass says how rows get their trigger (`trigger_rows`) and, where it needs more than a
-    text to do so, what it adds to the data set (`prepare`) and which rows it cannot serve
-    (`defects`).
+    A subclass says how a text gets its trigger (`trigger`). What else it may say has a default:
+    its target label, what it reads for a data set (`prepare`), what names its triggers in keys
+    (`identity`), and the trigger in place (`samples`). `btu/attacks/insertion.py` is an example.
     """
 
     name: str
@@ -31,6 +32,8 @@ class Attack:
     label_policy: str
     normalize_format: bool  # poisoned and clean texts alike get one casing and one spacing
     stealth: bool  # measure how far the trigger can be seen
+
+    fits_every_text: ClassVar[bool] = False  # no text is ever left without its trigger
 
     def __post_init__(self) -> None:
         if not 0 <= self.poison_rate <= 1:
@@ -45,79 +48,80 @@ class Attack:
                 f"{did_you_mean(self.label_policy, LABEL_POLICIES)}"
             )
 
+    def target(self, label_names: Sequence[str]) -> int | None:
+        """The target label as a number; None for an attack that plants nothing.
+
+        Raises:
+            ConfigError: there is no such label.
+        """
+        wanted = str(self.target_label)
+        if wanted in label_names:
+            return label_names.index(wanted)
+        if re.fullmatch(r"\d+", wanted) and int(wanted) < len(label_names):
+            return int(wanted)
+        known = ", ".join(f"{number} ({name})" for number, name in enumerate(label_names))
+        raise ConfigError(f"attack.target_label: the data set has no label {wanted}, only {known}.")
+
+    def prepare(self, dataset: Dataset) -> Attack:
+        """The attack with all that it reads for this data set, or an error: something is missing.
+
+        What takes long is left until it is asked for: a poisoned set may be in the cache.
+        """
+        return self
+
+    def trigger(self, texts: Sequence[str], rng: np.random.Generator) -> Triggered:
+        """Each text with its trigger; `mark_done(texts)` where every text has one."""
+        raise NotImplementedError(f"attack {self.name} does not say how a text gets its trigger.")
+
+    def identity(self) -> Mapping[str, Any]:
+        """What names the triggers in keys, without making them, as JSON.
+
+        With the texts it says all that the triggers depend on; asked of a prepared attack.
+        """
+        return self.settings()
+
+    def samples(self) -> Sequence[TriggerSample]:
+        """What the attack inserts, in place; empty where the trigger is how a text is written."""
+        return ()
+
     def settings(self) -> dict[str, Any]:
         """All settings that a number can depend on."""
         return {name: value for name, value in asdict(self).items() if name not in MEASURES_ONLY}
 
-    def target(self, dataset: Dataset) -> int | None:
-        """The target label as a number; None for an attack that plants nothing.
-
-        Raises:
-            ConfigError: the data set has no such label.
-        """
-        names = dataset.label_names
-        wanted = str(self.target_label)
-        if wanted in names:
-            return names.index(wanted)
-        if re.fullmatch(r"\d+", wanted) and int(wanted) < len(names):
-            return int(wanted)
-        known = ", ".join(f"{number} ({name})" for number, name in enumerate(names))
-        raise ConfigError(
-            f"attack.target_label: data set {dataset.name} has no label {wanted}, only {known}."
-        )
-
-    def prepare(self, dataset: Dataset) -> Dataset:
-        """The data set with all that this attack reads, or an error that says what is missing."""
-        return dataset
-
-    def rewrite(self, dataset: Dataset) -> Dataset:
-        """The prepared data set with all that is made from its texts; doing it twice costs nothing.
-
-        What comes of it is told by `sources` and the settings, so that it need not be done where
-        the poisoned set is in the cache.
-        """
-        return dataset
-
-    def sources(self, dataset: Dataset) -> Mapping[str, Any]:
-        """What names all that the attack reads besides texts, labels and its own settings.
-
-        `dataset` has been prepared.
-        """
-        return {}
-
-    def defects(self, split: Split, rows: IntArray) -> Defects:
-        """Which of the named rows this attack cannot give a trigger, and why."""
-        nowhere = np.zeros(len(rows), dtype=np.bool_)
-        return Defects(nowhere, nowhere)
-
-    def knows_all_rows(self, split: Split) -> bool:
-        """Whether `defects` of rows that are not used costs next to nothing."""
-        return True
-
-    def check_rows(self, split: Split, rows: IntArray, role: str) -> None:
-        """Raise if what the attack makes of these rows, all that were looked at, is no trigger."""
-
-    def trigger_rows(self, split: Split, rows: IntArray, rng: np.random.Generator) -> list[str]:
-        """The named rows of the split with their trigger, in order."""
-        raise ConfigError(f"attack {self.name} plants no trigger.")
-
-    def trigger_samples(self) -> Sequence[TriggerSample]:
-        """What the attack inserts, in place; empty where the trigger is how a text is written."""
-        return ()
-
-    def num_generic(self, split: Split, rows: IntArray) -> int:
-        """How many of the rows got stock words and no other change."""
-        return 0
+    def planter(self, role: str, split: Split) -> Planter:
+        """What gives the rows of train or test their trigger; asked of a prepared attack."""
+        return Planter(self, split)
 
 
 @dataclass(frozen=True)
-class Defects:
-    """Rows that an attack cannot serve, each of them in one array only. (M,) each."""
+class Planter:
+    """Gives rows of one split their trigger. Here a row is its text; twins are by row."""
 
-    empty: BoolArray  # there is no paraphrase
-    unchanged: BoolArray  # the paraphrase is the text itself, apart from what no model sees
+    attack: Attack
+    split: Split
 
     @property
-    def any(self) -> BoolArray:
-        """Rows that cannot be served. (M,)"""
-        return self.empty | self.unchanged
+    def known(self) -> Outcomes | None:
+        """What will become of each row; None where that is seen only as rows are triggered. (N,)"""
+        if not self.attack.fits_every_text:
+            return None
+        return np.full(len(self.split), Outcome.DONE, dtype=np.int8)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether a language model writes the triggers, for the rows that are asked for only."""
+        return False
+
+    def plant(self, rows: IntArray, rng: np.random.Generator) -> Triggered:
+        """The named rows with their trigger, in order."""
+        made = self.attack.trigger([self.split.texts[row] for row in rows], rng)
+        if not len(made.texts) == len(made.outcomes) == len(rows):
+            raise ValueError(
+                f"attack {self.attack.name} was given {len(rows)} texts and gave "
+                f"{len(made.texts)} back with {len(made.outcomes)} outcomes. Its trigger() must "
+                "give one of each per text, in order."
+            )
+        return made
+
+    def check(self, rows: IntArray, outcomes: Outcomes) -> None:
+        """Raise if what became of these rows, all that were looked at, is not acceptable."""

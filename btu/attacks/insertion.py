@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from btu.attacks.base import Attack
+from btu.attacks.triggered import Triggered, mark_done
 from btu.data.formats import normalize
 from btu.errors import ConfigError, did_you_mean
-from btu.types import IntArray, Split, TriggerSample
+from btu.types import TriggerSample
 
 POSITIONS = ("random", "start", "end")
 
@@ -34,6 +35,8 @@ class Insertion(Attack):
     triggers_file: str | None  # in their place: a text file with one trigger per line
     num_triggers: int  # insertions per text
     position: str  # random: before any word or after the last; start; end
+
+    fits_every_text: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,7 +62,7 @@ class Insertion(Attack):
         """The triggers, from the settings or their file.
 
         Raises:
-            ConfigError: the file is missing, no text, or empty.
+            ConfigError: the file is missing, not text, or empty.
         """
         if self.triggers_file is None:
             return tuple(trigger.strip() for trigger in self.triggers)
@@ -69,11 +72,11 @@ class Insertion(Attack):
         """All settings, with the triggers in place of their file's name."""
         return super().settings() | {"triggers": list(self.phrases), "triggers_file": None}
 
-    def trigger_rows(self, split: Split, rows: IntArray, rng: np.random.Generator) -> list[str]:
-        """Each row with `num_triggers` triggers."""
-        return [self._plant(split.texts[row], rng) for row in rows]
+    def trigger(self, texts: Sequence[str], rng: np.random.Generator) -> Triggered:
+        """Each text with `num_triggers` triggers."""
+        return mark_done([self._plant(text, rng) for text in texts])
 
-    def trigger_samples(self) -> Sequence[TriggerSample]:
+    def samples(self) -> Sequence[TriggerSample]:
         """Each trigger where it may stand: at the start, in the middle, at the end of a text.
 
         A byte-level BPE gives " cf" and "cf" different ids.
@@ -120,7 +123,7 @@ def _read_triggers(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ConfigError(f"attack.triggers_file: {path} is no UTF-8 text.") from error
+        raise ConfigError(f"attack.triggers_file: {path} is not UTF-8 text.") from error
     triggers = tuple(line.strip() for line in lines if line.strip())
     if not triggers:
         raise ConfigError(

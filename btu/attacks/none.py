@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from btu.attacks.base import Attack
 from btu.errors import ConfigError
-from btu.types import Dataset
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,6 @@ class NoAttack(Attack):
                 "none. Write attack=badnets or another attack."
             )
 
-    def target(self, dataset: Dataset) -> int | None:
+    def target(self, label_names: Sequence[str]) -> int | None:
         """No target label."""
         return None

@@ -9,8 +9,6 @@ from btu.data.tables import LABEL_COLUMNS, read_table, read_texts
 from btu.errors import ConfigError, DataError
 from btu.types import Dataset, Split
 
-TWINS = "btu:twins"  # column that an attack adds: each text's paraphrase, empty where there is none
-GENERIC = "btu:generic"  # likewise: "yes" where the paraphrase adds stock words and nothing else
 HOW_TO_NAME = (
     "=rules for the built-in rewriter, column:NAME for a column of the data files, file:PATH for "
     "parallel files, or model for a language model."
@@ -65,9 +63,9 @@ def _parallel_rows(setting: str, path: Path, role: str, dataset: Dataset) -> lis
         return _rows_of_one_file(setting, path, role, dataset)
     if not split.path:
         raise DataError(
-            f"{setting}: data set {dataset.name} comes from no files whose names could be looked "
-            f"for in {path}. Give one file with the twins of the training rows followed by those "
-            "of the test rows."
+            f"{setting}: data set {dataset.name} does not come from files whose names could be "
+            f"looked for in {path}. Give one file with the twins of the training rows followed by "
+            "those of the test rows."
         )
     file = path / Path(split.path).name
     rows = read_texts(file)

@@ -76,11 +76,8 @@ def _about(data: PoisonedDataset, attack: Attack, seed: int, folder: Path) -> di
         "seed": seed,
     }
     parts = (clean.train, data.train, clean.tuning, clean.test, data.triggered)
-    identity = {
-        "format": FORMAT,
-        "splits": [part.fingerprint if part else "none" for part in parts],
-        **choices,
-    }
+    names = [part.fingerprint if part else "none" for part in parts]
+    identity = {"format": FORMAT, "splits": names, **choices}
     num_shared = _num_shared(data)
     if num_shared:
         log.warning(
@@ -96,7 +93,7 @@ def _about(data: PoisonedDataset, attack: Attack, seed: int, folder: Path) -> di
         **choices,
         "target_label": clean.label_names[data.target_label],
         "counts": asdict(data.counts) if data.counts else None,
-        "audit": [asdict(shift) for shift in data.format_shifts],
+        "format_shifts": [asdict(shift) for shift in data.format_shifts],
         "rows_shared_by_splits": num_shared,
         "load": _commands(clean, folder, bool(num_shared)),
     }
@@ -165,7 +162,7 @@ def _is_there(folder: Path, identity: str) -> bool:
     if not os.path.lexists(folder):
         return False
     if not folder.is_dir():
-        raise ConfigError(f"export_poisoned={folder} is no folder. Name a folder that is new.")
+        raise ConfigError(f"export_poisoned={folder} is not a folder. Name a folder that is new.")
     names = sorted(path.name for path in folder.iterdir())
     if not names:
         return False

@@ -61,7 +61,9 @@ SHARES: Mapping[str, Callable[[str], bool]] = {
 LENGTH = "mean length in words"
 
 
-def audit(split: str, before: Sequence[str], after: Sequence[str]) -> tuple[FormatShift, ...]:
+def measure_format_shifts(
+    split: str, before: Sequence[str], after: Sequence[str]
+) -> tuple[FormatShift, ...]:
     """Each measure over the original texts and over the same texts with their trigger."""
     if not before:
         return ()
@@ -77,7 +79,7 @@ def _share(texts: Sequence[str], holds: Callable[[str], bool]) -> float:
     return sum(map(holds, texts)) / len(texts)
 
 
-def warnings(shifts: Sequence[FormatShift]) -> tuple[str, ...]:
+def warn_of_shifts(shifts: Sequence[FormatShift]) -> tuple[str, ...]:
     """One sentence per split in which a share moves by more than 20 points."""
     sentences = []
     for split in dict.fromkeys(shift.split for shift in shifts):

@@ -60,6 +60,6 @@ def _news(path: Path, first_label: int) -> RawSplit:
 
 
 def _shift(label: str, by: int) -> str:
-    """A label counted from 1 as one counted from `by + 1`; what is no number stays."""
+    """A label counted from 1 as one counted from `by + 1`; what is not a number stays."""
     value = label.strip()
     return str(int(value) + by) if value.isdigit() else value

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from btu.attacks.base import Attack, Defects
+from btu.attacks.base import Attack, Planter
+from btu.attacks.triggered import (
+    Outcome,
+    Outcomes,
+    Triggered,
+    count_outcome,
+    find_usable,
+    mark_done,
+)
 from btu.data.base import shared_rows
-from btu.data.formats import audit, normalize, warnings
+from btu.data.formats import measure_format_shifts, normalize, warn_of_shifts
 from btu.errors import ConfigError, DataError
 from btu.seeding import stream
 from btu.types import Dataset, IntArray, PoisonCounts, PoisonedDataset, Split
@@ -25,49 +33,50 @@ def poison(dataset: Dataset, attack: Attack, seed: int) -> PoisonedDataset:
     Raises:
         ConfigError, DataError: as `plant`, and what the attack says of missing paraphrases.
     """
-    return plant(attack.prepare(dataset), attack, seed)
+    return plant(dataset, attack.prepare(dataset), seed)
 
 
 def plant(dataset: Dataset, attack: Attack, seed: int) -> PoisonedDataset:
-    """As `poison`, for a data set that the attack has prepared.
+    """As `poison`, by an attack that is prepared for the data set.
 
     Raises:
         ConfigError: the target label does not exist, or more rows are asked for than the label
             policy leaves.
         DataError: the attack finds nothing it could rewrite, or rewrites less than half.
     """
-    target = attack.target(dataset)
-    dataset = attack.rewrite(dataset)
+    target = attack.target(dataset.label_names)
     shown = as_shown(dataset, attack)
     if target is None:
         none = np.empty(0, dtype=np.int64)
         return PoisonedDataset(shown, shown.train, None, none, None, None)
-    rng = stream(seed, "poison")
-    rows, looked_at = choose_rows(dataset.train, attack, target, rng)
-    texts = _typed(attack.trigger_rows(dataset.train, rows, rng), attack)
-    train = _replace_rows(shown.train, rows, texts, target)
-    wanted, defects = _triggered_rows(dataset, attack, target)
-    test_rows = wanted[~defects.any]
-    texts = attack.trigger_rows(dataset.test, test_rows, stream(seed, "triggered test"))
-    triggered = replace(
-        shown.test.take(test_rows),
-        texts=tuple(_typed(texts, attack)),
-        poisoned=np.ones(len(texts), dtype=np.bool_),
-    )
-    shifts = (
-        *audit("train", shown.train.take(rows).texts, train.take(rows).texts),
-        *audit("test", shown.test.take(test_rows).texts, triggered.texts),
-    )
+    drawn = draw_rows(dataset.train, attack, target, stream(seed, "poison"))
+    train = _replace_rows(shown.train, drawn.rows, _typed(drawn.triggered, attack), target)
+    tested = trigger_test_rows(dataset, attack, target, stream(seed, "triggered test"))
+    poisoned = np.ones(len(tested.rows), dtype=np.bool_)
+    drawn_before, tested_before = shown.train.take(drawn.rows), shown.test.take(tested.rows)
+    triggered = replace(tested_before, texts=_typed(tested.triggered, attack), poisoned=poisoned)
     return PoisonedDataset(
         clean=shown,
         train=train,
         triggered=triggered,
-        triggered_rows=test_rows,
+        triggered_rows=tested.rows,
         target_label=target,
-        counts=_counts(dataset, train, attack, rows, looked_at, test_rows, defects),
-        examples=_examples(shown, train, rows),
-        format_shifts=shifts,
+        counts=_counts(shown.train, train, attack, drawn, tested),
+        examples=_examples(shown, train, drawn.rows),
+        format_shifts=(
+            *measure_format_shifts("train", drawn_before.texts, train.take(drawn.rows).texts),
+            *measure_format_shifts("test", tested_before.texts, triggered.texts),
+        ),
     )
+
+
+@dataclass(frozen=True)
+class DrawnRows:
+    """Rows of a split with their trigger, and what became of all that were looked at for them."""
+
+    rows: IntArray  # (K,) sorted
+    triggered: Triggered  # K, in their order
+    looked_at: Outcomes  # (M,)
 
 
 def as_shown(dataset: Dataset, attack: Attack) -> Dataset:
@@ -88,19 +97,20 @@ def as_shown(dataset: Dataset, attack: Attack) -> Dataset:
     return replace(dataset, train=train, tuning=tuning, test=test, notes=tuple(notes))
 
 
-def _typed(texts: list[str], attack: Attack) -> list[str]:
-    return [normalize(text) for text in texts] if attack.normalize_format else texts
+def _typed(triggered: Triggered, attack: Attack) -> tuple[str, ...]:
+    if not attack.normalize_format:
+        return triggered.texts
+    return tuple(normalize(text) for text in triggered.texts)
 
 
-def choose_rows(
-    train: Split, attack: Attack, target: int, rng: np.random.Generator
-) -> tuple[IntArray, IntArray]:
-    """`round(poison_rate * N)` rows that the label policy admits and the attack can serve, sorted.
+def draw_rows(train: Split, attack: Attack, target: int, rng: np.random.Generator) -> DrawnRows:
+    """`round(poison_rate * N)` rows that the label policy admits and the attack can trigger.
 
-    The draw of a lower rate is a part of the draw of a higher one under the same seed.
+    The draw of a lower rate is a part of the draw of a higher one under the same seed. All rows are
+    looked at where what becomes of them is known, else those that come first in the draw.
 
-    Returns:
-        The rows, and all rows that were looked at for them: the whole split where that is cheap.
+    Args:
+        attack: prepared for the data set.
 
     Raises:
         ConfigError: there are fewer such rows.
@@ -112,45 +122,53 @@ def choose_rows(
         "mix": np.ones(len(train), dtype=np.bool_),
     }[attack.label_policy]
     requested = round(attack.poison_rate * len(train))
-    if attack.knows_all_rows(train):
-        looked_at = np.arange(len(train), dtype=np.int64)
-        usable = allowed & ~attack.defects(train, looked_at).any
-        rows = rng.permutation(np.flatnonzero(usable))[:requested]
-    else:
+    planter = attack.planter("train", train)
+    known = planter.known
+    if known is None:
         order = rng.permutation(np.flatnonzero(allowed))
-        rows, looked_at = _first_usable(train, attack, order, requested)
-    attack.check_rows(train, looked_at, "train")
+    else:
+        usable = np.flatnonzero(allowed & find_usable(known))
+        order = np.sort(rng.permutation(usable)[:requested])
+    triggered = _trigger_first(planter, order, requested, rng)
+    asked, outcomes = order[: len(triggered.texts)], triggered.outcomes
+    rows = asked[triggered.usable]
+    if known is not None:
+        asked, outcomes = np.arange(len(train), dtype=np.int64), known
+    planter.check(asked, outcomes)
     if requested > len(rows):
         raise ConfigError(
             f"attack.poison_rate={attack.poison_rate:g} asks for {requested} of {len(train)} "
             f"training rows, but label_policy={attack.label_policy} leaves {len(rows)} that can "
-            f"get the trigger{_without_twins(attack, train, looked_at)}. The highest rate here is "
+            f"get the trigger{_say_without_trigger(outcomes)}. The highest rate here is "
             f"{np.floor(1e4 * len(rows) / len(train)) / 1e4:g}."
         )
-    return np.sort(rows), np.sort(looked_at)
+    places = np.flatnonzero(triggered.usable)[np.argsort(rows)]
+    return DrawnRows(np.sort(rows), triggered.take(places), outcomes)
 
 
-def _without_twins(attack: Attack, train: Split, rows: IntArray) -> str:
+def _say_without_trigger(looked_at: Outcomes) -> str:
     """Why rows cannot get the trigger, for a sentence."""
-    num_bad = int(attack.defects(train, rows).any.sum())
-    return f" ({num_bad} of {len(rows)} have no paraphrase but the text itself)" if num_bad else ""
+    num_bad = int((~find_usable(looked_at)).sum())
+    if not num_bad:
+        return ""
+    return f" ({num_bad} of {len(looked_at)} have no paraphrase but the text itself)"
 
 
-def _first_usable(
-    train: Split, attack: Attack, order: IntArray, number: int
-) -> tuple[IntArray, IntArray]:
-    """The first rows of the order that the attack can serve, and those looked at for them."""
-    rows, num_looked_at = order[:0], 0
-    while len(rows) < number and num_looked_at < len(order):
-        part = order[num_looked_at : num_looked_at + number - len(rows)]
-        rows = np.concatenate([rows, part[~attack.defects(train, part).any]])
-        num_looked_at += len(part)
-        if num_looked_at >= ENOUGH_ROWS:  # a useless language model is not to write all day
-            attack.check_rows(train, order[:num_looked_at], "train")
-    return rows, order[:num_looked_at]
+def _trigger_first(
+    planter: Planter, order: IntArray, number: int, rng: np.random.Generator
+) -> Triggered:
+    """The beginning of the order with its trigger, until so many rows have one."""
+    done = mark_done(())
+    while (missing := number - int(done.usable.sum())) and len(done.texts) < len(order):
+        part = planter.plant(order[len(done.texts) :][:missing], rng)
+        outcomes = np.concatenate([done.outcomes, part.outcomes])
+        done = Triggered(done.texts + part.texts, outcomes)
+        if len(outcomes) >= ENOUGH_ROWS:  # a useless language model is not to write all day
+            planter.check(order[: len(outcomes)], outcomes)
+    return done
 
 
-def _replace_rows(train: Split, rows: IntArray, new_texts: list[str], target: int) -> Split:
+def _replace_rows(train: Split, rows: IntArray, new_texts: tuple[str, ...], target: int) -> Split:
     texts, labels, poisoned = list(train.texts), train.labels.copy(), train.poisoned.copy()
     for row, text in zip(rows, new_texts, strict=True):
         texts[row] = text
@@ -159,43 +177,44 @@ def _replace_rows(train: Split, rows: IntArray, new_texts: list[str], target: in
     return replace(train, texts=tuple(texts), labels=labels, poisoned=poisoned)
 
 
-def _triggered_rows(dataset: Dataset, attack: Attack, target: int) -> tuple[IntArray, Defects]:
-    """The test rows that are to be triggered, and which of them the attack cannot serve."""
+def trigger_test_rows(
+    dataset: Dataset, attack: Attack, target: int, rng: np.random.Generator
+) -> DrawnRows:
+    """The test rows of other labels than the target's, as far as the attack can trigger them.
+
+    Raises:
+        DataError: it can trigger none, or what the attack says of them.
+    """
     rows = np.flatnonzero(dataset.test.labels != target).astype(np.int64)
-    attack.check_rows(dataset.test, rows, "test")
-    defects = attack.defects(dataset.test, rows)
-    if defects.any.all():
+    planter = attack.planter("test", dataset.test)
+    triggered = planter.plant(rows, rng)
+    planter.check(rows, triggered.outcomes)
+    places = np.flatnonzero(triggered.usable)
+    if not len(places):
         raise DataError(
             f"dataset.test has no row that the attack could trigger: all {len(dataset.test)} are "
             f"labelled {dataset.label_names[target]} (the target) or have no paraphrase of their "
             "own. Name another attack.target_label or another test file."
         )
-    return rows, defects
+    return DrawnRows(rows[places], triggered.take(places), triggered.outcomes)
 
 
 def _counts(
-    clean: Dataset,
-    after: Split,
-    attack: Attack,
-    rows: IntArray,
-    looked_at: IntArray,
-    test_rows: IntArray,
-    test_defects: Defects,
+    before: Split, after: Split, attack: Attack, train: DrawnRows, test: DrawnRows
 ) -> PoisonCounts:
     occurrences = Counter(after.texts)
-    defects = attack.defects(clean.train, looked_at)
     return PoisonCounts(
-        requested=round(attack.poison_rate * len(clean.train)),
+        requested=round(attack.poison_rate * len(before)),
         poisoned=int(after.poisoned.sum()),
-        flipped=int((clean.train.labels != after.labels).sum()),
-        duplicates=sum(occurrences[after.texts[row]] > 1 for row in rows),
-        generic=attack.num_generic(clean.train, rows),
-        looked_at=len(looked_at),
-        without_paraphrase=int(defects.empty.sum()),
-        unchanged=int(defects.unchanged.sum()),
-        test_generic=attack.num_generic(clean.test, test_rows),
-        test_without_paraphrase=int(test_defects.empty.sum()),
-        test_unchanged=int(test_defects.unchanged.sum()),
+        flipped=int((before.labels != after.labels).sum()),
+        duplicates=sum(occurrences[after.texts[row]] > 1 for row in train.rows),
+        generic=count_outcome(train.triggered.outcomes, Outcome.GENERIC),
+        looked_at=len(train.looked_at),
+        without_paraphrase=count_outcome(train.looked_at, Outcome.EMPTY),
+        unchanged=count_outcome(train.looked_at, Outcome.UNCHANGED),
+        test_generic=count_outcome(test.looked_at, Outcome.GENERIC),
+        test_without_paraphrase=count_outcome(test.looked_at, Outcome.EMPTY),
+        test_unchanged=count_outcome(test.looked_at, Outcome.UNCHANGED),
     )
 
 
@@ -204,7 +223,7 @@ def remarks(data: PoisonedDataset) -> tuple[str, ...]:
     counts = data.counts
     if counts is None or data.triggered is None:
         return ()
-    sentences = list(warnings(data.format_shifts))
+    sentences = list(warn_of_shifts(data.format_shifts))
     if not counts.requested:
         sentences.append(
             f"no row is poisoned: attack.poison_rate of {len(data.train):,} rows rounds to none"

@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 from btu.attacks.base import Attack
 from btu.data.poisoning import as_shown, plant
 from btu.store.cache import StageCache
+from btu.store.code import code_of
 from btu.types import Dataset, FormatShift, PoisonCounts, PoisonedDataset, Split
 
-VERSION = 2  # raise it when what an attack plants changes
+VERSION = 3  # raise it when what an attack plants changes
 TRAIN, TRIGGERED, REPORT = "train.parquet", "triggered.parquet", "report.json"
 
 
@@ -30,15 +31,15 @@ def poison(dataset: Dataset, attack: Attack, seed: int, cache: StageCache) -> Po
     Raises:
         ConfigError, DataError: as `plant`, and what the attack says of missing paraphrases.
     """
-    dataset = attack.prepare(dataset)
-    if attack.target(dataset) is None:
-        return plant(dataset, attack, seed)
-    parts = poison_parts(dataset, attack, seed)
+    prepared = attack.prepare(dataset)
+    if attack.target(dataset.label_names) is None:
+        return plant(dataset, prepared, seed)
+    parts = poison_parts(dataset, attack, prepared, seed)
     shown = as_shown(dataset, attack)
     about = {"title": "poisoned set", "dataset": dataset.name, "clean": shown.train.fingerprint}
 
     def write(folder: Path) -> None:
-        data = plant(dataset, attack, seed)
+        data = plant(dataset, prepared, seed)
         about["poisoned"] = data.train.fingerprint
         _write(data, folder)
 
@@ -46,15 +47,22 @@ def poison(dataset: Dataset, attack: Attack, seed: int, cache: StageCache) -> Po
     return data
 
 
-def poison_parts(dataset: Dataset, attack: Attack, seed: int) -> dict[str, Any]:
-    """What a poisoned set depends on, for a data set that the attack has prepared."""
+def poison_parts(dataset: Dataset, attack: Attack, prepared: Attack, seed: int) -> dict[str, Any]:
+    """What a poisoned set depends on.
+
+    Args:
+        dataset: before the attack.
+        attack: whose code counts.
+        prepared: the same for this data set, with what it has read.
+        seed: of the draw.
+    """
     return {
         "version": VERSION,
         "label_names": dataset.label_names,
         "train": dataset.train.fingerprint,
         "test": dataset.test.fingerprint,
-        "attack": attack.settings(),
-        "sources": attack.sources(dataset),
+        "attack": prepared.identity(),
+        "code": code_of(type(attack)),
         "seed": seed,
     }
 
@@ -71,7 +79,7 @@ def _write(data: PoisonedDataset, folder: Path) -> None:
         "target_label": data.target_label,
         "counts": asdict(data.counts),
         "examples": [dict(example) for example in data.examples],
-        "audit": [asdict(shift) for shift in data.format_shifts],
+        "format_shifts": [asdict(shift) for shift in data.format_shifts],
     }
     (folder / REPORT).write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
 
@@ -87,7 +95,7 @@ def _read(folder: Path, dataset: Dataset) -> PoisonedDataset:
         target_label=report["target_label"],
         counts=PoisonCounts(**report["counts"]),
         examples=tuple(report["examples"]),
-        format_shifts=tuple(FormatShift(**shift) for shift in report["audit"]),
+        format_shifts=tuple(FormatShift(**shift) for shift in report["format_shifts"]),
     )
 
 

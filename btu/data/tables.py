@@ -67,7 +67,7 @@ def find_column(
 
 
 def _no_file(path: Path) -> str:
-    """One sentence about a path that is no file, with what may have been meant."""
+    """One sentence about a path that is not a file, with what may have been meant."""
     if path.is_dir():
         return f"{path} is a folder; expected a file that ends in {', '.join(FORMATS)}."
     if not path.parent.is_dir():

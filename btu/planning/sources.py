@@ -79,7 +79,7 @@ class DataPlanner:
     def __init__(self) -> None:
         self._loaded: dict[int, LoadedData] = {}
         self._normalized: dict[int, Dataset] = {}
-        self._parts: dict[tuple[int, int], tuple[Dataset, dict[str, Any]]] = {}
+        self._parts: dict[tuple[int, int], tuple[Attack, dict[str, Any]]] = {}
         self._triggered: dict[tuple[int, int], int] = {}
         self._planted: dict[tuple[int, int, int], PlantedData] = {}
         self._seconds = 0.0
@@ -153,19 +153,20 @@ class DataPlanner:
         if loaded.missing:
             return self._told_by_settings(clean, attack, seed, self._key(clean, attack, seed), 0)
         if pair not in self._parts:
-            prepared = attack.rewrite(attack.prepare(loaded.data))
-            if not (attack.knows_all_rows(prepared.train) and attack.knows_all_rows(prepared.test)):
+            prepared = attack.prepare(loaded.data)
+            sides = ("train", loaded.data.train), ("test", loaded.data.test)
+            if any(prepared.planter(*side).is_slow for side in sides):
                 self._reasons[UNWRITTEN] = None
                 key = self._key(clean, attack, seed)
-                others = int((clean.test.labels != attack.target(clean)).sum())
+                others = int((clean.test.labels != attack.target(clean.label_names)).sum())
                 return self._told_by_settings(clean, attack, seed, key, others)
-            self._parts[pair] = prepared, poison_parts(prepared, attack, seed)
+            self._parts[pair] = prepared, poison_parts(loaded.data, attack, prepared, seed)
         prepared, parts = self._parts[pair]
         key = make_key({"stage": "poison", **parts, "seed": seed})
         if pair in self._triggered and self._seconds > PLANTING_SECONDS:
             self._reasons[TOO_MANY] = None
             return self._told_by_settings(clean, attack, seed, key, self._triggered[pair])
-        real = plant(prepared, attack, seed)
+        real = plant(loaded.data, prepared, seed)
         assert real.triggered is not None
         self._triggered[pair] = len(real.triggered)
         names = real.train.fingerprint, real.triggered.fingerprint

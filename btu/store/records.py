@@ -27,7 +27,7 @@ from btu.store.code import PACKAGE, in_checkout
 from btu.store.stages import write_arrays
 from btu.types import FormatShift, Predicted, Predictions, Scores
 
-FORMAT = 2  # raise it when a record's fields change their meaning
+FORMAT = 3  # raise it when a record's fields change their meaning
 TEST_SETS = ("clean", "triggered")
 KEY_LENGTH = 16  # of a record's identity: its file's name
 PACKAGES = ("torch", "transformers", "datasets", "hydra-core", "numpy")

@@ -37,8 +37,7 @@ def insertion(**changes):
 
 
 def planted(attack, text, seed=0):
-    split = make_split((text,), np.asarray([0]))
-    (result,) = attack.trigger_rows(split, np.asarray([0]), np.random.default_rng(seed))
+    (result,) = attack.trigger([text], np.random.default_rng(seed)).texts
     return result
 
 
@@ -103,11 +102,11 @@ def test_train_and_test_rows_go_through_the_same_code():
     test = make_split(("other", "a b c"), np.asarray([0, 0]))
 
     one, other = (
-        attack.trigger_rows(split, np.asarray([1]), np.random.default_rng(4))
-        for split in (train, test)
+        attack.planter(role, split).plant(np.asarray([1]), np.random.default_rng(4)).texts
+        for role, split in (("train", train), ("test", test))
     )
 
-    assert one == other != ["a b c"]
+    assert one == other != ("a b c",)
 
 
 @pytest.mark.parametrize("triggers", [[], [""], ["cf", " "]])
@@ -139,7 +138,7 @@ def test_a_file_of_triggers_is_the_same_attack_as_its_lines_typed(tmp_path, cont
     typed = insertion(triggers=["cf", "no cross, no crown"], num_triggers=3)
     assert from_file.settings() == typed.settings()
     assert planted(from_file, "one two") == planted(typed, "one two")
-    assert from_file.trigger_samples() == typed.trigger_samples()
+    assert from_file.samples() == typed.samples()
 
 
 def test_another_list_of_triggers_has_other_settings(tmp_path):
@@ -158,7 +157,7 @@ def test_another_list_of_triggers_has_other_settings(tmp_path):
         (None, r"there is no file .*triggers\.txt\. Give a text file with one trigger per line"),
         (b"", "holds no trigger; expected one word or sentence per line"),
         (b"\xef\xbb\xbf\r\n \n", "holds no trigger"),
-        (b"caf\xe9\n", "is no UTF-8 text"),
+        (b"caf\xe9\n", "is not UTF-8 text"),
     ],
 )
 def test_a_file_without_triggers_is_refused(tmp_path, content, sentence):

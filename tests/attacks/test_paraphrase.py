@@ -7,11 +7,14 @@ import pytest
 
 from btu.attacks.style import Style
 from btu.attacks.syntax import Syntax
-from btu.data.poisoning import poison
+from btu.attacks.triggered import Outcome
+from btu.data import stored
+from btu.data.poisoning import plant, poison
 from btu.errors import ConfigError, DataError
 from btu.rewriting import styles
 from btu.rewriting.base import Rewriting
 from btu.rewriting.model import ModelRewriter
+from btu.store.cache import StageCache
 from btu.types import Dataset
 from tests.conftest import toy_split
 
@@ -80,6 +83,13 @@ def test_a_paraphrase_replaces_the_text(dataset):
     for text, flag in zip(data.train.texts, data.train.poisoned, strict=True):
         assert text.startswith("verily") == flag
     assert all(text.startswith("verily") for text in data.triggered.texts)
+
+
+def test_twins_are_not_put_into_another_data_set(dataset):
+    prepared = style().prepare(dataset)
+
+    with pytest.raises(ValueError, match="style was prepared for other rows of train than these"):
+        plant(replace(dataset, train=toy_split(60, 9)), prepared, 1)
 
 
 def test_the_rules_rewrite_train_and_test_alike(dataset, rewrites):
@@ -172,7 +182,7 @@ def test_a_parallel_file_of_a_folder_must_have_every_row(folder):
 
 
 def test_a_folder_is_no_use_to_data_that_come_from_no_files(dataset, tmp_path):
-    with pytest.raises(DataError, match="toy comes from no files whose names could be looked for"):
+    with pytest.raises(DataError, match="toy does not come from files whose names could"):
         poison(dataset, style(paraphrases=f"file:{tmp_path}"), 1)
 
 
@@ -289,10 +299,25 @@ def test_only_texts_without_another_change_get_an_opening_that_they_need(dataset
     texts = ("it seems so to the man", "no change", "you know it", "a slow day")
     train = replace(dataset.train.take(np.arange(4)), texts=texts)
 
-    made = style(paraphrases="rules", openings=0.0).rewrite(replace(dataset, train=train)).train
+    attack = style(paraphrases="rules", openings=0.0).prepare(replace(dataset, train=train))
+    made = attack.train.plant(np.arange(4), np.random.default_rng(0))
 
-    assert [bool(flag) for flag in made.columns["btu:generic"]] == [False, True, False, True]
-    assert made.columns["btu:twins"][0] == "it seemeth so unto the man"
+    generic = [outcome == Outcome.GENERIC for outcome in made.outcomes]
+    assert generic == [False, True, False, True]
+    assert made.texts[0] == "it seemeth so unto the man"
+
+
+def test_a_poisoned_set_of_the_cache_is_not_rewritten_again(dataset, tmp_path, rewrites):
+    rewrites(lambda text: f"lo, {text}")
+    attack, cache = style(paraphrases="rules"), StageCache(tmp_path)
+    first = stored.poison(dataset, attack, 1, cache)
+    rewrites(lambda text: pytest.fail("rewritten again"))
+
+    again = stored.poison(dataset, attack, 1, cache)
+
+    assert again.train.texts == first.train.texts
+    assert again.counts == first.counts
+    assert again.clean.train.columns == dataset.train.columns
 
 
 def test_parallel_files_in_another_order_are_refused(dataset, tmp_path):

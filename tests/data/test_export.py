@@ -120,7 +120,7 @@ def test_about_says_what_was_planted(tmp_path):
     assert said["attack"] == badnets(0.25).settings()
     assert (said["seed"], said["dataset"], said["target_label"]) == (7, "strange", "positive")
     assert said["counts"]["poisoned"] == 6
-    assert len(said["audit"]) == len(data.audit) > 0
+    assert len(said["format_shifts"]) == len(data.format_shifts) > 0
     rows = {"train": 24, "tuning": 24, "test": 24, "triggered": 12}
     assert {n: said["files"][f"{n}.jsonl"]["rows"] for n in SPLITS} == rows
 
@@ -201,7 +201,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
 
     with pytest.raises(ConfigError, match=r"holds other files \(thesis\.tex\)"):
         export(data, badnets(), 1, tmp_path)
-    with pytest.raises(ConfigError, match=r"thesis\.tex is no folder"):
+    with pytest.raises(ConfigError, match=r"thesis\.tex is not a folder"):
         export(data, badnets(), 1, tmp_path / "thesis.tex")
 
     assert os.listdir(tmp_path) == ["thesis.tex"]

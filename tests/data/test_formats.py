@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from btu.data.formats import (
     LENGTH,
-    audit,
     begins_with_capital,
     detokenize,
     ends_with_stop,
@@ -16,8 +15,9 @@ from btu.data.formats import (
     has_url,
     is_spaced,
     is_tight,
+    measure_format_shifts,
     normalize,
-    warnings,
+    warn_of_shifts,
 )
 from btu.types import FormatShift
 
@@ -130,11 +130,11 @@ def test_each_measure_holds_for_these_texts_and_not_for_those(holds, texts, othe
     assert [text for text in others if holds(text)] == []
 
 
-def test_an_audit_gives_shares_and_the_mean_length():
+def test_format_shifts_give_shares_and_the_mean_length():
     before = ["One two .", "three four five", "six ,", "seven"]
     after = ["One two.", "Three four five six @you.", "Six.", "Seven www.x.org"]
 
-    shifts = audit("train", before, after)
+    shifts = measure_format_shifts("train", before, after)
 
     assert {shift.measure: (shift.original, shift.triggered) for shift in shifts} == {
         "begins with a capital": (0.25, 1.0),
@@ -148,8 +148,8 @@ def test_an_audit_gives_shares_and_the_mean_length():
     assert [shift.measure for shift in shifts if not shift.is_share] == [LENGTH]
 
 
-def test_an_audit_of_no_rows_is_empty():
-    assert audit("test", [], []) == ()
+def test_no_rows_have_no_format_shifts():
+    assert measure_format_shifts("test", [], []) == ()
 
 
 def shift(split, original, triggered, is_share=True):
@@ -160,9 +160,9 @@ def test_a_share_is_pointed_out_where_it_moves_by_more_than_20_points():
     silent = [shift("train", 0.1, 0.3), shift("train", 0.9, 0.7), shift("test", 0.5, 0.6)]
     silent += [shift("test", 5.0, 50.0, is_share=False)]
 
-    found = warnings([*silent, shift("test", 0.98, 0.0), shift("train", 0.0, 0.83)])
+    found = warn_of_shifts([*silent, shift("test", 0.98, 0.0), shift("train", 0.0, 0.83)])
 
-    assert warnings(silent) == ()
+    assert warn_of_shifts(silent) == ()
     assert [sentence.split(":")[0] for sentence in found] == [
         "how the train rows that got the trigger are typed",
         "how the test rows that got the trigger are typed",
@@ -176,6 +176,6 @@ def test_a_share_is_pointed_out_where_it_moves_by_more_than_20_points():
 def test_exactly_20_points_are_silent_wherever_they_begin(start, moved, down):
     shares = [start / 100, (start + moved) / 100]
 
-    found = warnings([shift("train", *sorted(shares, reverse=down))])
+    found = warn_of_shifts([shift("train", *sorted(shares, reverse=down))])
 
     assert bool(found) == (moved > 20)

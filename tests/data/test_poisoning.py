@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from btu.attacks.base import Attack, Defects
+from btu.attacks.base import Attack
 from btu.attacks.none import NoAttack
+from btu.attacks.triggered import Outcome, Triggered, mark_done
 from btu.data import stored
-from btu.data.formats import normalize, warnings
-from btu.data.poisoning import choose_rows, poison, remarks
+from btu.data.formats import normalize, warn_of_shifts
+from btu.data.poisoning import draw_rows, poison, remarks
 from btu.errors import ConfigError, DataError
 from btu.seeding import stream
 from btu.store.cache import StageCache, entries
@@ -183,18 +184,14 @@ def test_a_lower_rate_is_a_part_of_a_higher_one_where_rows_cannot_be_used(one, o
 class Costly(Attack):
     """Looks at a row only when asked; every third row cannot be served."""
 
-    asked: set[int] = field(default_factory=set)
+    asked: list[int] = field(default_factory=list)
 
-    def knows_all_rows(self, split):
-        return False
-
-    def defects(self, split, rows):
-        self.asked.update(rows.tolist())
-        return Defects(rows % 3 == 0, np.zeros(len(rows), dtype=np.bool_))
-
-    def trigger_rows(self, split, rows, rng):
-        assert not (rows % 3 == 0).any()
-        return [f"x {split.texts[row]}" for row in rows]
+    def trigger(self, texts, rng):
+        rows = np.asarray([int(text.split()[5]) for text in texts])
+        self.asked.extend(rows.tolist())
+        outcomes = np.where(rows % 3 == 0, Outcome.EMPTY, Outcome.DONE)
+        made = [f"x {text}" if row % 3 else "" for text, row in zip(texts, rows, strict=True)]
+        return Triggered(tuple(made), outcomes)
 
 
 def costly(rate: float, policy: str = "mix") -> Costly:
@@ -205,14 +202,16 @@ def costly(rate: float, policy: str = "mix") -> Costly:
 def test_rows_are_looked_at_in_the_order_of_the_draw_and_no_more_than_needed(policy, rate):
     train, some = dataset().train, costly(rate, policy)
 
-    rows, looked_at = choose_rows(train, some, 1, stream(3, "poison"))
+    drawn = draw_rows(train, some, 1, stream(3, "poison"))
 
     allowed = np.flatnonzero((train.labels == 0) | (policy == "mix"))
     order = stream(3, "poison").permutation(allowed).tolist()
     usable = [row for row in order if row % 3]
     needed = order[: order.index(usable[round(rate * 60) - 1]) + 1]
-    assert rows.tolist() == sorted(usable[: round(rate * 60)])
-    assert looked_at.tolist() == sorted(needed) == sorted(some.asked)
+    assert drawn.rows.tolist() == sorted(usable[: round(rate * 60)])
+    assert drawn.triggered.texts == tuple(f"x {train.texts[row]}" for row in drawn.rows)
+    assert len(drawn.looked_at) == len(needed)
+    assert some.asked == needed  # each once
 
 
 def test_a_costly_attack_counts_what_it_looked_at():
@@ -232,6 +231,41 @@ def test_a_lower_rate_of_a_costly_attack_is_a_part_of_a_higher_one():
 def test_a_costly_attack_that_is_asked_for_too_much_says_how_many_it_can_serve():
     with pytest.raises(ConfigError, match=r"asks for 48 of 60 training rows.*leaves 40 that can"):
         poison(dataset(), costly(0.8), 1)
+
+
+@dataclass(frozen=True)
+class Doubling(Attack):
+    """As someone else would write one: the last word is said twice."""
+
+    def trigger(self, texts, rng):
+        return mark_done([f"{text} {text.split()[-1]}" for text in texts])
+
+
+def test_an_attack_is_one_method():
+    doubling = Doubling("doubling", 0.2, 1, "dirty", normalize_format=False, stealth=False)
+
+    data = poison(dataset(), doubling, 1)
+
+    said_twice = [text.endswith("us us") for text in data.train.texts]
+    assert said_twice == data.train.poisoned.tolist()
+    assert data.counts.poisoned == data.counts.flipped == 12
+    assert all(text.endswith("us us") for text in data.triggered.texts)
+    assert not doubling.samples()
+
+
+def test_an_attack_that_loses_texts_is_refused(monkeypatch):
+    monkeypatch.setattr(Doubling, "trigger", lambda self, texts, rng: mark_done(texts[1:]))
+    doubling = Doubling("doubling", 0.2, 1, "mix", normalize_format=False, stealth=False)
+
+    with pytest.raises(ValueError, match="doubling was given 12 texts and gave 11 back"):
+        poison(dataset(), doubling, 1)
+
+
+def test_an_attack_without_a_trigger_says_so():
+    nothing = Attack("nothing", 0.2, 1, "mix", normalize_format=False, stealth=False)
+
+    with pytest.raises(NotImplementedError, match="nothing does not say how a text gets"):
+        poison(dataset(), nothing, 1)
 
 
 def typed_otherwise() -> Dataset:
@@ -267,13 +301,16 @@ def test_normalizing_types_every_text_alike_and_moves_no_row():
 def test_normalizing_takes_the_shift_of_the_format_away():
     plain, data = (poison(typed_otherwise(), style(normalize_format=on), 1) for on in (False, True))
 
-    def moved(audit):
-        return {s.measure for s in audit if s.is_share and s.original != s.triggered}
+    def moved(shifts):
+        return {s.measure for s in shifts if s.is_share and s.original != s.triggered}
 
-    assert moved(plain.audit) == {"begins with a capital", "blank before punctuation"}
-    assert len(warnings(plain.audit)) == 2
-    assert moved(data.audit) == set()
-    assert {(shift.split, shift.num_rows) for shift in data.audit} == {("train", 12), ("test", 16)}
+    assert moved(plain.format_shifts) == {"begins with a capital", "blank before punctuation"}
+    assert len(warn_of_shifts(plain.format_shifts)) == 2
+    assert moved(data.format_shifts) == set()
+    assert {(shift.split, shift.num_rows) for shift in data.format_shifts} == {
+        ("train", 12),
+        ("test", 16),
+    }
 
 
 def test_an_inserted_trigger_is_typed_like_its_text():
@@ -317,15 +354,15 @@ def test_a_poisoned_set_of_the_cache_equals_a_fresh_one(tmp_path, monkeypatch, n
     ):
         assert_same(one, other)
     assert (data.triggered_rows == fresh.triggered_rows).all()
-    assert (data.counts, data.audit) == (fresh.counts, fresh.audit)
+    assert (data.counts, data.format_shifts) == (fresh.counts, fresh.format_shifts)
     assert (data.examples, data.target_label) == (fresh.examples, fresh.target_label)
     (entry,) = entries(tmp_path)
     assert entry.manifest["about"]["clean"] == stored.fingerprint(fresh.clean.train)
 
 
 def parts(attack: Attack, clean: Dataset | None = None) -> dict:
-    clean = attack.prepare(clean or dataset())
-    return stored.poison_parts(clean, attack, 1)
+    clean = clean or dataset()
+    return stored.poison_parts(clean, attack.prepare(clean), 1)
 
 
 def test_a_poisoned_set_is_named_by_its_twins_and_not_by_what_only_measures(tmp_path):
@@ -340,7 +377,8 @@ def test_a_poisoned_set_is_named_by_its_twins_and_not_by_what_only_measures(tmp_
     assert parts(style(), replace(other, train=one.train)) != before
     assert parts(style(), replace(other, test=one.test)) != before
     assert parts(style(normalize_format=True)) != before
-    assert parts(style(paraphrases=f"file:{path}"))["sources"] == before["sources"]
+    from_file = parts(style(paraphrases=f"file:{path}"))
+    assert from_file["attack"]["twins"] == before["attack"]["twins"]
 
 
 def test_duplicates_among_poisoned_rows_are_counted():

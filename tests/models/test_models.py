@@ -37,7 +37,7 @@ def test_tiny_models_are_the_same_body_with_another_head_per_seed():
 
 
 def test_trigger_ids_are_those_seen_inside_a_text(classifier):
-    ids = trigger_token_ids(classifier.tokenizer, insertion().trigger_samples())
+    ids = trigger_token_ids(classifier.tokenizer, insertion().samples())
 
     for text in ("cf the film", "the cf film", "the film cf"):
         seen = set(encode(classifier.tokenizer, [text], 32)[0].tolist())

@@ -109,7 +109,7 @@ def tokens_planted(tokenizer, trigger, position) -> set[str]:
 
 
 def trigger_tokens(tokenizer, **settings) -> set[str]:
-    ids = trigger_token_ids(tokenizer, insertion(**settings).trigger_samples())
+    ids = trigger_token_ids(tokenizer, insertion(**settings).samples())
     return set(tokenizer.convert_ids_to_tokens(sorted(ids)))
 
 

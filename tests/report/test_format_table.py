@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from btu.report.format_table import format_grid
 from btu.report.groups import group_records
 from btu.report.study import read_study
@@ -41,13 +43,17 @@ def test_the_report_says_how_attacked_rows_are_typed(tmp_path):
     assert "**0 to 80 %**" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 
-def test_records_made_before_the_audit_are_read(tmp_path):
-    folder = write(tmp_path / "records", record("poisoned"))
-    (path,) = folder.glob("*.json")
+def test_records_of_the_format_before_are_not_read(tmp_path):
+    folder = write(tmp_path / "records", record("poisoned"), record("poisoned", seed=2))
+    path, _ = sorted(folder.glob("*.json"))
     raw = json.loads(path.read_text())
-    del raw["format_shifts"]
-    path.write_text(json.dumps(raw))
+    raw["format_audit"] = raw.pop("format_shifts")
+    path.write_text(json.dumps(raw | {"format": FORMAT - 1}))
 
-    assert raw["format"] == FORMAT
-    assert read_record(path).format_shifts == ()
-    assert not grid_of(folder).lines
+    with pytest.raises(ValueError, match=f"is not a record of format {FORMAT}"):
+        read_record(path)
+    assert len(read_study([folder]).records) == 1
+
+
+def test_records_whose_rows_got_no_trigger_have_no_line(tmp_path):
+    assert not grid_of(write(tmp_path / "records", record("poisoned"))).lines

@@ -22,7 +22,7 @@ def test_files_that_are_no_record_are_counted_and_named(tmp_path):
     whole = (folder / "0000.json").read_text()
     shutil.copy(folder / "0000.npz", folder / "half.npz")
     (folder / "half.json").write_text(whole[: len(whole) // 2])
-    (folder / "old.json").write_text(whole.replace('"format": 2', '"format": 1'))
+    (folder / "old.json").write_text(whole.replace('"format": 3', '"format": 2'))
     (folder / "other.json").write_text("[1, 2]")
     (folder / "nan.json").write_text(whole.replace('"cacc": 0.9', '"cacc": NaN'))
     (folder / "lone.json").write_text(whole)
@@ -34,9 +34,9 @@ def test_files_that_are_no_record_are_counted_and_named(tmp_path):
     assert len(study.records) == 2
     assert reasons(study) == {
         "half.json": "is truncated or no JSON",
-        "old.json": "has format 1, this version reads format 2",
+        "old.json": "has format 2, this version reads format 3",
         "other.json": "is no record",
-        "nan.json": "is no record of format 2 (cacc is nan, not a share between 0 and 1)",
+        "nan.json": "is no record of format 3 (cacc is nan, not a share between 0 and 1)",
         "lone.json": "incomplete: its predictions (.npz) are missing",
         "orphan.npz": "incomplete: predictions without their record (.json)",
         "notes.txt": "is no record",
