@@ -96,7 +96,9 @@ def prepare(job: Job) -> Experiment:
 
     _meet_other_processes(job)
     limit = job.cache.limit_gb
-    cache = StageCache(Path(job.cache.folder).absolute(), job.force, None if limit is None else limit * 1e9)
+    cache = StageCache(
+        Path(job.cache.folder).absolute(), job.force, None if limit is None else limit * 1e9
+    )
     data = poison(job.dataset.load(), job.attack, job.seed, cache)
     device = resolve_device(job.device)
     compute = Compute(
