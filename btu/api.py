@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import os
 import re
 import sys
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from btu.types import PoisonedDataset, Predictions
 
 CLEAN, TRIGGERED = "clean", "triggered"  # test sets, in predictions
+DETECTION = ("precision", "recall", "best_rank", "num_trigger_tokens")
+SHARES = ("asr", "pacc", "base_rate", "rejected_clean", "rejected_triggered", "precision", "recall")
+COUNTS = ("num_suspects", "best_rank", "num_trigger_tokens")
+LOOP = "Write a loop: [btu.run(seed=seed) for seed in (1, 2, 3)]."
 
 
 def run(
@@ -174,7 +179,7 @@ class Run:
 
         Args:
             arm: `clean`, `poisoned`, `tuned`, `trusted_only`, `unlearned` or `defended`.
-            threshold: needed only where the run has several.
+            threshold: needed only where the run has several; NaN, as in `records`, is none.
 
         Returns:
             One row for each test text. `test_set` is `clean` or `triggered`; `row` is the row of
@@ -249,6 +254,8 @@ class Run:
             if not arms:
                 raise ConfigError("this run trained no model: its arms are empty.")
             raise ConfigError(f"arm {arm} is not in this run; {did_you_mean(arm, arms, 'it has')}")
+        if threshold is not None and math.isnan(threshold):  # as `records` writes None
+            threshold = None
         if threshold is None and len(found) == 1:
             return found[0]
         if found[0].threshold is None and threshold is not None:
@@ -278,21 +285,17 @@ class Run:
         )
         lines = [*str(table.caption or "").split("\n"), *(f"note: {note}" for note in self.notes)]
         return (
+            f'<div class="tex2jax_ignore mathjax_ignore">'  # nor is $...$ a formula
             f"<table><caption>{html.escape(str(table.title))}</caption>"
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-            f"<p>{'<br>'.join(map(html.escape, lines))}</p>"
+            f"<p>{'<br>'.join(map(html.escape, lines))}</p></div>"
         )
-
-
-DETECTION = ("precision", "recall", "best_rank", "num_trigger_tokens")
-SHARES = ("asr", "pacc", "base_rate", "rejected_clean", "rejected_triggered", "precision", "recall")
-COUNTS = ("num_suspects", "best_rank", "num_trigger_tokens")
 
 
 def _keys(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """The settings, if their keys are keys."""
     for key in settings:
-        if not re.fullmatch(r"\+{0,2}[\w./@:-]+", key):
+        if not re.fullmatch(r"\+{0,2}[\w./@:-]+", str(key)):
             raise ConfigError(f"{key!r} is not the name of a setting, such as attack.poison_rate.")
     return list(settings.items())
 
@@ -306,9 +309,6 @@ def _check_word(word: str) -> str:
     if word.startswith("-"):
         raise ConfigError(f"{word} is an option of the command line; btu.run takes KEY=VALUE.")
     return word
-
-
-LOOP = "Write a loop: [btu.run(seed=seed) for seed in (1, 2, 3)]."
 
 
 def _check_one_job(words: Sequence[str]) -> None:

@@ -385,6 +385,12 @@ def test_a_model_that_is_not_there_is_one_sentence(toy: Run, arm, threshold, sen
             give(arm, threshold)
 
 
+def test_predictions_are_found_by_the_rows_of_records(toy: Run):
+    for row in toy.records.itertuples():
+        said = toy.predictions(row.arm, row.threshold)
+        assert (said["test_set"] == "clean").sum() == row.num_clean
+
+
 def test_a_notebook_shows_text_and_never_markup(toy: Run, monkeypatch):
     monkeypatch.setattr(toy, "notes", ("<script>alert(1)</script>",))
 
