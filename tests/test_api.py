@@ -217,6 +217,18 @@ def test_import_is_light():
     assert done.stdout.strip() == "set()"
 
 
+def test_threads_are_told_to_wait_quietly_before_torch_loads():
+    code = (
+        "import os, sys, btu, btu.errors\n"
+        "os.environ.pop('OMP_WAIT_POLICY', None)\n"
+        "try: btu.run(seed='many')\n"
+        "except btu.errors.BtuError: print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["False", "PASSIVE"]
+
+
 def test_records_are_those_of_the_command_line(home: Path, toy: Run):
     words = [f"{key}={_written(value, key)}" for key, value in TINY_KEYWORDS.items()]
     done = shell("model=tiny", "tracking=none", *Files(home).overrides, *words, cwd=home)
