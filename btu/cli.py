@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import signal
@@ -14,17 +13,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import hydra
-from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from btu.config import CONF, GROUPS, Config, explain
+from btu.config import CONF, in_one_sentence
 from btu.errors import BtuError, ConfigError
 from btu.processes import started
-from btu.running import run_job
+from btu.running import name_job, run_job
 from btu.sweeps.followers import end_follower, quiet_follower, refuse_multirun, run_folder
 from btu.sweeps.jobs import (
     FAILED,
@@ -40,14 +38,8 @@ from btu.sweeps.outcomes import JobFailed
 from btu.sweeps.shared import check_mark
 from btu.training.memory import give_memory_back
 
-PLUGINS = {  # Hydra's name of what an extra of pyproject.toml brings
-    "hydra/sweeper/optuna": "search",
-    "hydra/launcher/joblib": "workstation",
-    "hydra/launcher/submitit": "slurm",
-}
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
-ConfigStore.instance().store(name="btu_schema", node=Config)
 _failed_jobs: list[str] = []  # sentences of the jobs that failed in this process
 
 
@@ -67,7 +59,7 @@ def _hydra_main(cfg: DictConfig) -> float | None:
     if in_sweep:
         refuse_multirun()
     run_dir = run_folder(Path(settings.runtime.output_dir))
-    report = JobReport(name=_name(cfg), overrides=list(settings.overrides.task))
+    report = JobReport(name=name_job(cfg), overrides=list(settings.overrides.task))
     start = time.perf_counter()
     report.write(run_dir)
     try:
@@ -98,12 +90,6 @@ def _hydra_main(cfg: DictConfig) -> float | None:
     return None
 
 
-def _name(cfg: DictConfig) -> str:
-    """dataset-attack-model-defense-seed, as far as the config says it."""
-    groups = (OmegaConf.select(cfg, f"{group}.name", default="?") for group in GROUPS[:4])
-    return "-".join(map(str, (*groups, cfg.seed)))
-
-
 def _tell_failure(sentence: str, run_dir: Path, in_this_process: bool) -> None:
     with suppress(OSError), (run_dir / "btu.log").open("a", encoding="utf-8") as file:
         file.write(f"error: {sentence}\n")
@@ -125,27 +111,6 @@ def _unexpected(error: Exception, run_dir: Path) -> str:
         traceback.print_exception(error, file=file)
     first_line = (str(error).strip() or "no message").split("\n")[0]
     return f"unexpected {type(error).__name__}: {first_line} (its trace is in {trace})"
-
-
-def in_one_sentence(error: BaseException) -> str:
-    """What to print of an error that the user can mend."""
-    if isinstance(error, OmegaConfBaseException):
-        return explain(error)
-    cause = error.__cause__
-    told = isinstance(error, BtuError)
-    if not told and isinstance(cause, OmegaConfBaseException) and cause.parent_node is not None:
-        return explain(cause)
-    if isinstance(error, OSError) and error.errno is not None:
-        where = f" ({error.filename})" if error.filename else ""
-        advice = ""
-        if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENOTDIR):
-            advice = " Make room or write outputs=PATH for a folder that can be written."
-        return f"{os.strerror(error.errno)}{where}.{advice}"
-    sentence = " ".join(str(error).split("Config search path:")[0].split())
-    missing = next((extra for name, extra in PLUGINS.items() if f"'{name}" in sentence), None)
-    if isinstance(error, MissingConfigException) and missing:
-        return f'{sentence} Install the plugin: pip install -e ".[{missing}]"'
-    return sentence
 
 
 @quiet_follower()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,37 +15,64 @@ from omegaconf import DictConfig, OmegaConf
 
 from btu import processes
 from btu.components import Tracker
+from btu.config import GROUPS
 from btu.files import write_json
 from btu.job import Job, build_job
 from btu.store.cache import StageCache
 from btu.sweeps.jobs import JobReport
 
 if TYPE_CHECKING:
+    from btu.models.base import Classifier
     from btu.pipeline import Experiment, Result
 
 log = logging.getLogger("btu")
 
 
-@processes.ends_with_the_others()
+@dataclass(frozen=True)
+class Finished:
+    """A job that is done: its experiment, which can make every model again, and what it found."""
+
+    experiment: Experiment
+    result: Result | None  # None of a job without arms
+    notes: tuple[str, ...]
+    stealth: Mapping[str, Any] | None
+    objective: float | None
+
+
 def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> float | None:
     """Run one job, write its folder, mirror it and print its tables; gives its objective.
 
     What became of it is filled into the report.
     """
-    report = report or JobReport()
-    job, tracking = build_job(cfg)
-    objective: Any = OmegaConf.to_object(cfg.objective)
+    finished = finish_job(cfg, run_dir, report or JobReport())
+    if processes.started().rank:
+        return finished.objective
     from rich.console import Console
 
+    from btu.report.tables import print_notes, print_result, print_stealth
+
+    if finished.result is None:
+        print_stealth(finished.stealth, Console())
+        print_notes(finished.notes, Console())
+        print(f"poisoned set: {finished.experiment.job.export_poisoned}")
+    else:
+        print_result(finished.result, Console(), with_suspects=not in_multirun())
+        print(f"results: {run_dir}")
+    return finished.objective
+
+
+@processes.ends_with_the_others()
+def finish_job(cfg: DictConfig, run_dir: Path, report: JobReport) -> Finished:
+    """Run one job, write its folder and mirror it; prints nothing."""
+    job, tracking = build_job(cfg)
+    objective: Any = OmegaConf.to_object(cfg.objective)
     from btu.report.run import write_outputs
-    from btu.report.tables import print_result
 
     experiment = prepare(job)
     objective.check_search([arm.name for arm, _ in experiment.points])
     stealth = _before_training(experiment)
     if not job.arms:
-        _end_without_training(experiment, stealth, run_dir)
-        return None
+        return _end_without_training(experiment, stealth, run_dir)
     tracker = Tracker("none") if processes.follows() else tracking
     with tracker.job(experiment, run_dir) as mirror:
         result = replace(experiment.run(), stealth=stealth)
@@ -58,10 +85,7 @@ def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> 
         report.objective = value
         fill_report(report, experiment, result, run_dir)
         report.offline_run = mirror.log_result(result, run_dir, value)
-    if processes.started().rank == 0:
-        print_result(result, Console(), with_suspects=not in_multirun())
-        print(f"results: {run_dir}")
-    return value
+    return Finished(experiment, result, result.notes, stealth, value)
 
 
 def prepare(job: Job) -> Experiment:
@@ -73,7 +97,9 @@ def prepare(job: Job) -> Experiment:
 
     _meet_other_processes(job)
     limit = job.cache.limit_gb
-    cache = StageCache(Path(job.cache.folder), job.force, None if limit is None else limit * 1e9)
+    cache = StageCache(
+        Path(job.cache.folder).absolute(), job.force, None if limit is None else limit * 1e9
+    )
     data = poison(job.dataset.load(), job.attack, job.seed, cache)
     device = resolve_device(job.device)
     compute = Compute(
@@ -102,14 +128,19 @@ def save_repaired(experiment: Experiment, result: Result, folder: Path) -> str:
     if record is None:
         raise ValueError("no repaired model to save; `possible_arms` refuses such a job")
     classifier = experiment.classifier(record.arm, record.threshold)
-    names = dict(enumerate(result.data.clean.label_names))
-    classifier.model.config.id2label = names
-    classifier.model.config.label2id = {name: number for number, name in names.items()}
+    name_labels(classifier, result.data.clean.label_names)
     if not processes.follows():
         classifier.model.cpu().save_pretrained(folder)
         classifier.tokenizer.save_pretrained(folder)
     at = "" if record.threshold is None else f" @ {record.threshold:g}"
     return f"saved {record.arm}{at} as {folder}"
+
+
+def name_labels(classifier: Classifier, label_names: Sequence[str]) -> None:
+    """Write the labels' names into the model's config, in place."""
+    names = dict(enumerate(label_names))
+    classifier.model.config.id2label = names
+    classifier.model.config.label2id = {name: number for number, name in names.items()}
 
 
 def _before_training(experiment: Experiment) -> dict[str, Any] | None:
@@ -127,13 +158,10 @@ def _before_training(experiment: Experiment) -> dict[str, Any] | None:
 
 def _end_without_training(
     experiment: Experiment, stealth: Mapping[str, Any] | None, run_dir: Path
-) -> None:
-    """Say where the poisoned set is; there is no arm."""
-    from rich.console import Console
-
+) -> Finished:
+    """Report what was planted; there is no arm."""
     from btu.data.poisoning import remarks
     from btu.report.run import POISON_REPORT, poison_report
-    from btu.report.tables import print_notes, print_stealth
 
     job, data = experiment.job, experiment.lab.data
     notes = (*data.clean.notes, *remarks(data))
@@ -141,10 +169,7 @@ def _end_without_training(
         run_dir.mkdir(parents=True, exist_ok=True)
         write_json(run_dir / POISON_REPORT, poison_report(job, data, notes, stealth))
     processes.leave()
-    if processes.started().rank == 0:
-        print_stealth(stealth, Console())
-        print_notes(notes, Console())
-        print(f"poisoned set: {job.export_poisoned}")
+    return Finished(experiment, None, notes, stealth, None)
 
 
 def _meet_other_processes(job: Job) -> None:
@@ -155,6 +180,12 @@ def _meet_other_processes(job: Job) -> None:
 
     processes.join(resolve_device(job.device))
     processes.check_shared({"outputs": job.outputs, "cache.folder": Path(job.cache.folder)})
+
+
+def name_job(cfg: DictConfig) -> str:
+    """dataset-attack-model-defense-seed, as far as the config says it."""
+    groups = (OmegaConf.select(cfg, f"{group}.name", default="?") for group in GROUPS[:4])
+    return "-".join(map(str, (*groups, cfg.seed)))
 
 
 def in_multirun() -> bool:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from btu.network import reachable
+from btu.models.hub import reachable
 from btu.sweeps.jobs import JobList, JobReport
 from tests.test_config import ROOT
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from btu.data.base import DatasetSource, RawSplit, relabel
 from btu.errors import DataError
-from btu.network import prepare_hub
+from btu.models.hub import prepare_hub
 
 
 @dataclass(frozen=True)

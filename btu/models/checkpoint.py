@@ -12,7 +12,7 @@ from typing import Any
 
 from btu.errors import ModelError
 from btu.files import checksum
-from btu.network import prepare_hub
+from btu.models.hub import prepare_hub
 
 PACKAGE = "package:"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")

@@ -19,15 +19,14 @@ from typing import Any
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path, get_args_parser
-from hydra.core.config_search_path import SearchPathQuery
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from btu.config import CONF, GROUPS, build, check_arms
+from btu.config import GROUPS, build, check_arms, search_path
 from btu.errors import BtuError, ConfigError, check_choice
 from btu.job import Job, available_arms, build_defenses, choose_thresholds, find_swept
 from btu.sweeps.jobs import ON_FAILURE, PLAIN_SWEEPER
@@ -114,13 +113,7 @@ def read_sweep(arguments: Sequence[str]) -> Sweep:
 def _hydra(config_dir: str | None) -> Iterator[Hydra]:
     """Hydra as `btu` sets it up, with no logging and no output folder."""
     version.setbase("1.3")
-    path = create_config_search_path(str(CONF))
-    if config_dir is not None:
-        folder = Path(config_dir).resolve()
-        if not folder.is_dir():
-            raise ConfigError(f"--config-dir: there is no folder {folder}.")
-        schema = SearchPathQuery(provider="schema", path=None)
-        path.prepend(provider="command-line", path=f"file://{folder}", anchor=schema)
+    path = search_path(None if config_dir is None else Path(config_dir), "--config-dir")
     GlobalHydra.instance().clear()
     try:
         yield Hydra.create_main_hydra2(task_name="btu", config_search_path=path)

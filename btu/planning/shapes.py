@@ -10,8 +10,8 @@ import numpy as np
 
 from btu.errors import BtuError, ModelError
 from btu.models.base import ModelSource, encode
+from btu.models.hub import prepare_hub
 from btu.models.pretrained import Pretrained
-from btu.network import prepare_hub
 from btu.store.cache import make_key
 from btu.types import Split
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from btu.pipeline import Result
 from btu.report.plots import plot_curve
 from btu.store.records import Record, Suspect, name_arrays, summary_rows
 from btu.types import PoisonedDataset
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 POISON_REPORT = "poison_report.json"
 SUSPECT_COLUMNS = (
@@ -75,13 +78,17 @@ def suspect_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     return rows
 
 
-def write_suspects(records: Sequence[Record], path: Path) -> None:
-    """The suspects of every threshold as CSV, with each round's rank and drift."""
+def suspect_frame(records: Sequence[Record]) -> pd.DataFrame:
+    """The suspects of every threshold as a table, with each round's rank and drift."""
     import pandas as pd
 
     rows = suspect_rows(records)
-    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=SUSPECT_COLUMNS)
-    frame.to_csv(path, index=False)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=pd.Index(SUSPECT_COLUMNS))
+
+
+def write_suspects(records: Sequence[Record], path: Path) -> None:
+    """The same table as CSV."""
+    suspect_frame(records).to_csv(path, index=False)
 
 
 def _flat(suspect: Suspect) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from btu.components import Tracker
 from btu.errors import ConfigError, check_choice
 from btu.files import write_json
-from btu.network import reachable
+from btu.models.hub import reachable
 from btu.report.run import SUSPECT_COLUMNS, suspect_rows
 from btu.report.upload import is_uploaded
 from btu.store.cache import make_key

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from btu.files import checksum
 from btu.models.checkpoint import Checkpoint
-from btu.network import prepare_hub
+from btu.models.hub import prepare_hub
 
 
 class Similarities(NamedTuple):

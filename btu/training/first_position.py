@@ -45,6 +45,14 @@ def read_first_position_only(model: Any) -> bool:
     return False
 
 
+def read_every_position(model: Any) -> None:
+    """Undo `read_first_position_only`, for whoever wants to see the last layer's other states."""
+    for layer in model.modules():
+        if isinstance(layer, _BertLike | _DistilBertLike):
+            _, before = type(layer).__bases__
+            layer.__class__ = before
+
+
 class _BertLike:
     """A layer of BERT, RoBERTa, ELECTRA and others that share its structure."""
 

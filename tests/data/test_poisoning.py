@@ -362,7 +362,7 @@ def test_a_poisoned_set_of_the_cache_equals_a_fresh_one(tmp_path, monkeypatch, n
 
 def parts(attack: Attack, clean: Dataset | None = None) -> dict:
     clean = clean or dataset()
-    return stored.poison_parts(clean, attack.prepare(clean), 1)
+    return stored.poison_parts(clean, attack, attack.prepare(clean), 1)
 
 
 def test_a_poisoned_set_is_named_by_its_twins_and_not_by_what_only_measures(tmp_path):
