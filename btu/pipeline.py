@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from btu.data.poisoning import remarks
+from btu.attacks.poisoning import remarks
 from btu.defenses.base import Decision, Defense
 from btu.defenses.evidence import describe_decision
 from btu.errors import ConfigError

@@ -90,7 +90,7 @@ def finish_job(cfg: DictConfig, run_dir: Path, report: JobReport) -> Finished:
 
 def prepare(job: Job) -> Experiment:
     """Load the data set and plant the attack; everything that is wrong with either raises here."""
-    from btu.data.stored import poison
+    from btu.attacks.stored import poison
     from btu.lab import Lab
     from btu.pipeline import Experiment
     from btu.training.devices import Compute, resolve_device, resolve_precision
@@ -145,7 +145,7 @@ def name_labels(classifier: Classifier, label_names: Sequence[str]) -> None:
 
 def _before_training(experiment: Experiment) -> dict[str, Any] | None:
     """Do what is asked for of the poisoned set itself; gives what was measured of its stealth."""
-    from btu.data.export import export
+    from btu.attacks.export import export
     from btu.stealth.measure import measure
 
     job, lab = experiment.job, experiment.lab
@@ -160,7 +160,7 @@ def _end_without_training(
     experiment: Experiment, stealth: Mapping[str, Any] | None, run_dir: Path
 ) -> Finished:
     """Report what was planted; there is no arm."""
-    from btu.data.poisoning import remarks
+    from btu.attacks.poisoning import remarks
     from btu.report.run import POISON_REPORT, poison_report
 
     job, data = experiment.job, experiment.lab.data

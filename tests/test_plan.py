@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from btu.attacks.poisoning import poison
 from btu.config import build
 from btu.data.hub import HubDataset
-from btu.data.poisoning import poison
 from btu.errors import BtuError, DataError, ModelError
 from btu.planning import sources
 from btu.planning.estimates import MEASURED, Estimator

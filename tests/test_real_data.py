@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from btu.attacks.poisoning import poison
 from btu.config import build
 from btu.data.formats import warn_of_shifts
-from btu.data.poisoning import poison
 from tests.conftest import composed
 
 DATA = Path(os.environ.get("BTU_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))

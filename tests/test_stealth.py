@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from btu.attacks.insertion import Insertion
-from btu.data.poisoning import poison
+from btu.attacks.poisoning import poison
 from btu.errors import ConfigError, ModelError
 from btu.job import build_job
 from btu.models.checkpoint import Checkpoint

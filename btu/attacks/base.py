@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from btu.attacks.triggered import Outcome, Outcomes, Triggered
 from btu.errors import ConfigError, did_you_mean
+from btu.store.stages import UNKEYED, settings_of
 from btu.types import Dataset, IntArray, Split, TriggerSample
 
 LABEL_POLICIES = ("dirty", "clean", "mix")
-MEASURES_ONLY = ("stealth",)  # settings that change no text: in no key
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Attack:
     target_label: int | str
     label_policy: str
     normalize_format: bool  # poisoned and clean texts alike get one casing and one spacing
-    stealth: bool  # measure how far the trigger can be seen
+    stealth: bool = field(metadata=UNKEYED)  # measure how far the trigger can be seen
 
     fits_every_text: ClassVar[bool] = False  # no text is ever left without its trigger
 
@@ -86,7 +86,7 @@ class Attack:
 
     def settings(self) -> dict[str, Any]:
         """All settings that a number can depend on."""
-        return {name: value for name, value in asdict(self).items() if name not in MEASURES_ONLY}
+        return settings_of(self)
 
     def planter(self, role: str, split: Split) -> Planter:
         """What gives the rows of train or test their trigger; asked of a prepared attack."""

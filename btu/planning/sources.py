@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 
 from btu.attacks.base import Attack
 from btu.attacks.none import NoAttack
+from btu.attacks.poisoning import as_shown, plant
+from btu.attacks.stored import poison_parts
 from btu.data.base import ROLES, DatasetSource
 from btu.data.hub import HubDataset
-from btu.data.poisoning import as_shown, plant
-from btu.data.stored import poison_parts
 from btu.errors import DataError
 from btu.store.cache import make_key
 from btu.types import Dataset, IntArray, PoisonedDataset, Split, make_split

@@ -12,7 +12,7 @@ from transformers.generation.logits_process import TemperatureLogitsWarper, TopP
 
 from btu.data.formats import detokenize
 from btu.errors import ConfigError, ModelError
-from btu.rewriting.model import ModelRewriter
+from btu.rewriting.settings import Generation
 from btu.seeding import stream
 from btu.training.devices import resolve_device
 
@@ -49,7 +49,7 @@ class Paraphraser:
         ConfigError: the model cannot read and write so many tokens.
     """
 
-    def __init__(self, rewriter: ModelRewriter) -> None:
+    def __init__(self, rewriter: Generation) -> None:
         self.rewriter = rewriter
         self.config = rewriter.checkpoint.config()
         self.is_causal = not self.config.is_encoder_decoder

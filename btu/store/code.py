@@ -16,10 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from btu import __version__
 from btu.errors import ConfigError
 from btu.files import checksum
 
+__version__ = "0.1.0"
 PACKAGE = Path(__file__).resolve().parent.parent
 # What decides what a component does. How it is trained and stored has versions of its own.
 COMPONENTS = ("btu.attacks", "btu.rewriting", "btu.data", "btu.models", "btu.defenses")

@@ -8,9 +8,9 @@ from types import ModuleType
 import pytest
 from omegaconf import OmegaConf
 
+from btu.attacks import stored
+from btu.attacks.poisoning import poison
 from btu.config import build
-from btu.data import stored
-from btu.data.poisoning import poison
 from btu.store.cache import StageCache
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "attacks.md"

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from btu.attacks import stored
+from btu.attacks.poisoning import plant, poison
 from btu.attacks.style import Style
 from btu.attacks.syntax import Syntax
 from btu.attacks.triggered import Outcome
-from btu.data import stored
-from btu.data.poisoning import plant, poison
 from btu.errors import ConfigError, DataError
 from btu.rewriting import styles
 from btu.rewriting.base import Rewriting

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from btu.attacks import stored
 from btu.attacks.base import Attack
 from btu.attacks.none import NoAttack
+from btu.attacks.poisoning import draw_rows, poison, remarks
 from btu.attacks.triggered import Outcome, Triggered, mark_done
-from btu.data import stored
 from btu.data.formats import normalize, warn_of_shifts
-from btu.data.poisoning import draw_rows, poison, remarks
 from btu.errors import ConfigError, DataError
 from btu.seeding import stream
 from btu.store.cache import StageCache, entries

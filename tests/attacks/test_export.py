@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from btu import processes
+from btu.attacks.export import export
 from btu.attacks.insertion import Insertion
+from btu.attacks.poisoning import poison
 from btu.config import build
-from btu.data.export import export
-from btu.data.poisoning import poison
 from btu.errors import ConfigError
 from btu.files import checksum
 from btu.running import run_job
@@ -233,7 +233,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     def fail(*arguments):
         raise OSError("disk full")
 
-    monkeypatch.setattr("btu.data.export.write_json", fail)
+    monkeypatch.setattr("btu.attacks.export.write_json", fail)
     with pytest.raises(OSError, match="disk full"):
         export(data, badnets(), 1, tmp_path / "out")
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from btu.attacks.base import Attack
-from btu.data.poisoning import as_shown, plant
+from btu.attacks.poisoning import as_shown, plant
 from btu.store.cache import StageCache
 from btu.store.code import code_of
 from btu.types import Dataset, FormatShift, PoisonCounts, PoisonedDataset, Split
