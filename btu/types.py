@@ -43,6 +43,7 @@ ARMS = (
 CONTROLS = tuple(arm.name for arm in ARMS if not arm.defended)  # no defense touches them
 ARM_NAMES = tuple(arm.name for arm in ARMS)
 BY_NAME = {arm.name: arm for arm in ARMS}
+VICTIM, TRUSTED_ONLY = BY_NAME["poisoned"], BY_NAME["trusted_only"]
 REPAIRED = tuple(arm.name for arm in reversed(ARMS) if arm.defended)  # the whole method first
 
 

@@ -26,7 +26,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from btu.cli import CONF
-from btu.job import run_job
+from btu.running import run_job
 from btu.sweeps.jobs import PLAIN_SWEEPER
 from btu.types import Dataset, Split, make_split
 

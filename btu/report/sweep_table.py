@@ -1,4 +1,4 @@
-"""The table that closes a multirun: every job in one row."""
+"""The table that closes a sweep: every job in one row."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def _short(override: str) -> str:
 
 def _cells(job: JobReport, complete: bool) -> tuple[str, ...]:
     chosen = job.scores.get("chosen")
-    at = f"{chosen['threshold']:g}" if chosen else ""
+    threshold = chosen["threshold"] if chosen else None
+    at = "" if threshold is None else f"{threshold:g}"
     return (
         _status(job, complete),
         _shares(job.scores.get("poisoned"), with_base=False),

@@ -39,7 +39,7 @@ class Objective:
             raise ConfigError(
                 f"objective.arm={self.arm} is what the search judges, but the job evaluates "
                 f"{', '.join(arms)}. Write objective.arm={arms[-1]}, or add {self.arm} to arms "
-                "(tuned and defended need dataset.tuning)."
+                "(tuned, trusted_only and defended need dataset.tuning)."
             )
 
     def value(self, records: Sequence[Record]) -> float | None:

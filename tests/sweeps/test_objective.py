@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from btu.errors import ConfigError
-from btu.job import run_job
+from btu.running import run_job
 from btu.sweeps.search import Objective
 from tests.conftest import TINY, composed
 
