@@ -240,7 +240,8 @@ def _differs(key: str, held: Mapping[str, str], records: Sequence[Record]) -> bo
     for record in records:
         if matters(key, BY_NAME[record.arm]):
             # Where a run was computed has no group of options that would explain it.
-            choice = tuple(record.choices[n] for n in names) if "." in key else ()
+            explained = "." in key or is_of_method(key)
+            choice = tuple(record.choices[n] for n in names) if explained else ()
             within[choice].add(held.get(record.key))
     return any(len(values) > 1 for values in within.values())
 
@@ -249,7 +250,7 @@ def _check_seeds(records: Sequence[Record], study: Study) -> None:
     for one, two in pairwise(records):
         if one.seed == two.seed:
             raise DataError(
-                f"seed {one.seed} is there twice with the same settings: "
+                f"seed {one.seed} occurs twice with the same settings: "
                 f"{study.paths[one.key]} and {study.paths[two.key]} ({_what_differs(one, two)}). "
                 "Leave one out, or name the folders of the runs instead of all records."
             )
@@ -263,7 +264,7 @@ def _what_differs(one: Record, two: Record) -> str:
     )
     keys = [k for k in sorted({*first, *second}) if first.get(k) != second.get(k)]
     told = [k for k in keys if "peak_memory" not in k][:4]
-    return f"they differ in {', '.join(told)}" if told else "nothing else recorded differs"
+    return f"they differ in {', '.join(told)}" if told else "no other recorded value differs"
 
 
 def _difference(one: float | None, two: float | None) -> float | None:

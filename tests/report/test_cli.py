@@ -64,7 +64,7 @@ def test_help_shows_a_command_to_copy():
 
 def test_a_report_needs_no_torch():
     code = (
-        "import sys, btu.report.write, btu.report.tables, btu.report.pictures;"
+        "import sys, btu.report.write, btu.report.tables, btu.report.pictures, btu.report.tracking;"
         "sys.exit('torch' in sys.modules)"
     )
 

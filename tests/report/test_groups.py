@@ -105,6 +105,20 @@ def test_consequences_of_a_choice_need_no_column(tmp_path):
     assert all(group.settings == {} for group in grouped(tmp_path, *rows))
 
 
+def test_which_defense_of_a_combination_is_swept_needs_no_column_beside_its_name(tmp_path):
+    rows = [
+        record("defended", 0.001),
+        record(
+            "defended",
+            0.001,
+            choices=chosen(defense="cube+btu"),
+            config=configured(swept_defense="cube"),
+        ),
+    ]
+
+    assert all(group.settings == {} for group in grouped(tmp_path, *rows))
+
+
 def test_undefended_records_are_shared_by_all_defenses(tmp_path):
     rows = [
         record("poisoned", seed=1),
