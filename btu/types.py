@@ -176,7 +176,7 @@ class PoisonedDataset:
     """A data set after the attack.
 
     `triggered` keeps the true labels, so that ASR, PACC and the base rate all come from it;
-    `triggered_rows[i]` is the test row of which `triggered` row i is the twin.
+    `triggered_rows[i]` is the test row that row i of `triggered` was made from.
     """
 
     clean: Dataset

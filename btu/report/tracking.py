@@ -49,7 +49,7 @@ class WandbTracker(Tracker):
 
     project: str
     entity: str | None
-    group: str | None  # null: the sweep's folder in a multirun, else none
+    group: str | None  # null: in a sweep its folder, else none
     tags: list[str]
     mode: str
 
@@ -240,7 +240,7 @@ def in_agent() -> bool:
 
 
 def _sweep() -> str | None:
-    """In a multirun the sweep's name: its jobs form one group, also when it is typed again."""
+    """In a sweep its name: its jobs form one group, even when it is typed again."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return None
     if in_agent():

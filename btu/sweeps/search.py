@@ -27,8 +27,8 @@ class Objective:
             )
         if self.cacc_weight < 0:
             raise ConfigError(
-                f"objective.cacc_weight is at least 0, got {self.cacc_weight:g}. A search would "
-                "look for the worst accuracy."
+                f"objective.cacc_weight is at least 0, got {self.cacc_weight:g}. A negative "
+                "weight would make a search look for the worst accuracy."
             )
 
     def check_search(self, arms: Sequence[str]) -> None:
