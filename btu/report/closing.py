@@ -76,7 +76,7 @@ def _how_to_rerun(config: DictConfig, folder: Path, jobs: Mapping[int, JobReport
     outputs = [o for o in overrides.task if o.startswith("outputs=")]
     rerun = f"rerun={os.path.relpath(folder)}"
     return [
-        f"jobs that did not finish: {left}. To run them again, after changing what stopped them:",
+        f"jobs that did not finish: {left}. To run them again (append what must change):",
         f"  {shlex.join(['btu', '-m', rerun, *outputs, *launcher])}",
     ]
 

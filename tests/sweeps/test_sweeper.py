@@ -95,7 +95,7 @@ def test_a_damaged_list_of_jobs_is_none(tmp_path, text):
 def test_a_failed_sweep_is_run_again_by_its_own_command(files, multirun):
     small = [*files.overrides, *SMALL, "arms=[poisoned]", "objective.arm=poisoned"]
     first = multirun(*small, "attack.poison_rate=0.1,7", "seed=1,2")
-    command = first.out.split("after changing what stopped them:\n")[1].split("\n")[0]
+    command = first.out.split("(append what must change):\n")[1].split("\n")[0]
 
     again = multirun(*command.split()[2:], "attack.poison_rate=0.2")
 
