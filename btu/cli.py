@@ -45,7 +45,7 @@ _failed_jobs: list[str] = []  # sentences of the jobs that failed in this proces
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def _hydra_main(cfg: DictConfig) -> float | None:
-    """One job of a run or a multirun; a failure is one sentence, and later jobs go on.
+    """One job of a run or a sweep; a failure is one sentence, and later jobs go on.
 
     Returns:
         The objective for a search, None of a failed job: Optuna's sweeper then marks the trial as
@@ -103,8 +103,8 @@ def _unexpected(error: Exception, run_dir: Path) -> str:
     """A sentence for an error that nobody foresaw; its trace goes to the job's log."""
     if type(error).__name__ == "UncompletedJobError":  # submitit's, at the end of a job's time
         return (
-            "its time was over more often than hydra.launcher.max_num_timeout allows. Give it more "
-            "with hydra.launcher.timeout_min; what it has finished is kept"
+            "it ran out of time more often than hydra.launcher.max_num_timeout allows. Give it "
+            "more with hydra.launcher.timeout_min; what it has finished is kept"
         )
     trace = run_dir / "btu.log"
     with suppress(OSError), trace.open("a", encoding="utf-8") as file:
@@ -163,7 +163,10 @@ def _exit_code(full_trace: bool) -> int:
         print("error: every trial of the search failed, for the reasons above.", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:
-        print("stopped; what was finished is kept, type the same command again", file=sys.stderr)
+        print(
+            "stopped; what was finished is kept. To go on, type the same command again",
+            file=sys.stderr,
+        )
         return 143 if isinstance(stopped, Terminated) else 130
     return int(bool(_failed_jobs))
 

@@ -64,12 +64,12 @@ class Config:
     thresholds: list[float] | None = None
     arms: list[str] = field(default_factory=list)
     device: str = "auto"
-    outputs: str = "outputs"
+    outputs: str = field(default="outputs", metadata=UNKEYED)
     cache: CacheConfig = field(default_factory=CacheConfig, metadata=UNKEYED)
     on_failure: str = field(default="continue", metadata=UNKEYED)
     report: bool = field(default=True, metadata=UNKEYED)
-    force: bool = False
-    save_model: bool = False
+    force: bool = field(default=False, metadata=UNKEYED)
+    save_model: bool = field(default=False, metadata=UNKEYED)
     rerun: str | None = field(default=None, metadata=UNKEYED)
     export_poisoned: str | None = field(default=None, metadata=UNKEYED)
     stealth: Stealth = field(default_factory=Stealth, metadata=UNKEYED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -41,8 +42,8 @@ def score(predictions: Predictions, data: PoisonedDataset, rejects: bool = False
     """All scores of one model.
 
     ASR, PACC and base rate are over the test rows whose true label is not the target: the first
-    two on their triggered twins, the base rate on the rows as they were. An input that a defense
-    rejects is not attacked, and wrong.
+    two on the rows with their trigger, the base rate on the rows as they were. An input that a
+    defense rejects is not attacked, and wrong.
 
     Args:
         predictions: on both test sets.
@@ -112,8 +113,15 @@ def choose(records: Sequence[Record]) -> Record | None:
     for arm in REPAIRED:
         rows = [r for r in records if r.arm == arm]
         if rows and rows[0].scores.asr is not None:
-            return max(rows, key=lambda r: (r.scores.cacc - r.excess_asr, -(r.threshold or 0)))
+            return max(rows, key=lambda r: (r.scores.cacc - r.excess_asr, -by_size(r.threshold)))
         if rows:
             enough = max(r.scores.cacc for r in rows) - CACC_MARGIN
-            return max((r for r in rows if r.scores.cacc >= enough), key=lambda r: r.threshold or 0)
+            return max(
+                (r for r in rows if r.scores.cacc >= enough), key=lambda r: by_size(r.threshold)
+            )
     return None
+
+
+def by_size(threshold: float | None) -> float:
+    """A sort key for thresholds; what was decided without one stands before all of them."""
+    return -math.inf if threshold is None else threshold

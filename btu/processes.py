@@ -28,7 +28,7 @@ TIMEOUT = timedelta(days=7)  # process 0 may wait for what another job computes
 VISIBLE_SECONDS = 20.0  # a network disk may show a file late
 MESSAGE = 1024  # bytes
 ENDED = 143  # exit code of a process that was ended, here by the end of another
-LAUNCHED = "BTU_LAUNCHED"  # environment variable: a launcher started this one job of a multirun
+LAUNCHED = "BTU_LAUNCHED"  # environment variable: a launcher started this one job of a sweep
 T = TypeVar("T")
 
 
@@ -117,7 +117,7 @@ def agree(number: int) -> int:
 
 
 def follow(compute: Callable[[], object], read: Callable[[], T]) -> T:
-    """What process 0 gets from the disk: computed with it where it has to be, then read."""
+    """What process 0 gets from the disk: computed with it where necessary, then read."""
     while agree(READ) == COMPUTE:
         compute()
     deadline = time.monotonic() + VISIBLE_SECONDS
@@ -173,14 +173,14 @@ def check_shared(folders: Mapping[str, Path]) -> None:
     for rank, (host, missing) in enumerate(answers):
         for setting in missing:
             raise ConfigError(
-                f"{setting}={folders[setting]}: process {rank} on {host} does not see there what "
-                f"process 0 on {answers[0][0]} writes. Write {setting}=PATH for a folder on a disk "
-                "that all nodes share."
+                f"{setting}={folders[setting]}: process {rank} on {host} cannot see what "
+                f"process 0 on {answers[0][0]} writes there. Write {setting}=PATH for a folder on "
+                "a disk that all nodes share."
             )
 
 
 def appears(path: Path) -> bool:
-    """Whether a file that another machine wrote is to be seen, also where a disk is late."""
+    """Whether a file that another machine wrote can be seen, even where a disk lags behind."""
     deadline = time.monotonic() + VISIBLE_SECONDS
     while not path.exists():
         if time.monotonic() > deadline:

@@ -20,6 +20,7 @@ from btu.files import write_json
 from btu.job import Job, build_job
 from btu.store.cache import StageCache
 from btu.sweeps.jobs import JobReport
+from btu.types import VICTIM
 
 if TYPE_CHECKING:
     from btu.models.base import Classifier
@@ -184,8 +185,9 @@ def _meet_other_processes(job: Job) -> None:
 
 def name_job(cfg: DictConfig) -> str:
     """dataset-attack-model-defense-seed, as far as the config says it."""
-    groups = (OmegaConf.select(cfg, f"{group}.name", default="?") for group in GROUPS[:4])
-    return "-".join(map(str, (*groups, cfg.seed)))
+    groups = (OmegaConf.select(cfg, f"{group}.name", default="?") for group in GROUPS[:3])
+    defenses = "+".join(map(str, cfg.defense or ())) or "?"
+    return "-".join(map(str, (*groups, defenses, cfg.seed)))
 
 
 def in_multirun() -> bool:
@@ -199,8 +201,8 @@ def fill_report(report: JobReport, experiment: Experiment, result: Result, folde
     store = experiment.store
     report.records = [os.path.relpath(store.path(r.identity), folder) for r in result.records]
     report.num_computed = experiment.num_computed
-    undefended = next((r for r in result.records if r.arm == "poisoned"), None)
-    for name, record in (("poisoned", undefended), ("chosen", result.chosen)):
+    undefended = next((r for r in result.records if r.arm == VICTIM.name), None)
+    for name, record in ((VICTIM.name, undefended), ("chosen", result.chosen)):
         if record is not None:
             point = {"arm": record.arm, "threshold": record.threshold}
             report.scores[name] = point | asdict(record.scores)

@@ -43,6 +43,7 @@ ARMS = (
 CONTROLS = tuple(arm.name for arm in ARMS if not arm.defended)  # no defense touches them
 ARM_NAMES = tuple(arm.name for arm in ARMS)
 BY_NAME = {arm.name: arm for arm in ARMS}
+VICTIM, TRUSTED_ONLY = BY_NAME["poisoned"], BY_NAME["trusted_only"]
 REPAIRED = tuple(arm.name for arm in reversed(ARMS) if arm.defended)  # the whole method first
 
 
@@ -175,7 +176,7 @@ class PoisonedDataset:
     """A data set after the attack.
 
     `triggered` keeps the true labels, so that ASR, PACC and the base rate all come from it;
-    `triggered_rows[i]` is the test row of which `triggered` row i is the twin.
+    `triggered_rows[i]` is the test row that row i of `triggered` was made from.
     """
 
     clean: Dataset

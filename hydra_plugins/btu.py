@@ -93,7 +93,7 @@ class _SubmititLauncher(BaseSubmititLauncher):  # type: ignore[misc, valid-type]
 
 
 class SlurmLauncher(_SubmititLauncher):
-    """Jobs of a multirun as one Slurm array."""
+    """Jobs of a sweep as one Slurm array."""
 
     _EXECUTOR = "slurm"
 

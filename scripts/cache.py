@@ -1,10 +1,10 @@
 """Look at the stage cache, and make room in it.
 
 python scripts/cache.py list                       entries with their sizes, the total at the end
-python scripts/cache.py why 3f2a 77c1              why two keys differ (their first letters do)
+python scripts/cache.py why 3f2a 77c1              why two keys differ (first letters are enough)
 python scripts/cache.py prune --to-gb 5            remove what was used least recently
 python scripts/cache.py prune --idle-days 14       remove what nobody used for two weeks
-python scripts/cache.py prune --to-gb 5 --dry-run  only tell what would be removed
+python scripts/cache.py prune --to-gb 5 --dry-run  only say what would be removed
 """
 
 from __future__ import annotations
@@ -27,13 +27,17 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--folder", type=Path, default=Path("outputs/cache"), help="the cache")
     commands = top.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="entries with their sizes, those used last on top")
+    commands.add_parser("list", help="entries with their sizes, the last used on top")
     why = commands.add_parser("why", help="what differs between two entries")
     why.add_argument("keys", nargs=2, metavar="KEY", help="a key or its first letters")
     making_room = commands.add_parser("prune", help="remove entries, and what killed jobs left")
-    making_room.add_argument("--to-gb", type=at_least_0, help="until no more than this is left")
-    making_room.add_argument("--idle-days", type=at_least_0, help="only what is idle so long")
-    making_room.add_argument("--dry-run", action="store_true", help="remove nothing, only tell")
+    making_room.add_argument("--to-gb", type=at_least_0, help="until at most this much is left")
+    making_room.add_argument(
+        "--idle-days", type=at_least_0, help="only what has been idle that long"
+    )
+    making_room.add_argument(
+        "--dry-run", action="store_true", help="remove nothing, only say what would go"
+    )
     return top
 
 
@@ -80,7 +84,7 @@ def make_room(options: argparse.Namespace, console: Console) -> None:
     if options.dry_run:
         console.print("--dry-run: nothing was removed")
     elif left := remove_leftovers(options.folder):
-        console.print(f"and the work of {left} jobs that were killed")
+        console.print(f"and what {left} killed jobs left behind")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a multirun would mean, without running it: jobs, what they share, hours, disk.
+"""What a sweep would mean, without running it: jobs, what they share, hours, disk.
 
 python scripts/plan.py -m attack=badnets,addsent,style,syntax seed=1,2,3 hydra/launcher=slurm
 python scripts/plan.py -m experiment=cutoff_ablation        as btu takes it, with or without -m
@@ -37,15 +37,15 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     top.add_argument(
-        "--at-once", type=int, metavar="N", help="jobs at once; default: as the launcher says"
+        "--at-once", type=int, metavar="N", help="jobs at once; default: what the launcher says"
     )
     top.add_argument(
         "--rate",
         type=float,
         metavar="TFLOPS",
-        help="TFLOP/s of matrix products of another machine (python scripts/benchmark.py tells)",
+        help="TFLOP/s of matrix products of another machine, from python scripts/benchmark.py",
     )
-    top.add_argument("--json", type=Path, metavar="FILE", help="write the plan there, too")
+    top.add_argument("--json", type=Path, metavar="FILE", help="also write the plan to this file")
     return top
 
 

@@ -1,6 +1,9 @@
 """Tables, plots and one page about many records.
 
 python scripts/report.py outputs/records --out outputs/reports/study
+python scripts/report.py outputs/runs/2026-01-31/10-30-00-1 --out outputs/reports/sweep
+
+The page is DIR/report.html. The same records give the same page, so it is not kept in git.
 """
 
 from __future__ import annotations
@@ -13,12 +16,13 @@ from btu.errors import BtuError
 from btu.report.write import write_report
 
 EPILOG = """\
-DIR gets report.html (everything, in one file that needs no network), report.md, report.csv (every
-threshold, shares as fractions), report.tex (booktabs) and figures/*.png.
+DIR gets report.html (the page: everything, in one file that needs no network), report.md,
+report.csv (every threshold, shares as fractions), report.tex (booktabs) and figures/*.png.
+The same records give the same page, so there is no need to keep it in git.
 
 examples:
   python scripts/report.py outputs/records --out outputs/reports/study
-  python scripts/report.py outputs/runs/2026-01-31/sweep --out outputs/reports/sweep
+  python scripts/report.py outputs/runs/2026-01-31/10-30-00-1 --out outputs/reports/sweep
 """
 
 
@@ -35,7 +39,7 @@ def main() -> int:
         metavar="RECORDS",
         nargs="+",
         type=Path,
-        help="a folder of records, a record (JSON), or the folder of a run or a multirun",
+        help="a folder of records, a record (JSON), or the folder of a run or a sweep",
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="the folder to write into"

@@ -1,6 +1,6 @@
-"""Look at a multirun, also while it runs, and upload the W&B runs that it kept offline.
+"""Look at a sweep, even while it runs, and upload the W&B runs that it kept offline.
 
-python scripts/sweep.py show                    the table of jobs of the last multirun
+python scripts/sweep.py show                    the table of jobs of the last sweep
 python scripts/sweep.py show outputs/runs/2026-01-31/10-30-00-1
 python scripts/sweep.py sync outputs/runs/2026-01-31/10-30-00-1
 """
@@ -27,11 +27,14 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     for command, does in (
         ("show", "what became of each job so far"),
-        ("sync", "upload the offline W&B runs; again, after a failure, those that are left"),
+        (
+            "sync",
+            "upload the offline W&B runs; after a failure, type it again for those that are left",
+        ),
     ):
         inner = commands.add_parser(command, help=does)
         inner.add_argument(
-            "folder", nargs="?", type=Path, help="of a multirun; the last if left out"
+            "folder", nargs="?", type=Path, help="of a sweep; the last one if left out"
         )
         inner.add_argument("--outputs", type=Path, default=Path("outputs"), help="where runs/ is")
     return top
@@ -41,13 +44,13 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Do what the command says; the exit code.
 
     Raises:
-        ConfigError: there is no such multirun.
+        ConfigError: there is no such sweep.
     """
     folder = options.folder or _last(options.outputs)
     jobs = jobs_of(folder) if folder.is_dir() else {}
     if not jobs:
         raise ConfigError(
-            f"{folder} is not the folder of a multirun, which has jobs.json and a folder per job."
+            f"{folder} is not the folder of a sweep, which has jobs.json and a folder for each job."
         )
     if options.command == "show":
         console.print(sweep_table(jobs, complete=False))
@@ -65,7 +68,7 @@ def _last(outputs: Path) -> Path:
     found = sorted(outputs.glob(f"runs/*/*/{JOBS}"))
     if not found:
         raise ConfigError(
-            f"there is no multirun under {outputs / 'runs'}. Name its folder, or --outputs."
+            f"there is no sweep under {outputs / 'runs'}. Name its folder, or --outputs."
         )
     return found[-1].parent
 

@@ -166,7 +166,7 @@ def set_threads() -> Iterator[Callable[[int], None]]:
 def multirun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Sweep]:
-    """Run a multirun in this process, from `tmp_path`."""
+    """Run a sweep in this process, from `tmp_path`."""
     import signal
 
     from hydra.core.global_hydra import GlobalHydra
@@ -213,7 +213,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a multirun left: exit code, output, folder."""
+    """What a sweep left: exit code, output, folder."""
 
     code: int
     out: str

@@ -152,7 +152,7 @@ def test_an_encoder_is_no_causal_language_model(tmp_path, head):
     config = transformers.BertConfig(vocab_size=20, intermediate_size=16, **sizes)
     getattr(transformers, head)(config).save_pretrained(tmp_path)
 
-    with pytest.raises(ModelError, match=rf"is not a causal language model, but {head}\. Name one"):
+    with pytest.raises(ModelError, match=rf"is not a causal language model but {head}\. Name one"):
         LanguageModel.load(checkpoint(tmp_path), "cpu")
 
 

@@ -1,4 +1,4 @@
-"""scripts/sweep.py: a multirun's table while it runs, and its offline W&B runs uploaded."""
+"""scripts/sweep.py: a sweep's table while it runs, and its offline W&B runs uploaded."""
 
 import os
 import subprocess
@@ -93,7 +93,7 @@ def test_a_folder_that_is_no_sweeps_is_a_sentence(tmp_path, command):
     done = script(tmp_path, command, tmp_path)
 
     assert done.returncode == 1
-    assert "is not the folder of a multirun, which has jobs.json" in done.stderr
+    assert "is not the folder of a sweep, which has jobs.json" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from btu.errors import ConfigError
 from btu.models.base import Training
+from btu.store.stages import UNKEYED
 from btu.types import ARM_NAMES, CONTROLS, Edit, IntArray, Knob, Screen, Split, Suspects
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Defense:
 
     name: str
     threshold: float | None  # where it is not swept
-    thresholds: list[float]  # where it is swept; none: it is decided once, with `threshold`
+    thresholds: list[float] = field(metadata=UNKEYED)  # where it is swept; none: decided once
 
     knob: ClassVar[Knob | None] = Knob()  # None: there is nothing to sweep
     tunes: ClassVar[bool] = False  # whether the method ends with tuning on the trusted rows

@@ -58,14 +58,14 @@ class Checkpoint:
             names = sorted(p.name for p in folder.iterdir() if p.is_file())
             others = ", ".join(names[:8]) or "nothing"
             raise ModelError(
-                f"{self.named_by}: {folder} holds no model.safetensors (found: {others}), "
+                f"{self.named_by}: {folder} has no model.safetensors (found: {others}), "
                 "and other weight formats can run code when they are read. Save it again with "
                 "model.save_pretrained(folder)."
             )
         if self.sha256 and (found := checksum(folder / WEIGHTS[0])) != self.sha256:
             raise ModelError(
                 f"{self.what}: {folder / WEIGHTS[0]} has the sha256 {found[:12]}, expected "
-                f"{self.sha256[:12]}. Install the package again, it has been changed."
+                f"{self.sha256[:12]}. Install the package again; it has been changed."
             )
 
     def folder(self) -> Path | None:
@@ -117,8 +117,8 @@ class Checkpoint:
         transformers.utils.logging.disable_progress_bar()
         place, loader = self._place(), getattr(transformers, auto_class)
         with self.one_sentence():
-            # With revision="main" transformers would ask a server to convert what is no safetensors
-            # and to publish the result; with None it does not.
+            # With revision="main" transformers would ask a server to convert other formats
+            # to safetensors and to publish the result; with None it does not.
             model = loader.from_pretrained(
                 place, revision=self.revision, use_safetensors=True, **options
             )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from btu.metrics import CACC_MARGIN
-from btu.report.groups import Group, Share
-from btu.types import REPAIRED
+from btu.metrics import CACC_MARGIN, by_size
+from btu.report.groups import Group, Spread
 
 RULE = (
     "Bold, among the unlearned and defended rows shown of one dataset, attack and model: the "
@@ -24,7 +23,7 @@ RULE_BLIND = (
 ABOUT_SPREAD = (
     "Per cent, mean over seeds ± sample standard deviation (n - 1), from two seeds on. CACC is "
     "measured on the clean test rows; ASR, base rate and PACC on the attacked rows. Excess is "
-    "ASR - base rate, in points."
+    "ASR - base rate, in points. An input that a defense rejects counts as wrong, not as attacked."
 )
 
 
@@ -50,23 +49,24 @@ def main_rows(groups: Sequence[Group]) -> tuple[Marked, ...]:
 
 def best_repairs(groups: Sequence[Group]) -> tuple[Group, ...]:
     """Of each defense in each block the best row: `defended`, else `unlearned`."""
-    found = []
-    for block in blocks(groups):
-        for rows in _split(block, lambda g: g.variant):
-            arms = [best for arm in REPAIRED if (best := best_of(rows, arm))]
-            found.extend(arms[:1])
-    return tuple(found)
+    return tuple(best_of(rows) for block in blocks(groups) for rows in repairs(block))
 
 
-def best_of(groups: Iterable[Group], arm: str) -> Group | None:
-    """The row of an arm at the threshold that `btu.arms.choose` would take, on means over seeds."""
-    rows = [g for g in groups if g.arm == arm]
-    if not rows:
-        return None
+def repairs(block: Sequence[Group]) -> list[list[Group]]:
+    """Of each defense in a block the rows that show it: `defended`, else `unlearned`."""
+    shown: list[list[Group]] = []
+    for rows in _split([g for g in block if g.arm.defended], lambda g: g.decision):
+        whole = [g for g in rows if g.arm.tuned] or rows
+        shown += _split(whole, lambda g: g.variant)
+    return shown
+
+
+def best_of(rows: Sequence[Group]) -> Group:
+    """The row at the threshold that `btu.metrics.choose` would take, on means over seeds."""
     if any(g.score for g in rows):
         return max(rows, key=_weight)
     enough = max(_mean(g.cacc) for g in rows) - CACC_MARGIN
-    return max((g for g in rows if _mean(g.cacc) >= enough), key=lambda g: g.threshold or 0)
+    return max((g for g in rows if _mean(g.cacc) >= enough), key=lambda g: by_size(g.threshold))
 
 
 def blocks(groups: Sequence[Group]) -> list[list[Group]]:
@@ -75,39 +75,38 @@ def blocks(groups: Sequence[Group]) -> list[list[Group]]:
 
 
 def _at_best(block: Sequence[Group]) -> list[Group]:
-    kept: list[Group] = []
+    shown: list[Group] = []
     for rows in _split(block, lambda g: (g.variant, g.arm)):
-        best = best_of(rows, rows[0].arm) if rows[0].arm in REPAIRED else None
-        kept.extend([best] if best else rows)
-    return kept
+        shown += [best_of(rows)] if rows[0].arm.defended else rows
+    return shown
 
 
 def _marked(block: Sequence[Group]) -> list[Marked]:
-    repaired = [g for g in block if g.arm in REPAIRED]
+    repaired = [g for g in block if g.arm.defended]
     score = max((g.score.mean for g in repaired if g.score), default=None)
     asr = min((g.asr.mean for g in repaired if g.asr), default=None)
     cacc = max((g.cacc.mean for g in repaired if g.cacc), default=None)
     return [
         Marked(
             group=g,
-            best=g.arm in REPAIRED and g.score is not None and g.score.mean == score,
-            lowest_asr=g.arm in REPAIRED and g.asr is not None and g.asr.mean == asr,
-            highest_cacc=g.arm in REPAIRED and g.cacc is not None and g.cacc.mean == cacc,
+            best=g.arm.defended and g.score is not None and g.score.mean == score,
+            lowest_asr=g.arm.defended and g.asr is not None and g.asr.mean == asr,
+            highest_cacc=g.arm.defended and g.cacc is not None and g.cacc.mean == cacc,
         )
         for g in block
     ]
 
 
 def _weight(group: Group) -> tuple[float, float]:
-    return (_mean(group.score), -(group.threshold or 0))
+    return (_mean(group.score), -by_size(group.threshold))
 
 
-def _mean(share: Share | None) -> float:
-    return share.mean if share else -1.0
+def _mean(spread: Spread | None) -> float:
+    return spread.mean if spread else -1.0
 
 
 def _split(groups: Sequence[Group], by: Callable[[Group], Any]) -> list[list[Group]]:
-    found: dict[Any, list[Group]] = defaultdict(list)
+    parts: dict[Any, list[Group]] = defaultdict(list)
     for group in groups:
-        found[by(group)].append(group)
-    return list(found.values())
+        parts[by(group)].append(group)
+    return list(parts.values())

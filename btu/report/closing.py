@@ -1,4 +1,4 @@
-"""What closes a multirun: the table of its jobs, its offline W&B runs, its report."""
+"""What closes a sweep: the table of its jobs, its offline W&B runs, its report."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
+from rich.console import Console
 
 from btu.errors import ConfigError
+from btu.report.sweep_table import sweep_table
 from btu.report.upload import not_uploaded
 from btu.report.write import write_report
 from btu.sweeps.jobs import FINISHED, JobReport, jobs_of, load_job_list
@@ -22,8 +23,8 @@ def close_sweep(config: DictConfig, complete: bool) -> int:
     """Print the table of all jobs, name offline W&B runs, write the report.
 
     Args:
-        config: the multirun's, with Hydra's part.
-        complete: whether the launcher came to its end; else no report is written.
+        config: the sweep's, with Hydra's part.
+        complete: whether the launcher came to its end; if not, no report is written.
 
     Returns:
         The number of jobs that did not finish.
@@ -31,10 +32,6 @@ def close_sweep(config: DictConfig, complete: bool) -> int:
     Raises:
         ConfigError: there were no jobs at all.
     """
-    from rich.console import Console
-
-    from btu.report.sweep_table import sweep_table
-
     folder = Path(config.hydra.sweep.dir)
     jobs = jobs_of(folder) if folder.is_dir() else {}
     if not jobs:
@@ -79,12 +76,12 @@ def _how_to_rerun(config: DictConfig, folder: Path, jobs: Mapping[int, JobReport
     outputs = [o for o in overrides.task if o.startswith("outputs=")]
     rerun = f"rerun={os.path.relpath(folder)}"
     return [
-        f"not finished: {left}. To go on with that, with what has to be other:",
+        f"jobs that did not finish: {left}. To run them again (append what must change):",
         f"  {shlex.join(['btu', '-m', rerun, *outputs, *launcher])}",
     ]
 
 
-def _write_report(folder: Path, console: Any) -> None:
+def _write_report(folder: Path, console: Console) -> None:
     if any(job.records for job in jobs_of(folder).values()):
         report = write_report([folder], folder / "report")
         console.print(f"report: {report.page}", soft_wrap=True, highlight=False)

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from btu.data.formats import WARN_POINTS
 from btu.report.grids import Cell, Grid, Line, identity_columns
-from btu.report.groups import Group, is_of_defense
+from btu.report.groups import Group, is_of_method
 from btu.types import FormatShift
 
 ABOUT_FORMAT = (
@@ -24,24 +24,24 @@ def format_grid(groups: Sequence[Group]) -> Grid:
     columns = [
         column
         for column in identity_columns(groups)
-        if column.title not in ("model", "defense") and not is_of_defense(column.title)
+        if column.title not in ("model", "defense") and not is_of_method(column.title)
     ]
-    found: dict[tuple[tuple[str, ...], str], Shifts] = {}
+    shifts_of: dict[tuple[tuple[str, ...], str], Shifts] = {}
     labels = {}
     for group in groups:
         names = tuple(column.text(group) for column in columns)
         for shift in (shift for record in group.records for shift in record.format_shifts):
             key = names, shift.split
-            found.setdefault(key, defaultdict(list))[shift.measure].append(shift)
+            shifts_of.setdefault(key, defaultdict(list))[shift.measure].append(shift)
             labels[key] = {"dataset": group.dataset, "attack": group.attack}
-    measures = list(dict.fromkeys(m for shifts in found.values() for m in shifts))
+    measures = list(dict.fromkeys(m for shifts in shifts_of.values() for m in shifts))
     lines = (
         Line(
             (*map(Cell, (*names, split)), *(_moved(shifts.get(m, [])) for m in measures)),
             labels[names, split],
             names,
         )
-        for (names, split), shifts in found.items()
+        for (names, split), shifts in shifts_of.items()
     )
     titles = (*(column.title for column in columns), "rows", *measures)
     numeric = (*(column.numeric for column in columns), False, *(True for _ in measures))

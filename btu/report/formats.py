@@ -10,7 +10,7 @@ from statistics import fmean
 
 from btu.report.best import Marked
 from btu.report.grids import Cell, Grid
-from btu.report.groups import Group, Share
+from btu.report.groups import Group, Spread
 from btu.report.study import CHOICES
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$#])")
@@ -24,6 +24,8 @@ _LATEX = {
     "±": r"$\pm$",
     **{c: f"\\{c}" for c in "{}$&#%_"},
 }
+SCORES = ("cacc", "asr", "base_rate", "excess", "pacc", "score")
+REJECTED = ("rejected_clean", "rejected_triggered")
 LATEX_HEAD = "% \\usepackage{booktabs}\n"
 MAX_LATIN = 0x17F  # what pdflatex can typeset without further packages
 
@@ -38,13 +40,13 @@ def _visible(char: str) -> bool:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is, also within a table."""
+    """Text that Markdown shows unchanged, also within a table."""
     text = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKDOWN.sub(r"\\\1", text).replace("://", "&#58;//")
 
 
 def escape_latex(text: str) -> str:
-    """Text that LaTeX sets as it is; what pdflatex has no letter for becomes its code point."""
+    """Text that LaTeX sets unchanged; letters that pdflatex lacks become their code points."""
     return "".join(_LATEX.get(c) or _latin(c) for c in plain(text))
 
 
@@ -99,14 +101,15 @@ def _latex_cell(cell: Cell) -> str:
 
 
 def write_csv(path: Path, rows: Sequence[Marked]) -> None:
-    """The complete table, shares as fractions of full precision."""
+    """The complete table, shares as fractions of full precision; rejected ones if there are any."""
     import pandas as pd
 
-    frame = pd.DataFrame([_csv_row(row) for row in rows])
+    rejected = [n for n in REJECTED if any(getattr(row.group, n) for row in rows)]
+    frame = pd.DataFrame([_csv_row(row, (*SCORES, *rejected)) for row in rows])
     frame.to_csv(path, index=False, lineterminator="\n")
 
 
-def _csv_row(row: Marked) -> dict[str, object]:
+def _csv_row(row: Marked, scores: Sequence[str]) -> dict[str, object]:
     group = row.group
     counts = {
         "num_clean": group.numbers(lambda r: r.scores.num_clean),
@@ -115,23 +118,24 @@ def _csv_row(row: Marked) -> dict[str, object]:
     return {
         **{name: getattr(group, name) for name in CHOICES},
         **group.settings,
-        "arm": group.arm,
+        "arm": group.arm.name,
         "threshold": group.threshold,
+        "threshold_label": group.threshold_label,
         "num_seeds": len(group.seeds),
         "seeds": " ".join(map(str, group.seeds)),
         **{k: low if low == high else f"{low}-{high}" for k, (low, high) in counts.items()},
-        **_csv_shares(group),
+        **_csv_scores(group, scores),
         "best": row.best,
         "leaky": group.leaky,
     }
 
 
-def _csv_shares(group: Group) -> dict[str, float | None]:
+def _csv_scores(group: Group, scores: Sequence[str]) -> dict[str, float | None]:
     values: dict[str, float | None] = {}
-    for name in ("cacc", "asr", "base_rate", "excess", "pacc", "score"):
-        share: Share | None = getattr(group, name)
-        values[name] = share.mean if share else None
-        values[f"{name}_std"] = share.std if share else None
+    for name in scores:
+        spread: Spread | None = getattr(group, name)
+        values[name] = spread.mean if spread else None
+        values[f"{name}_std"] = spread.std if spread else None
     for name, numbers in _csv_detection(group).items():
         values[name] = fmean(numbers) if numbers else None
     return values
@@ -139,11 +143,11 @@ def _csv_shares(group: Group) -> dict[str, float | None]:
 
 def _csv_detection(group: Group) -> dict[str, list[float]]:
     """Number of suspects, and how well they hit the trigger where it is known."""
-    found = [r.detection for r in group.records if r.detection]
+    detections = [r.detection for r in group.records if r.detection]
     return {
         "num_suspects": [float(len(r.suspects)) for r in group.records if r.suspects is not None],
         **{
-            name: [d[name] for d in found if isinstance(d.get(name), float)]
+            name: [d[name] for d in detections if isinstance(d.get(name), float)]
             for name in ("precision", "recall")
         },
     }

@@ -9,7 +9,7 @@ from functools import partial
 from operator import attrgetter
 
 from btu.report.best import Marked
-from btu.report.groups import Group, Share, is_of_defense
+from btu.report.groups import Group, Spread, is_of_method
 from btu.report.study import CHOICES
 from btu.store.records import Suspect
 
@@ -70,7 +70,7 @@ def score_grid(rows: Sequence[Marked], without: Iterable[str] = ()) -> Grid:
 
 def suspect_grid(groups: Sequence[Group]) -> Grid:
     """The suspects that most seeds flag, of the best row of each defense."""
-    columns = [*identity_columns(groups), Column("threshold", threshold_text)]
+    columns = [*identity_columns(groups), *_threshold_columns(groups)]
     lines = [
         Line(
             tuple(Cell(text) for text in (*(c.text(group) for c in columns), *cells)),
@@ -93,17 +93,17 @@ def labels(group: Group) -> Labels:
     return {name: getattr(group, name) for name in CHOICES}
 
 
-def percent(share: Share | None, signed: bool = False) -> str:
+def percent(spread: Spread | None, signed: bool = False) -> str:
     """`84.1 ± 1.2`; no spread from a single seed; empty where nothing was measured."""
-    if share is None:
+    if spread is None:
         return ""
-    mean = round(100 * share.mean, 1) + 0.0  # no -0.0
+    mean = round(100 * spread.mean, 1) + 0.0  # no -0.0
     text = f"{mean:+.1f}" if signed else f"{mean:.1f}"
-    return text if share.std is None else f"{text} ± {100 * share.std:.1f}"
+    return text if spread.std is None else f"{text} ± {100 * spread.std:.1f}"
 
 
 def threshold_text(group: Group) -> str:
-    """The threshold as one would type it, empty for arms without one."""
+    """The threshold as one would type it, empty where there is none."""
     return "" if group.threshold is None else f"{group.threshold:g}"
 
 
@@ -114,11 +114,11 @@ def span(numbers: tuple[int, int]) -> str:
 
 
 def identity_columns(groups: Sequence[Group]) -> list[Column]:
-    """What a row is about: the choices, each followed by the settings that differ."""
+    """What a row is about: the choices, and the settings that differ, those of the method last."""
     keys = groups[0].settings if groups else {}
     settings = [Column(k, partial(_setting, k), numeric=_all_numbers(groups, k)) for k in keys]
     *shared, defense = (Column(name, attrgetter(name), numeric=False) for name in CHOICES)
-    own = [column for column in settings if is_of_defense(column.title)]
+    own = [column for column in settings if is_of_method(column.title)]
     return [*shared, *(c for c in settings if c not in own), defense, *own]
 
 
@@ -126,14 +126,15 @@ def _columns(rows: Sequence[Marked]) -> list[Column]:
     groups = [row.group for row in rows]
     columns = identity_columns(groups)
     columns += [
-        Column("arm", lambda g: g.arm, numeric=False),
-        Column("threshold", threshold_text),
+        Column("arm", lambda g: g.arm.name, numeric=False),
+        *_threshold_columns(groups),
         Column("seeds", lambda g: str(len(g.seeds))),
         Column("CACC", lambda g: percent(g.cacc), lambda r: r.highest_cacc),
         Column("ASR", lambda g: percent(g.asr), lambda r: r.lowest_asr),
         Column("base rate", lambda g: percent(g.base_rate)),
         Column("excess", lambda g: percent(g.excess, signed=True)),
         Column("PACC", lambda g: percent(g.pacc)),
+        *_rejected_columns(groups),
         Column("score", lambda g: percent(g.score), lambda r: r.best),
         Column("test rows", lambda g: span(g.numbers(lambda r: r.scores.num_clean))),
         Column("attacked rows", lambda g: span(g.numbers(lambda r: r.scores.num_triggered))),
@@ -141,6 +142,27 @@ def _columns(rows: Sequence[Marked]) -> list[Column]:
     if any(group.leaky for group in groups):
         columns.append(Column("note", lambda g: "LEAKY" if g.leaky else "", numeric=False))
     return columns
+
+
+def _threshold_columns(groups: Sequence[Group]) -> list[Column]:
+    """The threshold, and what it is of where the rows have thresholds of several kinds."""
+    kinds = {g.threshold_label for g in groups if g.threshold is not None}
+    kind = Column("threshold of", _kind, numeric=False)
+    return [Column("threshold", threshold_text), *[kind] * (len(kinds) > 1)]
+
+
+def _kind(group: Group) -> str:
+    return "" if group.threshold is None else group.threshold_label or ""
+
+
+def _rejected_columns(groups: Sequence[Group]) -> list[Column]:
+    """Shares of rejected inputs, where a defense of these rows rejects any."""
+    if not any(g.rejected_clean or g.rejected_triggered for g in groups):
+        return []
+    return [
+        Column("rejected, clean", lambda g: percent(g.rejected_clean)),
+        Column("rejected, attacked", lambda g: percent(g.rejected_triggered)),
+    ]
 
 
 def _setting(key: str, group: Group) -> str:

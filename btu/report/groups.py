@@ -13,30 +13,20 @@ from statistics import fmean, stdev
 from typing import Any
 
 from btu.errors import DataError
+from btu.metrics import by_size
 from btu.report.study import CHOICES, Study
 from btu.store.records import Record
-from btu.types import ARM_NAMES, REPAIRED
+from btu.types import ARMS, BY_NAME, VICTIM, Arm
 
-# Settings of a run that say how or where it is computed, not what.
-RUN_LEVEL = frozenset(
-    [
-        "seed",
-        "thresholds",
-        "arms",
-        "outputs",
-        "force",
-        "device",
-        "save_model",
-        "on_failure",
-        "report",
-        "objective",
-    ]
-)
-RUN_LEVEL_STARTS = ("cache", "tracking")
+# Settings in a record's config that no row may differ in: rows are means over seeds, each record
+# says its own arm and threshold, and its provenance says the device.
+NO_COLUMN = frozenset(["seed", "thresholds", "arms", "device"])
+METHOD = ("defense", "swept_defense", "tuning")  # what rows that can be compared may differ in
+TRUSTED_ONLY_TUNING = ("trusted_only_epochs", "max_samples", "share")
 
 
 @dataclass(frozen=True)
-class Share:
+class Spread:
     """Mean of a score over seeds, and its sample standard deviation from two seeds on."""
 
     mean: float
@@ -44,12 +34,12 @@ class Share:
     num_seeds: int
 
 
-def share(values: Iterable[float | None]) -> Share | None:
+def average(values: Iterable[float | None]) -> Spread | None:
     """Mean and spread of the values that are known; None where none is."""
     known = [value for value in values if value is not None]
     if not known:
         return None
-    return Share(fmean(known), stdev(known) if len(known) > 1 else None, len(known))
+    return Spread(fmean(known), stdev(known) if len(known) > 1 else None, len(known))
 
 
 @dataclass(frozen=True)
@@ -60,8 +50,9 @@ class Group:
     attack: str
     model: str
     defense: str
-    arm: str
+    arm: Arm
     threshold: float | None
+    threshold_label: str | None  # what the threshold is of
     settings: Mapping[str, str]  # every setting that differs within the study
     records: tuple[Record, ...]  # in the order of their seeds
 
@@ -77,46 +68,71 @@ class Group:
 
     @property
     def block(self) -> tuple[Any, ...]:
-        """What two rows share that can be compared: all but the defense and its settings."""
-        shared = {k: v for k, v in self.settings.items() if not is_of_defense(k)}
+        """What two rows share that can be compared: all but the method and its settings."""
+        shared = {k: v for k, v in self.settings.items() if not is_of_method(k)}
         return (self.dataset, self.attack, self.model, tuple(shared.items()))
 
     @property
+    def decision(self) -> tuple[Any, ...]:
+        """The defense, with those of its settings that differ within the study."""
+        own = {k: v for k, v in self.settings.items() if is_of_method(k) and not is_of_tuning(k)}
+        return (self.defense, tuple(own.items()), self.threshold_label)
+
+    @property
     def variant(self) -> tuple[Any, ...]:
-        """The defense with those of its settings that differ within the study."""
-        own = {k: v for k, v in self.settings.items() if is_of_defense(k)}
-        return (self.defense, tuple(own.items()))
+        """The decision and how its model is tuned; one curve runs over rows of one variant."""
+        return (*self.decision, tuple(self.method.items()))
+
+    @property
+    def method(self) -> Mapping[str, str]:
+        """The settings of defense and tuning that differ within the study."""
+        return {k: v for k, v in self.settings.items() if is_of_method(k)}
+
+    def may_control(self, other: Group) -> bool:
+        """Whether no setting that matters to both differs."""
+        pairs = ((value, other.settings[key]) for key, value in self.settings.items())
+        return all(one == two or not one or not two for one, two in pairs)
 
     @cached_property
-    def cacc(self) -> Share | None:
+    def cacc(self) -> Spread | None:
         """Accuracy on the clean test rows."""
-        return share(r.scores.cacc for r in self.records)
+        return average(r.scores.cacc for r in self.records)
 
     @cached_property
-    def asr(self) -> Share | None:
+    def asr(self) -> Spread | None:
         """Attack success rate."""
-        return share(r.scores.asr for r in self.records)
+        return average(r.scores.asr for r in self.records)
 
     @cached_property
-    def base_rate(self) -> Share | None:
+    def base_rate(self) -> Spread | None:
         """What the same models predict as the target without a trigger."""
-        return share(r.scores.base_rate for r in self.records)
+        return average(r.scores.base_rate for r in self.records)
 
     @cached_property
-    def pacc(self) -> Share | None:
+    def pacc(self) -> Spread | None:
         """Accuracy on the triggered rows."""
-        return share(r.scores.pacc for r in self.records)
+        return average(r.scores.pacc for r in self.records)
 
     @cached_property
-    def excess(self) -> Share | None:
+    def rejected_clean(self) -> Spread | None:
+        """Share of the clean test rows that the defense rejects; None where nothing rejects."""
+        return average(r.scores.rejected_clean for r in self.records)
+
+    @cached_property
+    def rejected_triggered(self) -> Spread | None:
+        """Share of the triggered rows that the defense rejects; None where nothing rejects."""
+        return average(r.scores.rejected_triggered for r in self.records)
+
+    @cached_property
+    def excess(self) -> Spread | None:
         """ASR above the base rate of the same model, negative where it is below."""
-        return share(_difference(r.scores.asr, r.scores.base_rate) for r in self.records)
+        return average(_difference(r.scores.asr, r.scores.base_rate) for r in self.records)
 
     @cached_property
-    def score(self) -> Share | None:
-        """CACC minus what ASR exceeds the base rate by, as `btu.arms.choose` weighs it."""
+    def score(self) -> Spread | None:
+        """CACC minus what ASR exceeds the base rate by, as `btu.metrics.choose` weighs it."""
         attacked = (r for r in self.records if r.scores.asr is not None)
-        return share(r.scores.cacc - r.excess_asr for r in attacked)
+        return average(r.scores.cacc - r.excess_asr for r in attacked)
 
     def numbers(self, of: Callable[[Record], int]) -> tuple[int, int]:
         """The smallest and the largest count among the records."""
@@ -131,19 +147,26 @@ def group_records(study: Study) -> tuple[Group, ...]:
         DataError: two records of one group have the same seed.
     """
     columns = setting_columns(study.records)
-    found: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
+    alike: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
     for record in study.records:
         names = tuple(record.choices[name] for name in CHOICES)
-        values = tuple(columns[key].get(record.key, "") for key in columns)
-        found[names, record.arm, record.threshold, values].append(record)
+        point = (record.arm, record.threshold, record.threshold_label)
+        alike[names, point, tuple(columns[key].get(record.key, "") for key in columns)].append(
+            record
+        )
     groups = []
-    for (names, arm, threshold, values), records in found.items():
+    for (names, (arm, threshold, label), values), records in alike.items():
         rows = tuple(sorted(records, key=lambda r: r.seed))
         _check_seeds(rows, study)
-        settings = dict(zip(columns, values, strict=True))
-        chosen = dict(zip(CHOICES, names, strict=True))
         groups.append(
-            Group(**chosen, arm=arm, threshold=threshold, settings=settings, records=rows)
+            Group(
+                **dict(zip(CHOICES, names, strict=True)),
+                arm=BY_NAME[arm],
+                threshold=threshold,
+                threshold_label=label,
+                settings=dict(zip(columns, values, strict=True)),
+                records=rows,
+            )
         )
     return tuple(sorted(groups, key=_table_order))
 
@@ -151,9 +174,9 @@ def group_records(study: Study) -> tuple[Group, ...]:
 def setting_columns(records: Sequence[Record]) -> dict[str, dict[str, str]]:
     """The settings that differ where nothing else explains it: their values by record key.
 
-    A setting that is constant for a dataset, attack and model (for `defense.*`: and defense) is a
-    consequence of that choice and needs no column. `defense.*` does not matter to the arms that
-    no defense touches.
+    A setting that is constant for a dataset, attack and model (for those of the method: and
+    defense) is a consequence of that choice and needs no column. Only arms to which a setting
+    matters are asked for it.
     """
     values: dict[str, dict[str, str]] = defaultdict(dict)
     for record in records:
@@ -187,10 +210,9 @@ def _text(value: Any) -> str:
 
 
 def _settings(record: Record) -> Iterator[tuple[str, str]]:
+    arm = BY_NAME[record.arm]
     for key, value in flatten(record.config):
-        root = key.split(".")[0]
-        ignored = root in RUN_LEVEL or root.startswith(RUN_LEVEL_STARTS)
-        if not ignored and (record.arm in REPAIRED or not is_of_defense(key)):
+        if key.split(".")[0] not in NO_COLUMN and matters(key, arm):
             yield key, value
     provenance = record.provenance
     yield "device", str(provenance.get("device", "")).split(":")[0]
@@ -198,18 +220,29 @@ def _settings(record: Record) -> Iterator[tuple[str, str]]:
     yield "btu", str(provenance.get("btu", ""))
 
 
+def matters(key: str, arm: Arm) -> bool:
+    """Whether a setting can change a number of an arm."""
+    if not is_of_method(key):
+        return True
+    if not is_of_tuning(key):
+        return arm.defended and not key.endswith(".thresholds")  # the record has its own threshold
+    name = key.removeprefix("tuning.")
+    if arm.rows == "trusted":
+        return name in TRUSTED_ONLY_TUNING
+    return arm.tuned and name != "trusted_only_epochs"
+
+
 def _differs(key: str, held: Mapping[str, str], records: Sequence[Record]) -> bool:
     if len(held) == len(records) and len(set(held.values())) == 1:
         return False
     within: dict[tuple[str, ...], set[str | None]] = defaultdict(set)
-    of_defense = is_of_defense(key)
+    names = CHOICES if is_of_method(key) else CHOICES[:3]
     for record in records:
-        if of_defense and record.arm not in REPAIRED:
-            continue
-        names = CHOICES if of_defense else CHOICES[:3]
-        # Where a run was computed has no group of options that would explain it.
-        choice = tuple(record.choices[n] for n in names) if "." in key else ()
-        within[choice].add(held.get(record.key))
+        if matters(key, BY_NAME[record.arm]):
+            # Where a run was computed has no group of options that would explain it.
+            explained = "." in key or is_of_method(key)
+            choice = tuple(record.choices[n] for n in names) if explained else ()
+            within[choice].add(held.get(record.key))
     return any(len(values) > 1 for values in within.values())
 
 
@@ -217,7 +250,7 @@ def _check_seeds(records: Sequence[Record], study: Study) -> None:
     for one, two in pairwise(records):
         if one.seed == two.seed:
             raise DataError(
-                f"seed {one.seed} is there twice with the same settings: "
+                f"seed {one.seed} occurs twice with the same settings: "
                 f"{study.paths[one.key]} and {study.paths[two.key]} ({_what_differs(one, two)}). "
                 "Leave one out, or name the folders of the runs instead of all records."
             )
@@ -231,7 +264,7 @@ def _what_differs(one: Record, two: Record) -> str:
     )
     keys = [k for k in sorted({*first, *second}) if first.get(k) != second.get(k)]
     told = [k for k in keys if "peak_memory" not in k][:4]
-    return f"they differ in {', '.join(told)}" if told else "nothing else recorded differs"
+    return f"they differ in {', '.join(told)}" if told else "no other recorded value differs"
 
 
 def _difference(one: float | None, two: float | None) -> float | None:
@@ -240,22 +273,29 @@ def _difference(one: float | None, two: float | None) -> float | None:
 
 def _table_order(group: Group) -> tuple[Any, ...]:
     *names, shared = group.block
-    undefended = {"poisoned": 0, "clean": 1}.get(group.arm, 2)
-    at = -1.0 if group.threshold is None else group.threshold
+    arm = group.arm
+    control = (arm.needs_trusted_rows, arm.rows != VICTIM.rows) if not arm.defended else ()
     return (
         *(natural(name) for name in names),
         tuple((key, natural(value)) for key, value in shared),
-        undefended,
+        arm.defended,
+        control,
         natural(group.defense),
-        tuple((key, natural(value)) for key, value in group.variant[1]),
-        ARM_NAMES.index(group.arm),
-        at,
+        tuple((key, natural(value)) for key, value in group.method.items()),
+        group.threshold_label or "",
+        ARMS.index(arm),
+        by_size(group.threshold),
     )
 
 
-def is_of_defense(key: str) -> bool:
-    """Whether a setting is one of the defense."""
-    return key.split(".")[0] == "defense"
+def is_of_method(key: str) -> bool:
+    """Whether a setting is one of the defense or of clean tuning."""
+    return key.split(".")[0] in METHOD
+
+
+def is_of_tuning(key: str) -> bool:
+    """Whether a setting is one of clean tuning."""
+    return key.split(".")[0] == "tuning"
 
 
 def natural(value: str) -> tuple[int, float, str]:

@@ -76,30 +76,30 @@ def _sections(contents: Contents) -> list[Section]:
     captions = "".join(
         f"<p class=about>{_text(text)}</p>" for text in (ABOUT_SPREAD, f"{RULE} {RULE_BLIND}")
     )
-    found = [
+    sections = [
         Section("summary", "Summary", "Summary", _summary(contents)),
         Section("results", "Results", "Results", captions + table(contents.main, "main")),
     ]
     for key, name in SECTIONS.items():
         inner = _pictures(key, contents)
         if inner:
-            found.append(Section(key, NAV[key], name, inner))
+            sections.append(Section(key, NAV[key], name, inner))
     if contents.suspects.lines:
         about = (
             "Tokens that most seeds flag, of each defense's best row: at most ten, by how many "
             "seeds flag them, then by their best rank."
         )
         inner = f"<p class=about>{about}</p>{_packed_table(contents.suspects, 'suspects')}"
-        found.append(Section("suspects", "Suspects", "Suspect tokens", inner))
+        sections.append(Section("suspects", "Suspects", "Suspect tokens", inner))
     if contents.typed.lines:
         about = f"<p class=about>{_text(ABOUT_FORMAT)}</p>"
         inner = about + table(contents.typed, "format")
-        found.append(Section("format", "Format", "How attacked rows are typed", inner))
+        sections.append(Section("format", "Format", "How attacked rows are typed", inner))
     every = _packed_table(contents.complete, "complete")
     made_by = table(contents.provenance, "versions")
-    found.append(Section("complete", "All rows", "All rows, every threshold", every))
-    found.append(Section("provenance", "Provenance", "Provenance", made_by))
-    return found
+    sections.append(Section("complete", "All rows", "All rows, every threshold", every))
+    sections.append(Section("provenance", "Provenance", "Provenance", made_by))
+    return sections
 
 
 def _section(section: Section) -> str:

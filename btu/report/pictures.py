@@ -8,17 +8,18 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from btu.report import plots
-from btu.report.best import best_repairs, blocks
+from btu.report.best import best_repairs, blocks, repairs
 from btu.report.formats import plain, slug
-from btu.report.grids import percent
+from btu.report.grids import percent, threshold_text
 from btu.report.groups import Group
 from btu.report.study import CHOICES
 from btu.store.records import RoundDrift
-from btu.types import REPAIRED
+from btu.types import TRUSTED_ONLY, VICTIM, Arm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,19 +27,20 @@ if TYPE_CHECKING:
 PER_SECTION = 60  # pictures drawn; the others are named
 NUM_OUTLINES = 5  # seeds drawn in one picture of distances
 SECTIONS = {
-    "curves": "ASR and CACC against threshold",
+    "curves": "ASR and CACC against the threshold",
     "trade-offs": "Trade-off between ASR and CACC",
     "heat-maps": "Attack by defense",
     "distances": "How far the tokens moved",
 }
 ABOUT = {
     "curves": "The defended model (unlearned, where nothing was tuned). Bands: one standard "
-    "deviation over seeds. Dotted: base rate of the same models. Dashed: the undefended model.",
+    "deviation over seeds. Dash-dotted: base rate of the same models. Dashed: the undefended "
+    "model. Dotted: a model trained on the trusted rows alone.",
     "trade-offs": "Each mark is one row of the table, bars are one standard deviation over seeds. "
     "The upper left is where a defense should be. A line joins the thresholds of one "
-    "defense, in their order.",
-    "heat-maps": "Each defense at its best threshold, beside the undefended model. Colour: ASR "
-    "above the base rate.",
+    "defense, in their order; a defense that is decided once is a single mark.",
+    "heat-maps": "Each defense at its best threshold, beside the undefended model and the one "
+    "trained on the trusted rows alone. Colour: ASR above the base rate.",
     "distances": "Number of tokens by the distance that training moved them, per detection round. "
     "Filled: the first seed, lines: the others. Dashed: the last token that the threshold flagged; "
     "marked: the true trigger, where it is known.",
@@ -81,8 +83,7 @@ class Drawn:
 
 def pictures(groups: Sequence[Group]) -> tuple[Picture, ...]:
     """All pictures of a study, section by section."""
-    found = [*_curves(groups), *_trade_offs(groups), *_heats(groups), *_distances(groups)]
-    return tuple(found)
+    return (*_curves(groups), *_trade_offs(groups), *_heats(groups), *_distances(groups))
 
 
 def draw(picture: Picture, name: str, folder: Path) -> Drawn:
@@ -106,19 +107,17 @@ def draw(picture: Picture, name: str, folder: Path) -> Drawn:
 def names(chosen: Sequence[Picture]) -> list[str]:
     """A file name for each picture, distinct also on systems that ignore case."""
     taken: dict[str, int] = {}
-    found = []
+    given = []
     for picture in chosen:
         name = slug(picture.section, picture.title)
         taken[name.lower()] = taken.get(name.lower(), 0) + 1
         number = taken[name.lower()]
-        found.append(name if number == 1 else f"{name}-{number}-")
-    return found
+        given.append(name if number == 1 else f"{name}-{number}-")
+    return given
 
 
 def themed(svg: str, alt: str) -> str:
     """An SVG for a page: no head, no metadata, the page's colours and fonts, a title."""
-    from html import escape
-
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
     head, body = svg.split(">", 1)
@@ -141,37 +140,46 @@ def _shorter(match: re.Match[str]) -> str:
 
 
 def _curves(groups: Sequence[Group]) -> list[Picture]:
-    found = []
-    for block in blocks(groups):
-        poisoned = next((g for g in block if g.arm == "poisoned"), None)
-        for variant in dict.fromkeys(g.variant for g in block if g.arm in REPAIRED):
-            rows = _swept([g for g in block if g.variant == variant])
-            if len(rows) > 1:
-                found.append(_curve(rows, poisoned))
-    return found
+    return [
+        _curve(rows, block)
+        for block in blocks(groups)
+        for rows in repairs(block)
+        if sum(g.threshold is not None for g in rows) > 1
+    ]
 
 
-def _swept(rows: Sequence[Group]) -> list[Group]:
-    """The defended rows, or the unlearned ones where there are none."""
-    by_arm = [[g for g in rows if g.arm == arm] for arm in REPAIRED]
-    return next((found for found in by_arm if found), [])
-
-
-def _curve(rows: Sequence[Group], poisoned: Group | None) -> Picture:
-    title = f"{_name(rows[0])} / {_variant(rows[0])}: {rows[0].arm}"
+def _curve(rows: Sequence[Group], block: Sequence[Group]) -> Picture:
+    title = f"{_name(rows[0])} / {_variant(rows[0])}: {rows[0].arm.name}"
+    label = rows[0].threshold_label or "threshold"
     curve = plots.Curve(
         title=title,
-        thresholds=tuple(g.threshold or 0.0 for g in rows),
+        threshold_label=label,
+        thresholds=tuple(g.threshold for g in rows),
         cacc=tuple(g.cacc for g in rows),
         asr=tuple(g.asr for g in rows),
         base_rate=tuple(g.base_rate for g in rows),
-        undefended=(poisoned.cacc, poisoned.asr) if poisoned else (None, None),
+        undefended=_level(VICTIM, rows[0], block),
+        trusted_only=_level(TRUSTED_ONLY, rows[0], block),
     )
-    told = "; ".join(f"{g.threshold:g}: CACC {percent(g.cacc)}, ASR {percent(g.asr)}" for g in rows)
-    alt = f"ASR and CACC in per cent by threshold, {title}. {told}"
+    told = "; ".join(
+        f"{threshold_text(g) or plots.DECIDED_ONCE}: CACC {percent(g.cacc)}, ASR {percent(g.asr)}"
+        for g in rows
+    )
+    alt = f"ASR and CACC in per cent by {label}, {title}. {told}"
     return Picture(
-        "curves", title, alt, _labels(rows), (4.8, 3.5), partial(_one, plots.draw_curve, curve)
+        "curves", title, alt, _labels(rows), (4.8, 3.7), partial(_one, plots.draw_curve, curve)
     )
+
+
+def _level(arm: Arm, row: Group, block: Sequence[Group]) -> plots.Level:
+    control = _control(arm, block, row)
+    return plots.Level(control.cacc, control.asr) if control else plots.Level()
+
+
+def _control(arm: Arm, block: Sequence[Group], row: Group | None = None) -> Group | None:
+    """The first row of a control, trained and tuned like the given row."""
+    rows = (g for g in block if g.arm == arm and (row is None or g.may_control(row)))
+    return next(rows, None)
 
 
 def _one(function: Callable[..., None], value: object, figure: Figure) -> None:
@@ -179,10 +187,16 @@ def _one(function: Callable[..., None], value: object, figure: Figure) -> None:
 
 
 def _trade_offs(groups: Sequence[Group]) -> list[Picture]:
-    found = []
+    drawn = []
     for block in blocks(groups):
         points = [
-            plots.Point(g.arm, "" if g.defense == "none" else _variant(g), g.asr, g.cacc)
+            plots.Point(
+                g.arm.name,
+                _variant(g) if g.arm.defended else "",
+                g.asr,
+                g.cacc,
+                g.threshold is not None,
+            )
             for g in block
             if g.asr is not None and g.cacc is not None
         ]
@@ -191,8 +205,8 @@ def _trade_offs(groups: Sequence[Group]) -> list[Picture]:
         title = _name(block[0])
         alt = f"CACC against ASR of {len(points)} rows of the table, {title}"
         draw_points = partial(_trade_off, title, points)
-        found.append(Picture("trade-offs", title, alt, _labels(block), (4.8, 3.7), draw_points))
-    return found
+        drawn.append(Picture("trade-offs", title, alt, _labels(block), (4.8, 3.7), draw_points))
+    return drawn
 
 
 def _trade_off(title: str, points: Sequence[plots.Point], figure: Figure) -> None:
@@ -204,18 +218,19 @@ def _heats(groups: Sequence[Group]) -> list[Picture]:
     for block in blocks(groups):
         if any(g.excess for g in block):
             studies.setdefault((block[0].dataset, block[0].model), []).append(block)
-    return [_heat(" / ".join(name), found) for name, found in studies.items()]
+    return [_heat(" / ".join(name), attacks) for name, attacks in studies.items()]
 
 
-def _heat(title: str, found: Sequence[Sequence[Group]]) -> Picture:
-    rows = [_attack(block[0]) for block in found]
+def _heat(title: str, attacks: Sequence[Sequence[Group]]) -> Picture:
+    rows = [_attack(block[0]) for block in attacks]
     columns = ["undefended"]
     cells: list[dict[str, Group | None]] = []
-    for block in found:
-        best = {_variant(g): g for g in best_repairs(block)}
-        undefended = next((g for g in block if g.arm == "poisoned"), None)
-        cells.append({columns[0]: undefended, **best})
-        columns += [name for name in best if name not in columns]
+    for block in attacks:
+        controls = {columns[0]: _control(VICTIM, block)}
+        if trusted_only := _control(TRUSTED_ONLY, block):
+            controls["trusted rows only"] = trusted_only
+        cells.append({**controls, **{_variant(g): g for g in best_repairs(block)}})
+        columns += [name for name in cells[-1] if name not in columns]
     excess = tuple(tuple(_excess(row.get(c)) for c in columns) for row in cells)
     texts = tuple(tuple(_heat_text(row.get(c)) for c in columns) for row in cells)
     heat = plots.Heat(title, tuple(rows), tuple(columns), excess, texts)
@@ -226,7 +241,7 @@ def _heat(title: str, found: Sequence[Sequence[Group]]) -> Picture:
         if text
     )
     size = (1.3 + 1.5 * len(columns), 0.7 + 0.62 * len(rows))
-    every = [g for block in found for g in block]
+    every = [g for block in attacks for g in block]
     alt = f"ASR, base rate and CACC by attack and defense, {title}. {told}"
     return Picture(
         "heat-maps", title, alt, _labels(every), size, partial(_one, plots.draw_heat, heat)
@@ -245,18 +260,19 @@ def _heat_text(group: Group | None) -> str:
 
 
 def _distances(groups: Sequence[Group]) -> list[Picture]:
-    found = []
+    drawn = []
     for best in best_repairs(groups):
         by_seed = [r.drift for r in best.records if r.drift][:NUM_OUTLINES]
         if not by_seed:
             continue
-        title = f"{_name(best)} / {_variant(best)}, threshold {best.threshold:g}"
+        at = threshold_text(best)
+        title = f"{_name(best)} / {_variant(best)}" + f", threshold {at}" * bool(at)
         num_rounds = max(map(len, by_seed))
         size = (4.8, 0.9 + 1.25 * num_rounds)
         alt = f"{title}: {' '.join(map(_told, by_seed[0]))}"
         paint = partial(_distance, title, by_seed, num_rounds)
-        found.append(Picture("distances", title, alt, _labels([best]), size, paint))
-    return found
+        drawn.append(Picture("distances", title, alt, _labels([best]), size, paint))
+    return drawn
 
 
 def _distance(
@@ -275,8 +291,8 @@ def _told(drift: RoundDrift) -> str:
 
 
 def _labels(rows: Sequence[Group]) -> dict[str, tuple[str, ...]]:
-    found = {name: dict.fromkeys(getattr(g, name) for g in rows) for name in CHOICES}
-    return {name: tuple(values) for name, values in found.items()}
+    distinct = {name: dict.fromkeys(getattr(g, name) for g in rows) for name in CHOICES}
+    return {name: tuple(values) for name, values in distinct.items()}
 
 
 def _name(group: Group) -> str:
@@ -290,5 +306,5 @@ def _attack(group: Group) -> str:
 
 
 def _variant(group: Group) -> str:
-    own = [f"{key.split('.')[-1]}={value}" for key, value in group.variant[1] if value]
+    own = [f"{key.split('.')[-1]}={value}" for key, value in group.method.items() if value]
     return plain(" ".join([group.defense, *own]))

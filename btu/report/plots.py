@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from btu.report.groups import Share, share
+from btu.metrics import by_size
+from btu.report.groups import Spread, average
 from btu.store.records import Record, RoundDrift
+from btu.types import REPAIRED, TRUSTED_ONLY, VICTIM
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +24,16 @@ BLUE, VERMILLION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 ORANGE, SKY = "#e69f00", "#56b4e9"
 CACC_COLOR, ASR_COLOR = BLUE, VERMILLION
 SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
-MARKERS = {"clean": "P", "poisoned": "X", "tuned": "D", "unlearned": "^", "defended": "o"}
+MARKERS = {
+    "clean": "P",
+    "poisoned": "X",
+    "tuned": "D",
+    "trusted_only": "s",
+    "unlearned": "^",
+    "defended": "o",
+}
+UNDEFENDED, TRUSTED, BASE_RATE = "--", ":", "-."  # line styles of what a curve is compared with
+DECIDED_ONCE = "decided once"  # in place of a threshold
 TITLE_WIDTH = 62  # characters that fit above the narrowest picture
 MAX_LINES = 3  # of a title or label; longer ones are cut
 STYLE: dict[str, Any] = {
@@ -45,15 +56,25 @@ STYLE: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
+class Level:
+    """CACC and ASR of a model without a threshold, with which a curve is compared."""
+
+    cacc: Spread | None = None
+    asr: Spread | None = None
+
+
+@dataclass(frozen=True)
 class Curve:
     """Scores of one repaired model over thresholds, in their order."""
 
     title: str
-    thresholds: tuple[float, ...]
-    cacc: tuple[Share | None, ...]
-    asr: tuple[Share | None, ...]
-    base_rate: tuple[Share | None, ...]
-    undefended: tuple[Share | None, Share | None]  # CACC and ASR
+    threshold_label: str  # of the axis
+    thresholds: tuple[float | None, ...]  # None: decided once, a point and no part of a line
+    cacc: tuple[Spread | None, ...]
+    asr: tuple[Spread | None, ...]
+    base_rate: tuple[Spread | None, ...]
+    undefended: Level
+    trusted_only: Level
 
 
 @dataclass(frozen=True)
@@ -62,8 +83,9 @@ class Point:
 
     arm: str
     series: str  # the defense
-    asr: Share
-    cacc: Share
+    asr: Spread
+    cacc: Spread
+    swept: bool = True  # joined with the other thresholds of its series
 
 
 @dataclass(frozen=True)
@@ -78,11 +100,11 @@ class Heat:
 
 
 def plot_curve(records: Sequence[Record], path: Path) -> bool:
-    """ASR and CACC of the repaired model against the threshold; False where nothing was swept.
+    """ASR and CACC of the repaired model against the threshold; False where nothing was repaired.
 
-    Dotted: the base rate. Dashed: the undefended model.
+    Dash-dotted: the base rate. Dashed: the undefended model. Dotted: trusted rows only.
     """
-    arm = next((a for a in ("defended", "unlearned") if any(r.arm == a for r in records)), None)
+    arm = next((a for a in REPAIRED if any(r.arm == a for r in records)), None)
     if arm is None:
         return False
     with new_figure(6.4, 4.0) as figure:
@@ -92,17 +114,23 @@ def plot_curve(records: Sequence[Record], path: Path) -> bool:
 
 
 def _curve_of(records: Sequence[Record], arm: str) -> Curve:
-    rows = sorted((r for r in records if r.arm == arm), key=lambda r: r.threshold or 0.0)
-    poisoned = [r.scores for r in records if r.arm == "poisoned"][:1]
+    rows = sorted((r for r in records if r.arm == arm), key=lambda r: by_size(r.threshold))
     what = " / ".join(rows[0].choices[k] for k in ("dataset", "attack", "model"))
     return Curve(
         title=f"{what}: {arm}",
-        thresholds=tuple(r.threshold or 0.0 for r in rows),
-        cacc=tuple(share([r.scores.cacc]) for r in rows),
-        asr=tuple(share([r.scores.asr]) for r in rows),
-        base_rate=tuple(share([r.scores.base_rate]) for r in rows),
-        undefended=(share(s.cacc for s in poisoned), share(s.asr for s in poisoned)),
+        threshold_label=rows[0].threshold_label or "threshold",
+        thresholds=tuple(r.threshold for r in rows),
+        cacc=tuple(average([r.scores.cacc]) for r in rows),
+        asr=tuple(average([r.scores.asr]) for r in rows),
+        base_rate=tuple(average([r.scores.base_rate]) for r in rows),
+        undefended=_level(records, VICTIM.name),
+        trusted_only=_level(records, TRUSTED_ONLY.name),
     )
+
+
+def _level(records: Sequence[Record], arm: str) -> Level:
+    scores = [r.scores for r in records if r.arm == arm]
+    return Level(average(s.cacc for s in scores), average(s.asr for s in scores))
 
 
 @contextmanager
@@ -116,35 +144,74 @@ def new_figure(width: float, height: float) -> Iterator[Figure]:
 
 
 def draw_curve(axes: Axes, curve: Curve) -> None:
-    """ASR and CACC with bands of one standard deviation; dotted base rate, dashed undefended."""
-    _draw_band(axes, curve.cacc, CACC_COLOR, "CACC", "o-")
-    _draw_band(axes, curve.asr, ASR_COLOR, "ASR", "s-")
-    _draw_band(axes, curve.base_rate, ASR_COLOR, "base rate", ":")
-    for value, color in zip(curve.undefended, (CACC_COLOR, ASR_COLOR), strict=True):
-        if value is not None:
-            axes.axhline(100 * value.mean, ls="--", lw=1, color=color, alpha=0.75)
-    if any(curve.undefended):
-        axes.plot([], [], "--", lw=1, color=MUTED, label="undefended")
-    axes.set_xticks(range(len(curve.thresholds)), [f"{t:g}" for t in curve.thresholds])
-    axes.set_xlabel("threshold (share of the vocabulary flagged per round)")
+    """ASR and CACC with bands of one standard deviation, their base rate, and the two controls."""
+    _draw_scores(axes, curve, curve.cacc, CACC_COLOR, "CACC", "o-")
+    _draw_scores(axes, curve, curve.asr, ASR_COLOR, "ASR", "s-")
+    _draw_scores(axes, curve, curve.base_rate, ASR_COLOR, "base rate", f"_{BASE_RATE}")
+    _draw_level(axes, curve.undefended, UNDEFENDED, "undefended")
+    _draw_level(axes, curve.trusted_only, TRUSTED, "trusted rows only")
+    names = [DECIDED_ONCE if t is None else f"{t:g}" for t in curve.thresholds]
+    axes.set_xticks(range(len(names)), names)
+    if any(t is not None for t in curve.thresholds):
+        axes.set_xlabel(curve.threshold_label)
     axes.set_ylabel("% of test rows")
     axes.set_ylim(-3, 103)
     axes.grid(axis="y")
     _finish(axes, curve.title)
 
 
-def _draw_band(
-    axes: Axes, shares: Sequence[Share | None], color: str, label: str, style: str
+def _draw_level(axes: Axes, level: Level, style: str, label: str) -> None:
+    """A horizontal line for each score, and one entry of the legend for both."""
+    for spread, color in ((level.cacc, CACC_COLOR), (level.asr, ASR_COLOR)):
+        if spread is not None:
+            axes.axhline(100 * spread.mean, ls=style, lw=1.1, color=color, alpha=0.75)
+    if level.cacc or level.asr:
+        axes.plot([], [], style, lw=1.1, color=MUTED, label=label)
+
+
+def _draw_scores(
+    axes: Axes, curve: Curve, spreads: Sequence[Spread | None], color: str, label: str, style: str
 ) -> None:
-    known = [(x, 100 * s.mean, 100 * (s.std or 0)) for x, s in enumerate(shares) if s is not None]
-    if not known:
+    """A line with a band over the thresholds; only a marker for what was decided once."""
+    marker, line = style[0], style[1:]
+    places = [
+        (x, threshold, spread)
+        for x, (threshold, spread) in enumerate(zip(curve.thresholds, spreads, strict=True))
+        if spread is not None
+    ]
+    swept = [(x, s) for x, threshold, s in places if threshold is not None]
+    once = [(x, s) for x, threshold, s in places if threshold is None]
+    if line == BASE_RATE and len(swept) > 1:
+        marker = ""
+    for points, shape in ((swept, marker + line), (once, style[0])):
+        if points:
+            axes.plot(
+                [x for x, _ in points],
+                [100 * s.mean for _, s in points],
+                shape,
+                color=color,
+                label=None if points is once and swept else label,
+                ms=4.5,
+            )
+    if line != BASE_RATE:
+        _draw_band(axes, swept, color)
+        _draw_bars(axes, once, color)
+
+
+def _draw_band(axes: Axes, points: Sequence[tuple[int, Spread]], color: str) -> None:
+    """One standard deviation around a line, within 0 and 100 %."""
+    if not any(s.std for _, s in points):
         return
-    xs, means, stds = (list(values) for values in zip(*known, strict=True))
-    axes.plot(xs, means, style, color=color, label=label, ms=4.5)
-    if any(stds) and style != ":":
-        low = [max(0.0, m - s) for m, s in zip(means, stds, strict=True)]
-        high = [min(100.0, m + s) for m, s in zip(means, stds, strict=True)]
-        axes.fill_between(xs, low, high, color=color, alpha=0.18, lw=0)
+    low = [100 * max(0.0, s.mean - (s.std or 0)) for _, s in points]
+    high = [100 * min(1.0, s.mean + (s.std or 0)) for _, s in points]
+    axes.fill_between([x for x, _ in points], low, high, color=color, alpha=0.18, lw=0)
+
+
+def _draw_bars(axes: Axes, points: Sequence[tuple[int, Spread]], color: str) -> None:
+    """One standard deviation around each point."""
+    for x, s in points:
+        if s.std:
+            axes.errorbar(x, 100 * s.mean, yerr=100 * s.std, color=color, elinewidth=0.7)
 
 
 def draw_trade_off(axes: Axes, title: str, points: Sequence[Point]) -> None:
@@ -154,7 +221,7 @@ def draw_trade_off(axes: Axes, title: str, points: Sequence[Point]) -> None:
     for point in points:
         _draw_point(axes, point, colors.get(point.series, INK))
     for name, arm in dict.fromkeys((p.series, p.arm) for p in points if p.series):
-        path = [p for p in points if (p.series, p.arm) == (name, arm)]
+        path = [p for p in points if (p.series, p.arm, p.swept) == (name, arm, True)]
         xs, ys = [100 * p.asr.mean for p in path], [100 * p.cacc.mean for p in path]
         axes.plot(xs, ys, "-", lw=0.8, color=colors[name], alpha=0.5, zorder=1)
     for arm in dict.fromkeys(p.arm for p in points):

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from btu.files import write_json
-from btu.job import Job
-from btu.pipeline import Result
 from btu.report.plots import plot_curve
 from btu.store.records import Record, Suspect, name_arrays, summary_rows
 from btu.types import PoisonedDataset
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from btu.job import Job
+    from btu.pipeline import Result
 
 POISON_REPORT = "poison_report.json"
 SUSPECT_COLUMNS = (
@@ -111,9 +112,8 @@ def _write_arrays(result: Result, folder: Path) -> None:
     if data.triggered is not None:
         arrays |= {"true_triggered": data.triggered.labels, "triggered_rows": data.triggered_rows}
     for record in result.records:
-        at = "" if record.threshold is None else f"@{record.threshold:g}"
         for name, values in name_arrays(result.predictions[record.key]).items():
-            arrays[f"{record.arm}{at}_{name.removesuffix('_labels')}"] = values
+            arrays[f"{record.arm}{_at(record.threshold)}_{name.removesuffix('_labels')}"] = values
     np.savez_compressed(folder / "predictions.npz", **arrays)
     if distances := gather_distances(result):
         np.savez_compressed(folder / "distances.npz", **distances)
@@ -121,12 +121,17 @@ def _write_arrays(result: Result, folder: Path) -> None:
 
 def gather_distances(result: Result) -> dict[str, Any]:
     """The drift tables of this run: `round1`, and `round2@0.0005` where a threshold enters."""
-    found: dict[str, Any] = {}
-    suspects = [d.suspects for d in result.decisions.values() if d.suspects is not None]
-    for one in suspects:
-        for place, drift in enumerate(one.distances):
-            same = [other.distances[place].values for other in suspects]
-            shared = all((values == drift.values).all() for values in same)
-            suffix = "" if shared or one.threshold is None else f"@{one.threshold:g}"
-            found[f"round{drift.round}{suffix}"] = drift.values
-    return found
+    tables: dict[str, Any] = {}
+    drifts = {t: d.suspects.distances for t, d in result.decisions.items() if d.suspects}
+    for threshold, rounds in drifts.items():
+        for place, drift in enumerate(rounds):
+            others = (other[place].values for other in drifts.values())
+            shared = all(np.array_equal(values, drift.values) for values in others)
+            suffix = "" if shared else _at(threshold)
+            tables[f"round{drift.round}{suffix}"] = drift.values
+    return tables
+
+
+def _at(threshold: float | None) -> str:
+    """The threshold as part of an array's name; nothing where there is none."""
+    return "" if threshold is None else f"@{threshold:g}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from btu.errors import DataError
+from btu.metrics import by_size
 from btu.store.records import FORMAT, Record, RoundDrift, read_record
 from btu.sweeps.jobs import FINISHED, JOB, JobReport, load_job
 from btu.sweeps.jobs import FORMAT as JOB_FORMAT
@@ -53,28 +54,30 @@ class Study:
 class _Reader:
     """Collects records, each file and each key once."""
 
-    found: dict[str, tuple[Record, Path]] = field(default_factory=dict)
+    entries: dict[str, tuple[Record, Path]] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
     jobs: list[JobReport] = field(default_factory=list)
     seen: set[Path] = field(default_factory=set)
 
     def source(self, source: Path) -> None:
-        """Read one source: a record, a folder of records, or a run's or multirun's folder."""
+        """Read one source: a record, a folder of records, or the folder of a run or a sweep."""
         if not source.exists():
-            raise DataError(f"there is no {source}. Name a folder of records or of a run.")
+            raise DataError(
+                f"{source} does not exist. Name a folder of records, or the folder of a run."
+            )
         if source.is_file():
             for path in [source] if source.name != JOB else self._job(source, source.parent):
                 self._record(path, source.parent)
             return
         jobs = _job_files(source)
-        held = [path for job in jobs for path in self._job(job, source)]
+        records = [path for job in jobs for path in self._job(job, source)]
         files = [path for path in sorted(source.iterdir()) if path.is_file()]
         if not jobs and not any(_is_candidate(path) for path in files):
             raise DataError(
                 f"{source} holds neither records (*.json) nor a run (job.json). Name a folder such "
-                "as outputs/records, or that of a run or multirun in outputs/runs/<date>/."
+                "as outputs/records, or that of a run or a sweep in outputs/runs/<date>/."
             )
-        for path in held if jobs else files:
+        for path in records if jobs else files:
             self._record(path, source)
 
     def _skip(self, path: Path, root: Path, reason: str) -> None:
@@ -86,7 +89,7 @@ class _Reader:
         try:
             job = load_job(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            self._skip(path, root, f"is no job report of format {JOB_FORMAT} ({_short(error)})")
+            self._skip(path, root, f"is not a job report of format {JOB_FORMAT} ({_short(error)})")
             return []
         self.jobs.append(job)
         return [path.parent / name for name in job.records]
@@ -106,12 +109,12 @@ class _Reader:
         self._add(record, path)
 
     def _add(self, record: Record, path: Path) -> None:
-        known, other = self.found.setdefault(record.key, (record, path))
+        known, other = self.entries.setdefault(record.key, (record, path))
         same = ("arm", "threshold", "seed", "choices", "scores")
         if any(getattr(known, name) != getattr(record, name) for name in same):
             raise DataError(
                 f"two records claim one key: {other} and {path} have different scores for "
-                f"{record.key}; leave one out."
+                f"{record.key}. Leave one of them out."
             )
 
 
@@ -124,9 +127,9 @@ def read_study(sources: Sequence[Path]) -> Study:
     reader = _Reader()
     for source in sources:
         reader.source(source)
-    if not reader.found:
+    if not reader.entries:
         raise DataError(_nothing(sources, reader))
-    pairs = sorted(reader.found.values(), key=lambda pair: _order(pair[0]))
+    pairs = sorted(reader.entries.values(), key=lambda pair: _order(pair[0]))
     return Study(
         records=tuple(record for record, _ in pairs),
         paths={record.key: path for record, path in pairs},
@@ -139,12 +142,12 @@ def load_record(path: Path) -> Record:
     """A record whose predictions lie beside it.
 
     Raises:
-        ValueError: why this is none, as the end of a sentence that begins with the file.
+        ValueError: why it is not one, as the end of a sentence that begins with the file.
     """
     if path.suffix == ".npz":
         raise ValueError("incomplete: predictions without their record (.json)")
     if path.suffix != ".json":
-        raise ValueError("is no record")
+        raise ValueError("is not a record")
     try:
         record = read_record(path)
         _check(record)
@@ -162,17 +165,20 @@ def _check(record: Record) -> None:
         raise ValueError(f"there is no arm {record.arm}")
     if not all(isinstance(choices.get(name), str) for name in CHOICES):
         raise ValueError(f"choices must name {', '.join(CHOICES)}")
-    for name in ("cacc", "asr", "pacc", "base_rate"):
+    for name in ("cacc", "asr", "pacc", "base_rate", "rejected_clean", "rejected_triggered"):
         _check_share(name, getattr(scores, name), optional=name != "cacc")
-    _check_share("threshold", record.threshold, optional=True)
+    if record.threshold is not None:
+        _check_number("threshold", record.threshold)
+    if not isinstance(record.threshold_label, (str, type(None))):
+        raise ValueError("threshold_label must be a text")
     if type(record.seed) is not int or not isinstance(record.key, str):
         raise ValueError("seed must be a whole number and key a text")
     if not all(type(n) is int for n in (scores.num_clean, scores.num_triggered)):
         raise ValueError("counts must be whole numbers")
-    if not all(isinstance(part, Mapping) for part in (record.config, record.provenance)):
-        raise ValueError("config and provenance must be mappings")
-    if not isinstance(record.seconds, (int, float)) or not math.isfinite(record.seconds):
-        raise ValueError(f"seconds is {record.seconds!r}, not a number")
+    parts = (record.config, record.provenance, record.evidence)
+    if not all(isinstance(part, Mapping) for part in parts):
+        raise ValueError("config, provenance and evidence must be mappings")
+    _check_number("seconds", record.seconds)
     for suspect in record.suspects or ():
         if not all(isinstance(text, str) for text in (suspect.token, suspect.leans_to)):
             raise ValueError("a suspect's token and label must be texts")
@@ -185,9 +191,9 @@ def _check(record: Record) -> None:
 def _check_drift(drift: RoundDrift) -> None:
     distances = (*drift.edges, *drift.trigger.values(), drift.flagged_from or 0.0)
     if not all(isinstance(d, (int, float)) and math.isfinite(d) for d in distances):
-        raise ValueError("a distance of drift is no number")
+        raise ValueError("a distance of drift is not a number")
     if len(drift.edges) != len(drift.counts) + 1 or not drift.counts:
-        raise ValueError("drift needs one edge more than counts")
+        raise ValueError("drift needs one more edge than it has counts")
     if not all(type(n) is int for n in (drift.number, drift.num_tokens, *drift.counts)):
         raise ValueError("drift counts must be whole numbers")
 
@@ -197,8 +203,14 @@ def _check_share(name: str, value: object, optional: bool) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"{name} is {value!r}, not a number")
-    if not math.isfinite(value) or not 0 <= value <= 1:
+    if not 0 <= value <= 1:
         raise ValueError(f"{name} is {value!r}, not a share between 0 and 1")
+
+
+def _check_number(name: str, value: object) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value):  # type: ignore[arg-type]
+        raise ValueError(f"{name} is {value!r}, not a number")
 
 
 def _reason(path: Path, error: Exception) -> str:
@@ -208,12 +220,12 @@ def _reason(path: Path, error: Exception) -> str:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
-        return "is truncated or no JSON"
+        return "is truncated or not JSON"
     if not isinstance(raw, dict) or "format" not in raw:
-        return "is no record"
+        return "is not a record"
     if raw["format"] != FORMAT:
-        return f"has format {_short(raw['format'])}, this version reads format {FORMAT}"
-    return f"is no record of format {FORMAT} ({_short(error)})"
+        return f"has format {_short(raw['format'])}, but this version reads format {FORMAT}"
+    return f"is not a record of format {FORMAT} ({_short(error)})"
 
 
 def _job_files(folder: Path) -> list[Path]:
@@ -228,7 +240,7 @@ def _is_candidate(path: Path) -> bool:
 
 def _order(record: Record) -> tuple[Any, ...]:
     choices = tuple(record.choices[name] for name in CHOICES)
-    at = -1.0 if record.threshold is None else record.threshold
+    at = by_size(record.threshold)
     return (*choices, ARM_NAMES.index(record.arm), at, record.seed, record.key)
 
 
@@ -239,7 +251,7 @@ def _nothing(sources: Sequence[Path], reader: _Reader) -> str:
     jobs = f", {len(failed)} jobs not finished" if failed else ""
     files = f"{len(reader.left_out)} files left out{first}"
     why = next((f" The first says: {job.error}" for job in failed if job.error), "")
-    return f"no records in {where} ({files}{jobs}). Run btu, or type the sweep again.{why}"
+    return f"no records in {where} ({files}{jobs}). Run btu, or repeat the sweep.{why}"
 
 
 def _short(value: object, width: int = 80) -> str:

@@ -1,4 +1,4 @@
-"""The table that closes a multirun: every job in one row."""
+"""The table that closes a sweep: every job in one row."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def _short(override: str) -> str:
 
 def _cells(job: JobReport, complete: bool) -> tuple[str, ...]:
     chosen = job.scores.get("chosen")
-    at = f"{chosen['threshold']:g}" if chosen else ""
+    threshold = chosen["threshold"] if chosen else None
+    at = "" if threshold is None else f"{threshold:g}"
     return (
         _status(job, complete),
         _shares(job.scores.get("poisoned"), with_base=False),
@@ -91,12 +92,11 @@ def _word(job: JobReport, complete: bool) -> str:
 
 def _caption(jobs: Mapping[int, JobReport], num_jobs: int) -> str:
     """What the columns hold, and the sentences of the jobs that did not finish."""
-    lines = [f"of {num_jobs} jobs only those that did not finish, {len(jobs)} at most"] * (
-        num_jobs > MOST_ROWS
-    )
+    lines = [f"of {num_jobs} jobs only those that did not finish are shown, at most {MOST_ROWS}"]
+    lines = lines * (num_jobs > MOST_ROWS)
     lines += [
         "poisoned, repaired: CACC / ASR in per cent, repaired with its base rate, at the threshold",
-        "that is best for this job alone (this takes the trigger). recorded: read, not computed.",
+        "that is best for this job alone (this needs the trigger). recorded: read, not computed.",
     ]
     lines += [f"job {number}: {job.error}" for number, job in jobs.items() if job.error]
     return escape("\n".join(lines))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from btu.pipeline import Result
+from btu.stealth.measure import describe
 from btu.store.records import Record, Suspect
 
+if TYPE_CHECKING:
+    from btu.pipeline import Result
+
 NUM_SUSPECTS = 10
+REJECTED = ("rejected, clean", "rejected, attacked")  # columns
 ABOUT_CHOSEN = "best threshold: highest CACC minus ASR above base rate (needs the trigger)"
 ABOUT_CHOSEN_BLINDLY = (
     "largest threshold within 2 points of this arm's best CACC; no trigger is known, so nothing "
@@ -37,19 +41,20 @@ def print_notes(notes: Sequence[str], console: Console) -> None:
 def print_stealth(stealth: Mapping[str, Any] | None, console: Console) -> None:
     """What was measured of the trigger's stealth, if anything, in two or three lines."""
     if stealth is not None:
-        from btu.stealth.measure import describe
-
         for line in describe(stealth):
             console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def score_table(records: Sequence[Record], chosen: Record | None) -> Table:
-    """Arm, threshold, CACC, PACC, ASR, base rate and number of suspects."""
+    """Arm, threshold, CACC, PACC, ASR, base rate, what was rejected, number of suspects."""
     scores = records[0].scores
     choices = records[0].choices
     counts = f"CACC of {scores.num_clean:,} test rows"
     if scores.asr is not None:
         counts += f"; PACC, ASR and base rate of {scores.num_triggered:,} non-target test rows"
+    label = next((r.threshold_label for r in records if r.threshold is not None), None)
+    if label is not None:
+        counts += f"\nthreshold: {label}"
     if chosen is not None and chosen.threshold is not None and len(records) > 1:
         counts += f"\n* {ABOUT_CHOSEN if scores.asr is not None else ABOUT_CHOSEN_BLINDLY}"
     title = f"{choices['dataset']} / {choices['attack']} / {choices['model']}"
@@ -57,17 +62,20 @@ def score_table(records: Sequence[Record], chosen: Record | None) -> Table:
         title += "  LEAKY: splits overlap"
     table = Table(title=title, caption=counts, caption_justify="left")
     attacked = ("PACC", "ASR", "base rate") if scores.asr is not None else ()
-    for column in ("arm", "threshold", "CACC", *attacked, "suspects"):
+    rejected = [name for name in REJECTED if any(_rejected(r, name) is not None for r in records)]
+    for column in ("arm", "threshold", "CACC", *attacked, *rejected, "suspects"):
         table.add_column(column, justify="left" if column == "arm" else "right")
     for record in records:
-        table.add_row(*_cells(record, record is chosen))
+        table.add_row(*_cells(record, record is chosen, rejected))
     return table
 
 
 def suspect_table(record: Record) -> Table:
     """The suspects that ranked best, each with the label that its texts lean to."""
     suspects = record.suspects or ()
-    title = f"{len(suspects)} suspect tokens at threshold {record.threshold:g}"
+    title = f"{len(suspects)} suspect tokens"
+    if record.threshold is not None:
+        title += f" at threshold {record.threshold:g}"
     hits = [s for s in suspects if s.is_trigger]
     if any(s.is_trigger is not None for s in suspects):
         title += f", {len(hits)} of the trigger"
@@ -86,9 +94,10 @@ def suspect_table(record: Record) -> Table:
     return table
 
 
-def _cells(record: Record, best: bool) -> tuple[str, ...]:
+def _cells(record: Record, best: bool, rejected: Sequence[str]) -> tuple[str, ...]:
     scores = record.scores
     threshold = "" if record.threshold is None else f"{record.threshold:g}"
+    shares = [_rejected(record, column) for column in rejected]
     return (
         record.arm,
         f"{threshold} *" if best and threshold else threshold,
@@ -98,8 +107,14 @@ def _cells(record: Record, best: bool) -> tuple[str, ...]:
             for share in (scores.pacc, scores.asr, scores.base_rate)
             if share is not None
         ),
+        *("" if share is None else f"{100 * share:.1f} %" for share in shares),
         "" if record.suspects is None else str(len(record.suspects)),
     )
+
+
+def _rejected(record: Record, column: str) -> float | None:
+    scores = record.scores
+    return scores.rejected_clean if column == REJECTED[0] else scores.rejected_triggered
 
 
 def _more(suspects: Sequence[Suspect]) -> str:

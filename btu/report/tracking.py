@@ -11,6 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
 from btu.components import Tracker
 from btu.errors import ConfigError, check_choice
 from btu.files import write_json
@@ -25,6 +28,7 @@ from btu.types import REPAIRED
 log = logging.getLogger(__name__)
 SWEEP_AGENT = "WANDB_SWEEP_ID"  # set where a W&B sweep agent started this job
 MODES = ("auto", "online", "offline")
+_PLAIN = (bool, int, float, str)
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Mirrored(Tracker):
     run: str  # its page, or its folder if it was kept offline
 
     def log_result(self, result: Any, run_dir: Path, objective: float | None) -> str | None:
-        """The earlier run's folder, if it still has to be uploaded (wandb sync marks it)."""
+        """The earlier run's folder, if it is not uploaded yet (wandb sync marks it)."""
         folder = Path(self.run)
         return self.run if folder.is_dir() and not is_uploaded(folder) else None
 
@@ -45,7 +49,7 @@ class WandbTracker(Tracker):
 
     project: str
     entity: str | None
-    group: str | None  # null: the sweep's folder in a multirun, else none
+    group: str | None  # null: in a sweep its folder, else none
     tags: list[str]
     mode: str
 
@@ -106,7 +110,8 @@ class WandbTracker(Tracker):
         for point in curve_points(result.records):
             run.log(point)
         rows = [
-            {k: v for k, v in r.items() if k != "detection"} for r in summary_rows(result.records)
+            {k: v for k, v in row.items() if not isinstance(v, dict) and k != "detection"}
+            for row in summary_rows(result.records)
         ]
         suspects = suspect_rows(result.records)
         media: dict[str, Any] = {
@@ -177,7 +182,6 @@ def curve_points(records: Any) -> list[dict[str, Any]]:
         if record.threshold is not None:
             point = points.setdefault(record.threshold, {"threshold": record.threshold})
             point |= _scores(record)
-            point[f"{record.arm}/num_suspects"] = len(record.suspects or ())
     return [points[threshold] for threshold in sorted(points)]
 
 
@@ -188,16 +192,26 @@ def summary_values(result: Any) -> dict[str, Any]:
         if record.threshold is None or record is result.chosen:
             values |= _scores(record)
     if result.chosen is not None:
-        values["chosen_threshold"] = result.chosen.threshold
+        if result.chosen.threshold is not None:
+            values["chosen_threshold"] = result.chosen.threshold
+        if result.chosen.threshold_label is not None:
+            values["threshold_label"] = result.chosen.threshold_label
+        values |= {
+            f"evidence/{k}": v for k, v in result.chosen.evidence.items() if isinstance(v, _PLAIN)
+        }
         values |= {f"detection/{k}": v for k, v in (result.chosen.detection or {}).items()}
-    for metric, found in (result.stealth or {}).items():
-        if isinstance(found, Mapping):
-            values |= {f"stealth/{metric}/{k}": v for k, v in found.items()}
+    for metric, entries in (result.stealth or {}).items():
+        if isinstance(entries, Mapping):
+            values |= {f"stealth/{metric}/{k}": v for k, v in entries.items()}
     return values
 
 
 def _scores(record: Any) -> dict[str, Any]:
-    return {f"{record.arm}/{k}": v for k, v in asdict(record.scores).items() if v is not None}
+    """The scores of a record, and how many suspects it has where its defense looks for any."""
+    scores = {f"{record.arm}/{k}": v for k, v in asdict(record.scores).items() if v is not None}
+    if record.suspects is not None:
+        scores[f"{record.arm}/num_suspects"] = len(record.suspects)
+    return scores
 
 
 def _table(wandb: Any, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Any:
@@ -226,10 +240,7 @@ def in_agent() -> bool:
 
 
 def _sweep() -> str | None:
-    """In a multirun the sweep's name: its jobs form one group, also when it is typed again."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
+    """In a sweep its name: its jobs form one group, even when it is typed again."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return None
     if in_agent():

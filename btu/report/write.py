@@ -33,7 +33,7 @@ class Report:
 def write_report(sources: Sequence[Path], out: Path) -> Report:
     """Write `report.html`, `.md`, `.tex`, `.csv` and `figures/` of all records of the sources.
 
-    A source is a folder of records, a single record, or the folder of a run or of a multirun.
+    A source is a folder of records, a single record, or the folder of a run or of a sweep.
 
     Raises:
         DataError: a source holds nothing to read, records contradict each other, none is left, or
@@ -45,8 +45,8 @@ def write_report(sources: Sequence[Path], out: Path) -> Report:
         return _write(study, groups, out)
     except OSError as error:
         raise DataError(
-            f"the report cannot be written to {out} ({error.strerror}). Write --out with a folder "
-            "that can."
+            f"the report cannot be written to {out} ({error.strerror}). Name another folder with "
+            "--out."
         ) from error
 
 
@@ -86,10 +86,10 @@ def _draw(groups: Sequence[Group], folder: Path) -> tuple[list[Drawn], list[Pict
 
 def studies(groups: Sequence[Group]) -> dict[tuple[str, str], list[Group]]:
     """The rows of each dataset and model: a table each in Markdown and LaTeX."""
-    found: dict[tuple[str, str], list[Group]] = {}
+    rows: dict[tuple[str, str], list[Group]] = {}
     for group in groups:
-        found.setdefault((group.dataset, group.model), []).append(group)
-    return found
+        rows.setdefault((group.dataset, group.model), []).append(group)
+    return rows
 
 
 def _latex(groups: Sequence[Group]) -> str:

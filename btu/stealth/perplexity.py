@@ -113,7 +113,7 @@ def _check_causal(checkpoint: Checkpoint) -> None:
     reads_ahead = config.model_type in masked and not getattr(config, "is_decoder", False)
     if reads_ahead or not saved_as & set(causal.values()):
         raise ModelError(
-            f"{checkpoint.what}: {checkpoint.pretrained} is not a causal language model, but "
+            f"{checkpoint.what}: {checkpoint.pretrained} is not a causal language model but "
             f"{', '.join(sorted(saved_as)) or config.model_type}. Name one such as "
             f"{checkpoint.example}, or leave perplexity out with {checkpoint.what}=null."
         )

@@ -222,7 +222,7 @@ def is_intact(folder: Path) -> bool:
     try:
         files = json.loads((folder / MANIFEST).read_text())["files"]
         bad = [
-            f"{name} has another checksum"
+            f"the checksum of {name} does not match"
             for name, wanted in files.items()
             if checksum(folder / name) != wanted
         ]
@@ -233,7 +233,7 @@ def is_intact(folder: Path) -> bool:
     except (OSError, ValueError, KeyError, AttributeError) as error:
         bad = [str(error)]
     if bad:
-        log.warning("cache entry %s is damaged (%s) and is made again", folder, bad[0])
+        log.warning("cache entry %s is damaged (%s) and will be made again", folder, bad[0])
     return not bad
 
 

@@ -105,7 +105,7 @@ def _acquire(place: Path, what: str, finished: Callable[[], bool]) -> Path | Non
             last_touch, since = touched, time.monotonic()
         if _is_gone(owner) or time.monotonic() - since > SILENCE_SECONDS:
             if _take_away(place, owner):
-                log.info("%s: its owner is gone, taken over", what)
+                log.info("%s: its owner is gone, taking it over", what)
             continue
         if not said:
             told = f"process {owner.get('pid')} on {owner.get('host')}"

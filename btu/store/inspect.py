@@ -99,7 +99,7 @@ def _find(found: Sequence[Entry], beginning: str) -> Entry:
     if len(hits) != 1:
         what = "no entry" if not hits else f"{len(hits)} entries"
         raise ConfigError(
-            f"{what} of the cache with a key that begins with {beginning!r}; expected one. "
+            f"{what} in the cache with a key that begins with {beginning!r}; expected one. "
             "List the keys with: python scripts/cache.py list"
         )
     return hits[0]

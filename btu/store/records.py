@@ -229,10 +229,12 @@ def summary_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
         {
             "arm": record.arm,
             "threshold": record.threshold,
+            "threshold_label": record.threshold_label,
             **asdict(record.scores),
             "num_suspects": None if record.suspects is None else len(record.suspects),
             "seconds": round(record.seconds, 3),
             "detection": record.detection,
+            "evidence": dict(record.evidence),
             "leaky": record.leaky,
             "record": record.key,
         }

@@ -1,1 +1,1 @@
-"""Multiruns: which jobs they have, where these run, and what became of each."""
+"""Sweeps: which jobs they have, where these run, and what became of each."""

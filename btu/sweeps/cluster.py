@@ -25,12 +25,12 @@ POLL_SECONDS = 0.2
 ABOVE_0 = {"at_once": "jobs", "array_parallelism": "jobs", "timeout_min": "minutes"}
 LOCAL_SETTINGS = ("submitit_folder", "timeout_min", "gpus_per_node", "tasks_per_node")
 ADVICE = {  # by Slurm's word for how a job ended
-    "CANCELLED": "cancelled",
-    "TIMEOUT": "its time was over; give it more with hydra.launcher.timeout_min",
-    "OUT_OF_MEMORY": "it needed more memory; give it more with hydra.launcher.mem_gb",
+    "CANCELLED": "it was cancelled",
+    "TIMEOUT": "it ran out of time; give it more with hydra.launcher.timeout_min",
+    "OUT_OF_MEMORY": "it ran out of memory; give it more with hydra.launcher.mem_gb",
     "NODE_FAIL": "its node failed",
-    "PREEMPTED": "preempted, and not started again",
-    "LOST": "Slurm knows nothing of it any more",
+    "PREEMPTED": "it was preempted and not started again",
+    "LOST": "Slurm no longer knows of it",
 }
 log = logging.getLogger(__name__)
 
@@ -39,12 +39,12 @@ def check(launcher: Any) -> None:
     """Raise before anything is composed if this machine cannot submit.
 
     Raises:
-        ConfigError: Slurm's commands are missing, or a number of jobs or minutes is none.
+        ConfigError: Slurm's commands are missing, or a number of jobs or minutes is below 1.
     """
     if launcher._EXECUTOR == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
         raise ConfigError(
-            "hydra/launcher=slurm submits with Slurm's sbatch, which is not on this machine. Type "
-            "the command on a login node of the cluster, or choose hydra/launcher=slurm_local (the "
+            "hydra/launcher=slurm needs Slurm's sbatch, which this machine does not have. Type the "
+            "command on a login node of the cluster, or choose hydra/launcher=slurm_local (the "
             "same without Slurm) or hydra/launcher=workstation (several jobs at once)."
         )
     for setting, unit in ABOVE_0.items():
@@ -106,7 +106,7 @@ def _executor(launcher: Any) -> Any:
 
     kind = launcher._EXECUTOR
     settings = dict(launcher.params)
-    if kind == "local":  # takes the words of Slurm, and leaves most aside
+    if kind == "local":  # takes the same settings, and ignores most of them
         settings = {name: settings[name] for name in LOCAL_SETTINGS}
     init = {"folder": settings.pop("submitit_folder")}
     if "max_num_timeout" in settings:
@@ -131,14 +131,12 @@ def _run_array(executor: Any, launcher: Any, calls: Sequence[Any], folder: Path)
         jobs: list[Any] = executor.map_array(launcher, *zip(*calls, strict=True))
     slurm_id = jobs[0].job_id.split("_")[0]
     log.info(f"Slurm job {slurm_id}: {len(jobs)} jobs, logs in {folder / '.submitit'}")
-    log.info(f"to see how far they are: python scripts/sweep.py show {folder}")
+    log.info(f"to see their progress: python scripts/sweep.py show {folder}")
     try:
         for job in jobs:
             job.wait()
     except KeyboardInterrupt:
-        log.warning(
-            f"the jobs go on in Slurm without this command; to end them: scancel {slurm_id}"
-        )
+        log.warning(f"the jobs keep running in Slurm; to end them: scancel {slurm_id}")
         raise
     return jobs
 
@@ -149,7 +147,7 @@ def _run_some_at_once(
     """Start each job as a process of its own when one of those before it has ended."""
     at_once = launcher.params.get("at_once") or max(1, num_cores() // 2)
     threads = launcher.params.get("cpus_per_task") or max(1, num_cores() // at_once)
-    log.info(f"{len(calls)} jobs as processes of this machine, {at_once} at once")
+    log.info(f"{len(calls)} jobs as processes on this machine, {at_once} at once")
     log_file = folder / "controllers.log"  # what submitit's own processes say of Ctrl-C
     jobs: list[Any] = []
     running: list[Any] = []
@@ -176,7 +174,7 @@ def _run_some_at_once(
 def _ending(job: Any) -> str:
     """What the scheduler says of a job that could not say it itself."""
     state = str(job.state).split()[0].rstrip("+")
-    said = ADVICE.get(state, f"its process ended without a word ({state})")
+    said = ADVICE.get(state, f"its process ended without saying why ({state})")
     log_file = next((path for path in (job.paths.stderr, job.paths.stdout) if path.is_file()), None)
     if log_file is None and state == "CANCELLED":
         return said

@@ -1,4 +1,4 @@
-"""What became of each job (`job.json` in its folder), and what closes a multirun."""
+"""What became of each job (`job.json` in its folder), and what closes a sweep."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMAT = 1
 JOB, JOBS = "job.json", "jobs.json"
 OFFLINE_RUNS = "offline_runs.txt"
 PLAIN_SWEEPER = "hydra_plugins.btu.Sweeper"  # every combination; others search
-SWEEP_NAME = "BTU_SWEEP"  # environment variable: what the jobs of a multirun have in common
+SWEEP_NAME = "BTU_SWEEP"  # environment variable: what the jobs of a sweep have in common
 FINISHED, FAILED, STOPPED, RUNNING, NOT_RUN = "finished", "failed", "stopped", "running", "not run"
 DIED, NOT_BEGUN = "died", "not begun"  # what the jobs themselves cannot say
 ON_FAILURE = ("continue", "stop")
@@ -40,7 +40,7 @@ class JobReport:
     objective: float | None = None
     num_computed: int = 0  # records that were not there before
     seconds: float = 0.0
-    offline_run: str | None = None  # folder of the W&B run that is to be uploaded
+    offline_run: str | None = None  # folder of the W&B run that is still to be uploaded
     format: int = FORMAT
 
     def write(self, folder: Path) -> None:
@@ -66,11 +66,11 @@ def load_job(path: Path) -> JobReport:
 
 @dataclass
 class JobList:
-    """All jobs of a multirun, written before the first begins."""
+    """All jobs of a sweep, written before the first begins."""
 
     name: str  # of the sweep, see `sweep_name`
     jobs: list[list[str]]  # the overrides of each
-    cache_mark: str | None = None  # a file in the cache that all nodes have to see
+    cache_mark: str | None = None  # a file in the cache that all nodes must see
     format: int = FORMAT
 
     def write(self, folder: Path) -> None:
@@ -80,7 +80,7 @@ class JobList:
 
 
 def load_job_list(folder: Path) -> JobList | None:
-    """The list of a multirun's jobs; None where there is none (a search draws its jobs)."""
+    """The list of a sweep's jobs; None where there is none (a search draws its jobs)."""
     try:
         raw = json.loads((folder / JOBS).read_text(encoding="utf-8"))
         jobs = [[str(word) for word in job] for job in raw["jobs"]]
@@ -92,7 +92,7 @@ def load_job_list(folder: Path) -> JobList | None:
 
 
 def jobs_of(sweep: Path) -> dict[int, JobReport]:
-    """The jobs of a multirun's folder by their number, those without a report as not begun."""
+    """The jobs of a sweep's folder by their number, those without a report as not begun."""
     listed = load_job_list(sweep)
     found = {
         number: JobReport(NOT_BEGUN, overrides=overrides)
@@ -120,12 +120,12 @@ class NotRun(Exception):
 
 
 class SweepWatch(Callback):
-    """Remembers the multirun that this process launches (a Hydra callback)."""
+    """Remembers the sweep that this process launches (a Hydra callback)."""
 
     current: DictConfig | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Keep the multirun's settings, and name it for its jobs, whatever process they run in."""
+        """Keep the sweep's settings, and name it for its jobs, whatever process they run in."""
         SweepWatch.current = config
         earlier = load_job_list(Path(config.rerun)) if config.rerun else None
         os.environ[SWEEP_NAME] = (

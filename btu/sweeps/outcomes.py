@@ -1,4 +1,4 @@
-"""What became of jobs that other processes ran: their own reports, else what the engine saw."""
+"""What became of jobs that other processes ran: their own reports, or what the engine saw."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from btu.errors import BtuError
 from btu.sweeps.jobs import DIED, FINISHED, JOB, NOT_RUN, RUNNING, STOPPED, JobReport, load_job
 
-PATIENCE_SECONDS = 15.0  # a network disk may show a report so much later than its end
+PATIENCE_SECONDS = 15.0  # a network disk may show a report this much later than it was written
 ENDED_BY_ENGINE = (RUNNING, STOPPED)  # a stopped job was to be started again
 
 
@@ -30,10 +30,10 @@ def settle(
     """Read how each job ended; one that cannot have said it gets a report that does.
 
     Args:
-        folder: of the multirun.
+        folder: of the sweep.
         first: number of the first job.
         job_overrides: the jobs' overrides.
-        ending: the engine's sentence about a job whose process ended without a word.
+        ending: the engine's sentence about a job whose process ended without saying why.
         patience: seconds to wait for reports that a network disk does not show yet.
     """
     numbers = range(first, first + len(job_overrides))

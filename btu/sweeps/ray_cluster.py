@@ -69,11 +69,11 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
         except ray.exceptions.RayError as error:
             first_line = next(iter(str(error).strip().splitlines()), "no message")
             endings[number] = f"Ray ended it: {type(error).__name__}: {first_line}"
-    silent = "its process ended without a word"
+    silent = "its process ended without saying why"
     return settle(folder, first, job_overrides, lambda number: endings.get(number, silent))
 
 
 def _in_folder(folder: str, run: Any, arguments: Sequence[Any]) -> None:
-    """One job, from the folder that the command was typed in, which other nodes have to see."""
+    """One job, from the folder that the command was typed in, which other nodes must see."""
     os.chdir(folder)
     run(*arguments)

@@ -27,8 +27,8 @@ class Objective:
             )
         if self.cacc_weight < 0:
             raise ConfigError(
-                f"objective.cacc_weight is at least 0, got {self.cacc_weight:g}. A search would "
-                "look for the worst accuracy."
+                f"objective.cacc_weight is at least 0, got {self.cacc_weight:g}. A negative "
+                "weight would make a search look for the worst accuracy."
             )
 
     def check_search(self, arms: Sequence[str]) -> None:
@@ -39,7 +39,7 @@ class Objective:
             raise ConfigError(
                 f"objective.arm={self.arm} is what the search judges, but the job evaluates "
                 f"{', '.join(arms)}. Write objective.arm={arms[-1]}, or add {self.arm} to arms "
-                "(tuned and defended need dataset.tuning)."
+                "(tuned, trusted_only and defended need dataset.tuning)."
             )
 
     def value(self, records: Sequence[Record]) -> float | None:

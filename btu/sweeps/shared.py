@@ -39,7 +39,7 @@ def marked(cache: Path, wanted: bool) -> Iterator[str | None]:
 def check_mark(sweep: Path, cache: Path) -> None:
     """Raise unless this process sees in the cache what was written where the sweep began.
 
-    Else each node would quietly make a cache of its own and compute everything that another has.
+    Otherwise each node would quietly make its own cache and compute what another has.
 
     Raises:
         ConfigError: it does not.
@@ -52,7 +52,7 @@ def check_mark(sweep: Path, cache: Path) -> None:
         return  # a job with a cache of its own
     if not appears(mark):
         raise ConfigError(
-            f"cache.folder={cache}: {socket.gethostname()} does not see there what was written "
+            f"cache.folder={cache}: {socket.gethostname()} cannot see what was written there "
             "when the sweep was launched. Write cache.folder=PATH for a folder on a disk that all "
             "nodes share."
         )

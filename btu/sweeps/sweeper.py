@@ -1,4 +1,4 @@
-"""Which jobs a multirun has: every combination, or what an earlier sweep left unfinished."""
+"""Which jobs a sweep has: every combination, or what an earlier sweep left unfinished."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def sweep(sweeper: Any, arguments: list[str]) -> list[Sequence[JobReturn]]:
-    """Launch the jobs of a multirun in batches; what became of each is in its `job.json`."""
+    """Launch the jobs of a sweep in batches; what became of each is in its `job.json`."""
     config, launcher = sweeper.config, sweeper.launcher
     parser = OverridesParser.create(config_loader=sweeper.hydra_context.config_loader)
     jobs, name = sweep_jobs(parser, sweeper.params, arguments)
@@ -40,7 +40,7 @@ def sweep(sweeper: Any, arguments: list[str]) -> list[Sequence[JobReturn]]:
                 launcher.launch(jobs[first : first + size], initial_job_idx=first)
                 for first in range(0, len(jobs), size)
             ]
-        except ConfigError:  # refused: there is no such sweep
+        except ConfigError:  # refused: no job of this sweep was started
             (folder / JOBS).unlink()
             raise
 
@@ -67,7 +67,9 @@ def sweep_jobs(
     again = [_replaced(job, extra) for job in jobs for extra in more]
     different = [list(job) for job in dict.fromkeys(map(tuple, again))]
     if len(different) < len(again):
-        log.warning(f"with what was typed {len(again)} of them are only {len(different)} different")
+        log.warning(
+            f"with these overrides only {len(different)} of the {len(again)} jobs are different"
+        )
     return different, name
 
 
@@ -81,18 +83,18 @@ def unfinished(folder: Path) -> tuple[str, list[list[str]]]:
     """An earlier sweep's name, and the overrides of its jobs that did not finish.
 
     Raises:
-        ConfigError: the folder is no sweep's, all of its jobs finished, or one names code.
+        ConfigError: the folder is not that of a sweep, all of its jobs finished, or one names code.
     """
     listed = load_job_list(folder)
     if listed is None:
         raise ConfigError(
-            f"rerun={folder} is not the folder of a multirun: it has no jobs.json. The folder is "
-            "named in the last line of a sweep, such as rerun=outputs/runs/2026-01-31/10-30-00-1."
+            f"rerun={folder} is not the folder of a sweep: it has no jobs.json. The last line that "
+            "a sweep prints names its folder, as in rerun=outputs/runs/2026-01-31/10-30-00-1."
         )
     left = [job for job in jobs_of(folder).values() if job.status != FINISHED]
     if any(job.status == RUNNING for job in left):
         log.warning(
-            "some of them had not ended. Where they still run, nothing is computed twice: the new "
+            "some of them have not ended. If they still run, nothing is computed twice: the new "
             "jobs wait for them"
         )
     jobs = [job.overrides for job in left]
@@ -111,7 +113,7 @@ def covering(jobs: Iterable[list[str]]) -> list[list[str]]:
     """Some of the jobs: every value of every override is among them, of long ranges the first.
 
     Composing a job takes a tenth of a second, and what cannot be composed is nearly always one
-    value, not a combination. What is left out its own job finds out.
+    value, not a combination. A value that is left out shows its error in its own job.
     """
     seen: set[str] = set()
     counts: Counter[str] = Counter()

@@ -21,7 +21,7 @@ from btu.sweeps.outcomes import mark_stopped, settle
 
 OWN_SETTINGS = ("threads_per_job", "gpus", "jobs_per_gpu")  # not of joblib
 KILLED = (
-    "its process was killed, also when it ran alone; the usual cause is too little memory: lower "
+    "its process was killed, even when it ran alone; the usual cause is too little memory: lower "
     "model.training.batch_size"
 )
 log = logging.getLogger(__name__)
@@ -50,7 +50,9 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
             states = {n: reports[n].status if n in reports else NOT_BEGUN for n in waiting}
             ran = [n for n in waiting if states[n] == RUNNING]
             told = ", ".join(map(str, ran))
-            log.warning(f"a process was killed; what ran is run again, one by one: jobs {told}")
+            log.warning(
+                f"a process was killed; the jobs that were running run again, one by one: {told}"
+            )
             hit |= {n: waiting[n] for n in ran or waiting}
             waiting = {n: waiting[n] for n in waiting if states[n] == NOT_BEGUN and n not in hit}
         for number, overrides in hit.items():
@@ -118,10 +120,10 @@ def jobs_at_once(n_jobs: Any) -> int:
     """`n_jobs`, where -1 stands for one per core, as in joblib.
 
     Raises:
-        ConfigError: it is no number of jobs.
+        ConfigError: it is not a number of jobs.
     """
     if not isinstance(n_jobs, int) or n_jobs == 0 or n_jobs < -num_cores():
-        raise ConfigError(f"hydra.launcher.n_jobs is a number of jobs at once, got {n_jobs}.")
+        raise ConfigError(f"hydra.launcher.n_jobs is how many jobs run at once, got {n_jobs}.")
     return n_jobs if n_jobs > 0 else num_cores() + 1 + n_jobs
 
 
@@ -143,7 +145,7 @@ def _places(launcher: Any) -> list[str]:
     at_once = jobs_at_once(launcher.joblib["n_jobs"])
     if at_once > len(gpus) * per_gpu:
         raise ConfigError(
-            f"hydra.launcher.n_jobs={at_once} jobs at once do not fit on {len(gpus)} GPUs with "
+            f"hydra.launcher.n_jobs: {at_once} jobs at once do not fit on {len(gpus)} GPUs with "
             f"{per_gpu} each. Write hydra.launcher.n_jobs={len(gpus) * per_gpu}, or "
             "hydra.launcher.jobs_per_gpu= for more jobs on each, or device=cpu."
         )
@@ -167,5 +169,5 @@ def _tell(num_jobs: int, at_once: int, threads: int, places: Sequence[str]) -> N
     if at_once * threads > num_cores():
         log.warning(
             f"{at_once} x {threads} threads on {num_cores()} cores are much slower than one job "
-            "after the other: lower hydra.launcher.n_jobs or threads_per_job"
+            "after another: lower hydra.launcher.n_jobs or threads_per_job"
         )

@@ -42,7 +42,7 @@ def two_threads() -> Iterator[ThreadPoolExecutor]:
 
 
 class HalvedModel:
-    """A model and its twin, which has the same weights and gradients of its own.
+    """A model and its partner, which has the same weights and gradients of its own.
 
     Args:
         model: takes the first half of each batch, and collects the gradients of both. Its
@@ -86,7 +86,7 @@ class HalvedModel:
         list(self.pool.map(work, range(len(halves))))
 
     def end(self) -> None:
-        """Leave the model as it was, but for its gradients."""
+        """Leave the model as it was, except for its gradients."""
         for gradient in self.sums:
             gradient.end()
 
@@ -98,26 +98,26 @@ def parts(rows: Sequence[int], lengths: IntArray, tokens: int) -> list[Sequence[
 
 
 class GradientSum:
-    """Adds a twin's gradient to the model's as soon as both are there, while caches hold them.
+    """Adds the partner's gradient to the model's as soon as both are there, while caches hold them.
 
     Of two numbers the sum is the same in either order, so it does not matter which half is first.
     """
 
-    def __init__(self, own: nn.Parameter, twin: nn.Parameter) -> None:
-        self.own, self.twin = own, twin
+    def __init__(self, own: nn.Parameter, partner: nn.Parameter) -> None:
+        self.own, self.partner = own, partner
         self.awaited = 0  # gradients that this batch still gives
         self.lock = Lock()
-        self.hooks = [p.register_post_accumulate_grad_hook(self._arrived) for p in (own, twin)]
+        self.hooks = [p.register_post_accumulate_grad_hook(self._arrived) for p in (own, partner)]
 
     def end(self) -> None:
-        """Let go of the parameters, which would else be kept by what their hooks refer to."""
+        """Let go of the parameters, which their hooks would otherwise keep alive."""
         for hook in self.hooks:
             hook.remove()
 
     def _arrived(self, parameter: Tensor) -> None:
         with self.lock:
             self.awaited -= 1
-            if self.awaited == 0 and self.twin.grad is not None:
+            if self.awaited == 0 and self.partner.grad is not None:
                 own = self.own.grad
-                self.own.grad = self.twin.grad if own is None else own.add_(self.twin.grad)
-                self.twin.grad = None
+                self.own.grad = self.partner.grad if own is None else own.add_(self.partner.grad)
+                self.partner.grad = None

@@ -24,7 +24,7 @@ def keep_freed_memory() -> None:
 
 
 def give_memory_back() -> None:
-    """Give free memory back to the system, between the jobs of a multirun."""
+    """Give free memory back to the system, between the jobs of a sweep."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():

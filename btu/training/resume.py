@@ -1,4 +1,4 @@
-"""What a training needs to go on after its last epoch, kept beside its stage's cache entry.
+"""What a training needs to continue after its last epoch, kept beside its stage's cache entry.
 
 `<cache>/<stage>/<key>.epochs/` is built like an entry: tensors as safetensors, and a manifest that
 is written last and holds the checksum, so that a state is there whole or not at all. A training
@@ -26,7 +26,7 @@ from btu.files import checksum, write_json
 from btu.store.cache import MANIFEST, is_intact
 
 FORMAT = 1  # of a kept state: another is ignored
-STATE = "state"  # of the file's metadata: what is no tensor
+STATE = "state"  # of the file's metadata: what is not a tensor
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a parameter
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Learner:
     def load(self, tensors: Mapping[str, Tensor], numbers: Sequence[Any]) -> None:
         """Take over a state that fits."""
         for name, parameter in self._parameters().items():
-            parameter.copy_(tensors[f"weight/{name}"])  # in place: a twin shares the memory
+            parameter.copy_(tensors[f"weight/{name}"])  # in place: a partner shares the memory
             moments = {m: tensors[f"{m}/{name}"] for m in MOMENTS if f"{m}/{name}" in tensors}
             if moments:  # none of a parameter that had no gradient
                 self.optimizer.state[parameter] = {
@@ -157,7 +157,11 @@ class KeptEpochs:
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             fits = False
         if not fits:
-            log.warning("%s: what %s holds is of another training, not used", title, self.folder)
+            log.warning(
+                "%s: the state in %s belongs to another training and is not used",
+                title,
+                self.folder,
+            )
             return 0
         learner.load(tensors, numbers)
         log.info("%s continues after epoch %d of %d", title, done, epochs)

@@ -153,7 +153,7 @@ def test_the_identity_of_a_folder_follows_its_weights(saved):
 def test_a_folder_without_safetensors_is_refused(saved):
     (saved / "model.safetensors").rename(saved / "pytorch_model.bin")
 
-    with pytest.raises(ModelError, match=r"holds no model\.safetensors \(found: .*pytorch_model"):
+    with pytest.raises(ModelError, match=r"has no model\.safetensors \(found: .*pytorch_model"):
         pretrained(saved).check()
 
 

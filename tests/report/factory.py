@@ -5,17 +5,28 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from btu.store.records import FORMAT, Record, RoundDrift, Suspect
-from btu.types import FormatShift, Scores
+from btu.types import BY_NAME, FormatShift, Scores
 
 CONFIG = {
     "dataset": {"name": "d", "train": "train.tsv"},
     "attack": {"name": "a", "poison_rate": 0.1, "triggers": ["cf", "mn"]},
     "model": {"name": "m", "training": {"epochs": 2}},
-    "defense": {"name": "btu", "cutoff": "mean", "rounds": [{"kind": "pooled"}, {"kind": "full"}]},
-    "outputs": "outputs",
+    "defense": {
+        "btu": {
+            "name": "btu",
+            "thresholds": [0.001],
+            "cutoff": "mean",
+            "rounds": [{"kind": "pooled"}, {"kind": "full"}],
+        }
+    },
+    "tuning": {"epochs": 1, "max_samples": None, "trusted_only_epochs": 8},
+    "swept_defense": None,
     "thresholds": [0.001],
+    "arms": ["poisoned", "defended"],
+    "device": "auto",
     "seed": 1,
 }
+LABEL = "share of the vocabulary flagged per round"
 PROVENANCE = {
     "btu": "0.1.0",
     "commit": "c" * 40,
@@ -40,14 +51,14 @@ FORMAT_SHIFTS = (
 
 def record(arm, threshold=None, cacc=0.9, asr=1.0, base=0.1, **changes) -> Record:
     """A record of 1,000 clean and 400 triggered rows; its key names what tells it apart."""
-    defended = arm in ("unlearned", "defended")
+    defended = BY_NAME[arm].defended
     choices = {"dataset": "d", "attack": "a", "model": "m"}
     made = Record(
         key="",
         identity="i",
         arm=arm,
         threshold=threshold,
-        threshold_label="share of the vocabulary" if defended else None,
+        threshold_label=LABEL if defended else None,
         seed=1,
         choices={**choices, "defense": "btu" if defended else "none"},
         scores=Scores(cacc, 1000, asr, 0.5, base, 400),
@@ -139,7 +150,8 @@ def small_study() -> list[Record]:
         found += [
             record("poisoned", cacc=0.9 + off, choices=undefended, seed=seed),
             record("clean", cacc=0.91 + off, asr=0.12, choices=undefended, seed=seed),
-            record("tuned", cacc=0.92 + off, choices=chosen(attack=attack), seed=seed),
+            record("tuned", cacc=0.92 + off, choices=undefended, seed=seed),
+            record("trusted_only", cacc=0.7 + off, asr=0.2, choices=undefended, seed=seed),
         ]
         for threshold, cacc, asr in ((0.001, 0.9, 0.5), (0.002, 0.88, 0.1), (0.01, 0.5, 0.05)):
             found.append(

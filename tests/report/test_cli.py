@@ -30,7 +30,7 @@ def test_a_report_names_its_page_and_warns_a_line_for_each_thing_left_out(tmp_pa
     assert done.returncode == 0
     assert done.stdout.startswith(str(tmp_path / "out" / "report.html"))
     assert done.stderr.splitlines() == [
-        f"left out: {folder / 'half.json'}: is truncated or no JSON",
+        f"left out: {folder / 'half.json'}: is truncated or not JSON",
         "job job failed: no room.",
     ]
 
@@ -64,7 +64,7 @@ def test_help_shows_a_command_to_copy():
 
 def test_a_report_needs_no_torch():
     code = (
-        "import sys, btu.report.write, btu.report.tables, btu.report.pictures;"
+        "import sys, btu.report.write, btu.report.tables, btu.report.pictures, btu.report.tracking;"
         "sys.exit('torch' in sys.modules)"
     )
 

@@ -10,6 +10,7 @@ import pytest
 
 from btu.report import write as write_module
 from btu.report.grids import percent
+from btu.report.groups import average
 from btu.report.write import write_report
 from btu.types import Scores
 from tests.report.factory import (
@@ -91,7 +92,7 @@ def nasty(tmp_path_factory):
                 choices=choices,
                 suspects=(suspect(NASTY, leans_to="a|b"), suspect("_&%", id=8)),
                 drift=drift,
-                config=configured(defense__cutoff=NASTY if threshold == 0.001 else "mean"),
+                config=configured(defense__btu__cutoff=NASTY if threshold == 0.001 else "mean"),
             )
             for threshold in (0.001, 0.002)
         ),
@@ -164,8 +165,8 @@ def test_every_format_has_the_same_numbers(study, page):
     ]
     md, tex = ((out / f"report.{end}").read_text(encoding="utf-8") for end in ("md", "tex"))
 
-    assert len(rows) == len(complete) == 12
-    assert len(shown) == 8
+    assert len(rows) == len(complete) == 14
+    assert len(shown) == 10
     for raw, row in zip(rows, complete, strict=True):
         assert raw["arm"] == row["arm"]
         for name, title in (("cacc", "CACC"), ("asr", "ASR"), ("base_rate", "base rate")):
@@ -232,7 +233,7 @@ def test_left_out_files_failed_jobs_and_leaks_are_in_the_report(tmp_path):
 
     page = Page(tmp_path / "out" / "report.html")
 
-    assert page.tables["table-left-out"][1] == ["half.json", "is truncated or no JSON"]
+    assert page.tables["table-left-out"][1] == ["half.json", "is truncated or not JSON"]
     assert page.tables["table-jobs"][1][:3] == ["job", "failed", "no room on the disk."]
     assert page.tables["table-main"][1][-1] == "LEAKY"
     for end in ("html", "md", "tex"):
@@ -300,8 +301,73 @@ def test_tokens_of_any_script_and_length_are_drawn_without_a_warning(tmp_path, r
 
 
 def test_percentages_have_no_negative_zero_and_no_spread_from_one_seed():
-    from btu.report.groups import share
-
-    assert percent(share([-0.0001]), signed=True) == "+0.0"
-    assert percent(share([0.1, 0.2])) == "15.0 ± 7.1"
+    assert percent(average([-0.0001]), signed=True) == "+0.0"
+    assert percent(average([0.1, 0.2])) == "15.0 ± 7.1"
     assert percent(None) == ""
+
+
+def reported(folder, *records):
+    """The page and the rows of the CSV of a report on these records."""
+    write_report([write(folder / "records", *records)], folder / "out")
+    with (folder / "out" / "report.csv").open(encoding="utf-8", newline="") as file:
+        return Page(folder / "out" / "report.html"), list(csv.DictReader(file))
+
+
+def test_trusted_rows_only_is_in_every_format_and_a_column_of_the_heat_map(study, page):
+    out = study / "out"
+
+    arms = [row[page.tables["table-main"][0].index("arm")] for row in page.tables["table-main"][1:]]
+    assert arms.count("trusted_only") == 2
+    assert r"trusted\_only" in (out / "report.md").read_text(encoding="utf-8")
+    assert r"trusted\_only" in (out / "report.tex").read_text(encoding="utf-8")
+    assert "a, trusted rows only: ASR 20.0" in page.text
+    assert page.text.count("trusted rows only</text>") == 2 + 1  # legends of the curves, heat map
+
+
+def test_a_method_that_is_decided_once_is_a_row_and_a_mark_but_no_curve(tmp_path):
+    rows = [record("poisoned"), record("defended", asr=0.2, drift=DRIFT)]
+
+    page, (_, defended) = reported(tmp_path, *rows)
+
+    assert defended["threshold"] == ""
+    assert defended["best"] == "True"
+    figures = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
+    assert {name.split("-d-")[0] for name in figures} == {"trade-offs", "distances", "heat-maps"}
+    assert "threshold None" not in page.text
+    assert "d / a / m / btu: Round 1" in page.text
+
+
+def test_rejected_shares_have_columns_only_where_a_defense_rejects(tmp_path, page):
+    scores = Scores(0.9, 1000, 0.2, 0.5, 0.1, 400, 0.015, 0.875)
+
+    rejecting, (poisoned, defended) = reported(
+        tmp_path, record("poisoned"), record("defended", 0.01, scores=scores)
+    )
+
+    head, _, shown = rejecting.tables["table-main"]
+    assert shown[head.index("rejected, clean")] == "1.5"
+    assert shown[head.index("rejected, attacked")] == "87.5"
+    assert (defended["rejected_clean"], defended["rejected_triggered"]) == ("0.015", "0.875")
+    assert poisoned["rejected_clean"] == ""
+    assert not any("rejected" in title for title in page.tables["table-main"][0])
+
+
+def test_thresholds_of_two_kinds_share_neither_axis_nor_heading(tmp_path):
+    kinds = {"btu": "share of the vocabulary", "strip": "false rejection rate"}
+    rows = [
+        record("defended", t, choices=chosen(defense=name), threshold_label=label)
+        for name, label in kinds.items()
+        for t in (0.01, 0.02)
+    ]
+
+    page, table = reported(tmp_path, record("poisoned"), *rows)
+
+    for name, label in kinds.items():
+        assert f"ASR and CACC in per cent by {label}, d / a / m / {name}: defended" in page.text
+    head, *main = page.tables["table-main"]
+    assert {row[head.index("threshold of")] for row in main} == {"", *kinds.values()}
+    assert {row["threshold_label"] for row in table} == {"", *kinds.values()}
+
+
+def test_a_table_of_one_kind_of_threshold_does_not_repeat_it(page):
+    assert "threshold of" not in page.tables["table-main"][0]

@@ -33,13 +33,13 @@ def test_files_that_are_no_record_are_counted_and_named(tmp_path):
 
     assert len(study.records) == 2
     assert reasons(study) == {
-        "half.json": "is truncated or no JSON",
-        "old.json": "has format 2, this version reads format 3",
-        "other.json": "is no record",
-        "nan.json": "is no record of format 3 (cacc is nan, not a share between 0 and 1)",
+        "half.json": "is truncated or not JSON",
+        "old.json": "has format 2, but this version reads format 3",
+        "other.json": "is not a record",
+        "nan.json": "is not a record of format 3 (cacc is nan, not a share between 0 and 1)",
         "lone.json": "incomplete: its predictions (.npz) are missing",
         "orphan.npz": "incomplete: predictions without their record (.json)",
-        "notes.txt": "is no record",
+        "notes.txt": "is not a record",
     }
     assert len(study.warnings) == 7
 
@@ -50,10 +50,13 @@ def test_files_that_are_no_record_are_counted_and_named(tmp_path):
         ({"arm": "attacked"}, "there is no arm attacked"),
         ({"choices": {"dataset": "d"}}, "choices must name dataset"),
         ({"seed": "one"}, "seed must be a whole number"),
-        ({"threshold": 7}, "threshold is 7, not a share between 0 and 1"),
+        ({"threshold": "low"}, "threshold is 'low', not a number"),
+        ({"threshold": float("inf")}, "threshold is inf, not a number"),
+        ({"threshold_label": 7}, "threshold_label must be a text"),
+        ({"evidence": []}, "config, provenance and evidence must be mappings"),
         ({"surprise": 1}, "surprise"),
         ({"seconds": "long"}, "seconds is 'long', not a number"),
-        ({"drift": [{**DRIFT_JSON, "counts": [1]}]}, "one edge more than counts"),
+        ({"drift": [{**DRIFT_JSON, "counts": [1]}]}, "one more edge than it has counts"),
         ({"drift": [{**DRIFT_JSON, "edges": [1, "x"], "counts": [1]}]}, "distance of drift"),
         ({"suspects": [{**SUSPECT_JSON, "token": 7}]}, "token and label must be texts"),
     ],
@@ -94,7 +97,7 @@ def test_a_multirun_gives_the_records_of_its_jobs_and_the_sentences_of_the_faile
     assert len(study.records) == 2
     assert [(job.name, job.status) for job in study.unfinished] == [("1", "failed")]
     assert "job 1 failed: attack.poison_rate is a fraction, got 10." in study.warnings
-    assert "no job report of format 1" in reasons(study)["2/job.json"]
+    assert "not a job report of format 1" in reasons(study)["2/job.json"]
 
 
 def test_a_single_run_and_its_job_file_are_sources_too(tmp_path):
@@ -113,7 +116,7 @@ def test_sources_without_anything_to_read_are_errors(tmp_path):
     (tmp_path / "half" / "x.json").write_text("{")
     write_job(tmp_path / "run", "failed", error="no file")
 
-    with pytest.raises(DataError, match=r"there is no .*nowhere"):
+    with pytest.raises(DataError, match=r"nowhere does not exist"):
         read_study([tmp_path / "nowhere"])
     with pytest.raises(DataError, match=r"empty holds neither records .* nor a run"):
         read_study([tmp_path / "empty"])

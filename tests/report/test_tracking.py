@@ -84,6 +84,8 @@ def test_an_offline_run_holds_asr_and_cacc_of_every_threshold(files, run_btu, tm
     summary = summary_of(records)
     poisoned = next(r for r in rows if r["arm"] == "poisoned")
     assert summary["poisoned/asr"] == poisoned["asr"]
+    trusted_only = next(r for r in rows if r["arm"] == "trusted_only")
+    assert summary["trusted_only/cacc"] == trusted_only["cacc"]
     assert summary["chosen_threshold"] in (0.01, 0.02)
     steps = [r.metric for r in records if r.WhichOneof("record_type") == "metric"]
     assert any(m.glob_name == "defended/*" and m.step_metric == "threshold" for m in steps)

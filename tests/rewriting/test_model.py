@@ -365,7 +365,7 @@ def test_a_folder_that_is_not_there_is_one_sentence(tmp_path):
 def test_weights_that_can_run_code_are_refused(tmp_path):
     (tmp_path / "pytorch_model.bin").touch()
 
-    with pytest.raises(ModelError, match=r"holds no model\.safetensors \(found: pytorch_model"):
+    with pytest.raises(ModelError, match=r"has no model\.safetensors \(found: pytorch_model"):
         built(pretrained=tmp_path)
 
 

@@ -67,7 +67,7 @@ def slurm() -> Iterator[dict[str, str]]:
 
 @dataclass
 class Running:
-    """A multirun that was typed, and what it left so far."""
+    """A sweep that was typed, and what it left so far."""
 
     cwd: Path
     process: subprocess.Popen[str]
@@ -132,7 +132,7 @@ class Running:
 
 @pytest.fixture
 def multirun(slurm: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """Type a multirun in an empty folder; nothing of it is left to the next test."""
+    """Type a sweep in an empty folder; nothing of it is left to the next test."""
     started = []
 
     def run(*overrides: str, plain: bool = False) -> Running:
@@ -181,7 +181,7 @@ def test_a_cancelled_job_is_reported_and_can_be_run_again(multirun):
 
     assert code == 1
     assert "2 of 4 jobs finished, 2 died" in out
-    assert "job 1: cancelled; the last line of " in out
+    assert "job 1: it was cancelled; the last line of " in out
     assert [grid.job(n)["status"] for n in range(4)] == ["died", "died", "finished", "finished"]
     assert "Traceback" not in out + err
     first = grid.folder
@@ -241,7 +241,7 @@ def test_a_time_limit_that_never_suffices_is_said(multirun):
 
     assert code == 1
     assert "0 of 1 jobs finished, 1 failed" in out
-    assert "its time was over more often than hydra.launcher.max" in grid.job(0)["error"]
+    assert "it ran out of time more often than hydra.launcher.max" in grid.job(0)["error"]
 
 
 def test_two_tasks_are_the_processes_of_one_job(multirun):

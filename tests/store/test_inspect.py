@@ -61,7 +61,7 @@ def test_an_entry_does_not_differ_from_itself(cache):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["why", "zz", "zz"], "no entry of the cache with a key that begins with 'zz'"),
+        (["why", "zz", "zz"], "no entry in the cache with a key that begins with 'zz'"),
         (["prune"], "prune needs --to-gb or --idle-days"),
     ],
 )

@@ -14,7 +14,7 @@ def test_a_machine_without_slurm_says_what_to_use_instead(multirun, monkeypatch,
     done = multirun(*SMALL, "seed=1,2", "hydra/launcher=slurm")
 
     assert done.code == 1
-    assert done.err.startswith("error: hydra/launcher=slurm submits with Slurm's sbatch, which is ")
+    assert done.err.startswith("error: hydra/launcher=slurm needs Slurm's sbatch, which this ")
     assert "hydra/launcher=slurm_local" in done.err
     assert "Traceback" not in done.err
     assert fits == []

@@ -62,10 +62,10 @@ def ended(tmp_path, state, log=None):
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        ("CANCELLED by 1000", "cancelled; the last line of "),
+        ("CANCELLED by 1000", "it was cancelled; the last line of "),
         ("OUT_OF_MEMORY", "hydra.launcher.mem_gb; the last line"),
         ("TIMEOUT", "hydra.launcher.timeout_min; the last line"),
-        ("FAILED", r"without a word \(FAILED\); the last line of .*log.err: Killed$"),
+        ("FAILED", r"without saying why \(FAILED\); the last line of .*log.err: Killed$"),
     ],
 )
 def test_what_the_scheduler_saw_comes_with_advice_and_the_logs_last_line(tmp_path, state, said):
@@ -173,7 +173,7 @@ def test_a_node_that_does_not_see_the_cache_says_so(tmp_path, monkeypatch):
         (other,) = cache.iterdir()
         other.rename(tmp_path / "elsewhere")
 
-        with pytest.raises(ConfigError, match=r"does not see there what was written .* all nodes"):
+        with pytest.raises(ConfigError, match=r"cannot see what was written there .* all nodes"):
             shared.check_mark(sweep, cache)
     assert list(cache.iterdir()) == []
 

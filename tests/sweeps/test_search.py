@@ -1,4 +1,4 @@
-"""Sweeps: Optuna over the command line, W&B's agent, and one W&B run per job of a multirun."""
+"""Sweeps: Optuna over the command line, W&B's agent, and one W&B run per job of a sweep."""
 
 import itertools
 import json

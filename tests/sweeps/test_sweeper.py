@@ -1,4 +1,4 @@
-"""Which jobs a multirun has, and which of them a rerun takes."""
+"""Which jobs a sweep has, and which of them a rerun takes."""
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -53,7 +53,7 @@ def test_a_rerun_of_a_finished_sweep_says_so(tmp_path):
 
 
 def test_a_rerun_of_no_sweep_says_what_it_looks_for(tmp_path):
-    with pytest.raises(ConfigError, match=r"is not the folder of a multirun: it has no jobs\.json"):
+    with pytest.raises(ConfigError, match=r"is not the folder of a sweep: it has no jobs\.json"):
         sweep_jobs(PARSER, {}, [f"rerun={tmp_path}"])
 
 
@@ -105,13 +105,13 @@ def test_a_damaged_list_of_jobs_is_none(tmp_path, text):
 def test_a_failed_sweep_is_run_again_by_its_own_command(files, multirun):
     small = [*files.overrides, *SMALL, "arms=[poisoned]", "objective.arm=poisoned"]
     first = multirun(*small, "attack.poison_rate=0.1,7", "seed=1,2")
-    command = first.out.split("with what has to be other:\n")[1].split("\n")[0]
+    command = first.out.split("(append what must change):\n")[1].split("\n")[0]
 
     again = multirun(*command.split()[2:], "attack.poison_rate=0.2")
 
     assert first.code == 1
     assert "2 of 4 jobs finished, 2 failed" in first.out
-    assert "not finished: 2." in first.out
+    assert "jobs that did not finish: 2." in first.out
     assert again.code == 0
     assert "2 of 2 jobs finished" in again.out
     assert [job["status"] for job in again.jobs] == ["finished"] * 2

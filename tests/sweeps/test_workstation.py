@@ -39,14 +39,14 @@ def test_a_machine_without_gpus_and_a_cpu_job_take_none(monkeypatch):
 
 def test_more_jobs_than_places_on_the_gpus_is_a_sentence():
     with pytest.raises(
-        ConfigError, match=r"n_jobs=3 jobs at once do not fit on 2 GPUs with 1 each"
+        ConfigError, match=r"n_jobs: 3 jobs at once do not fit on 2 GPUs with 1 each"
     ):
         _places(launcher(n_jobs=3, gpus=[0, 1]))
 
 
 @pytest.mark.parametrize("n_jobs", [0, "two"])
 def test_a_number_of_jobs_that_is_none_is_a_sentence(n_jobs):
-    with pytest.raises(ConfigError, match="n_jobs is a number of jobs at once"):
+    with pytest.raises(ConfigError, match="n_jobs is how many jobs run at once"):
         jobs_at_once(n_jobs)
 
 
@@ -113,7 +113,7 @@ def test_a_killed_process_takes_no_other_job_with_it(files, tmp_path):
     said = (tmp_path / "out").read_text()
     assert [job["status"] for job in jobs] == ["died", "finished", "finished"], said
     assert process.returncode == 1
-    assert "its process was killed, also when it ran alone" in jobs[0]["error"]
+    assert "its process was killed, even when it ran alone" in jobs[0]["error"]
     assert num_killed == 2
     assert "2 of 3 jobs finished, 1 died" in said
     assert "Traceback" not in said

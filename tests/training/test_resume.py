@@ -150,7 +150,7 @@ def test_the_state_of_another_training_is_said_and_not_used(steps, tmp_path, cap
     train(kept_in(tmp_path), title="another")
     monkeypatch.setattr("btu.training.resume.FORMAT", 2)
     train(kept_in(tmp_path / "none"))
-    assert caplog.text.count("is of another training, not used") == 1
+    assert caplog.text.count("belongs to another training and is not used") == 1
     killed_in_epoch(3, steps, tmp_path)
     wider = Bag()
     wider.head = torch.nn.Linear(6, 3)
@@ -158,7 +158,8 @@ def test_the_state_of_another_training_is_said_and_not_used(steps, tmp_path, cap
     fit(wider, wider.words, some_data(), settings, PADDER, CPU, 3, "bag", kept=kept_in(tmp_path))
 
     assert steps.count == STEPS * EPOCHS
-    assert caplog.text.count("is of another training, not used") == 3  # format 1, and its head
+    refused = caplog.text.count("belongs to another training and is not used")
+    assert refused == 3  # format 1, and its head
 
 
 def test_a_short_training_keeps_nothing_and_a_lost_claim_nothing_either(steps, tmp_path):
