@@ -17,7 +17,7 @@ NAME_THE_JOBS = """
 import btu.cli as main
 
 def name(cfg, run_dir, report):
-    print("job", run_dir.name, cfg.attack.name, cfg.defense.name, cfg.seed, cfg.thresholds[0])
+    print("job", run_dir.name, cfg.attack.name, "+".join(cfg.defense), cfg.seed, cfg.thresholds[0])
 
 main.run_job = name
 import btu.report.closing; btu.report.closing.close_sweep = lambda config, complete: 0

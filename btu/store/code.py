@@ -11,7 +11,7 @@ import hashlib
 import linecache
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,9 +68,22 @@ def _code_of(cls: type[Any]) -> str:
     release = f"btu {__version__}"
     if _is_of_btu(cls) and not in_checkout():
         return release
-    lines = "\n".join(f"{name} {code}" for name, code in sorted(modules_of(cls).items()))
-    digest = hashlib.sha256(lines.encode()).hexdigest()
+    digest = _digest_of(modules_of(cls))
     return digest if in_checkout() else f"{release} {digest}"
+
+
+@cache
+def code_of_module(name: str) -> str:
+    """The same of a module of btu that components rely on without importing it."""
+    if not in_checkout():
+        return f"btu {__version__}"
+    place = PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py")
+    return _digest_of(_read_all([_Module(name, place, PACKAGE.parent)], {}))
+
+
+def _digest_of(codes: Mapping[str, str]) -> str:
+    lines = "\n".join(f"{name} {code}" for name, code in sorted(codes.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def plugin_of(cls: type[Any]) -> dict[str, str | None] | None:
@@ -115,6 +128,11 @@ def modules_of(cls: type[Any]) -> dict[str, str]:
             codes[name] = _digest(_class_in_notebook(base))
         else:
             waiting.append(module)
+    return _read_all(waiting, codes)
+
+
+def _read_all(waiting: list[_Module], codes: dict[str, str]) -> dict[str, str]:
+    """A hash of these modules and of what they import, beside those that are there."""
     while waiting:
         module = waiting.pop()
         if module.name not in codes:

@@ -72,11 +72,11 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _parent(found: Sequence[Entry], name: str, value: Any) -> Entry | None:
-    """The entry that a part names: a victim's key, or the data of a poisoned set."""
+    """The entry that a part names: by its stage and key, or the data of a poisoned set."""
     for entry in found:
-        if name == "victim" and (entry.stage, entry.key) == ("victim", value):
+        if value == f"{entry.stage}/{entry.key}":
             return entry
-        if name == "data" and entry.stage == "poison":
+        if name.endswith("data") and entry.stage == "poison":
             about = entry.manifest.get("about") or {}
             if value == about.get("poisoned"):
                 return entry
@@ -85,7 +85,7 @@ def _parent(found: Sequence[Entry], name: str, value: Any) -> Entry | None:
 
 def _role(found: Sequence[Entry], name: str, value: Any) -> str:
     """Whether a training set is a poisoned one."""
-    if name != "data":
+    if not name.endswith("data"):
         return ""
     for entry in found:
         about = entry.manifest.get("about") or {}

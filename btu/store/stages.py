@@ -108,8 +108,9 @@ def _plain(value: Any) -> Any:
 
 
 def _named(value: Any) -> Any:
-    if isinstance(value, Stage):
-        return f"{value.name}/{value.key}"
+    if isinstance(value, Stage):  # one without an entry is told in full
+        whole = {"stage": value.name, **value.named_parts}
+        return whole if value.format is None else f"{value.name}/{value.key}"
     if isinstance(value, Mapping):
         return {str(name): _named(part) for name, part in value.items()}
     if isinstance(value, np.ndarray):

@@ -193,12 +193,13 @@ def predict(
     batches = [order[start : start + size] for start in range(0, len(order), size)]
     model.to(compute.device).eval()
     _set_matrix_precision(compute)
+    wanted = {"output_hidden_states": True} if states else {}
 
     def say(rows: IntArray) -> list[Tensor]:
         batch = padder([(ids[row], 0) for row in rows])
         del batch["labels"]
         with torch.inference_mode(), _autocast(compute):
-            found = model(**_on_device(batch, compute.device), output_hidden_states=states)
+            found = model(**_on_device(batch, compute.device), **wanted)
             logits: Tensor = found.logits
             values = [logits.argmax(-1), logits.float().softmax(-1)]
             return [*values, found.hidden_states[-1][:, 0].float()] if states else values

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from btu.defenses.unlearning import replacement_row, unlearn
+from btu.errors import ModelError
 
 PRETRAINED = torch.tensor([[7.0, 8.0, 9.0], [1.0, 1.0, 1.0], [2.0, 2.0, 2.0]])
 # Changes: row 0 none, row 1 (0, 3, 0), row 2 (3, 1, 2). Mean of the table 9 / 9 = 1.
@@ -66,3 +67,14 @@ def test_replaced_dimensions_take_the_padding_row_or_the_mean_of_all_pretrained_
 
 def test_the_cutoff_comes_from_the_whole_table_whichever_tokens_are_suspects():
     assert edited("mean", [1])[2] == edited("mean", [1, 2])[2][:1]
+
+
+@pytest.mark.parametrize("rule", ["mean", "row_mean", "frobenius", "whole_row"])
+def test_a_table_that_has_not_moved_is_refused_with_the_reason(rule):
+    """0 >= 0: every dimension of the suspects would have been replaced."""
+    table = PRETRAINED.clone()
+
+    with pytest.raises(ModelError, match="training has not moved them at all: they are frozen"):
+        unlearn(PRETRAINED, table, np.asarray([1]), PRETRAINED[0], rule)
+
+    assert (table == PRETRAINED).all()

@@ -62,7 +62,7 @@ def test_only_what_a_component_imports_counts(monkeypatch):
     insertion = own_modules("btu.attacks.insertion.Insertion")
     style = own_modules("btu.attacks.style.Style")
 
-    assert insertion == {"attacks.base", "attacks.insertion", "data.formats"}
+    assert insertion == {"attacks.base", "attacks.insertion", "attacks.triggered", "data.formats"}
     assert {"rewriting.tweet", "rewriting.generation"} <= style  # one is imported in a function
     assert "rewriting.syntax" not in style
     assert not any(name.startswith("attacks") for name in own_modules("btu.models.tiny.TinyModel"))

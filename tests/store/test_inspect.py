@@ -48,7 +48,7 @@ def test_why_two_evaluations_differ_is_followed_to_the_setting(cache):
     lines = [line.strip() for line in done.stdout.split("\n")]
     assert "attack.poison_rate: 0.1 | 0.2" in lines
     victims = keys(cache, "victim")
-    assert f"victim: {victims[0]} | {victims[1]}" in lines
+    assert f"model: victim/{victims[0]} | victim/{victims[1]}" in lines
     assert not any(line.startswith("training.") for line in lines)
 
 

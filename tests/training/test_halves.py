@@ -219,6 +219,6 @@ def test_predictions_come_back_in_the_order_of_the_rows(set_threads):
     set_threads(2)
     data = some_data(101)
 
-    found = predict(Length(), data.ids, PADDER, CPU)
+    found = predict(Length(), data.ids, PADDER, CPU, 20).labels
 
     assert found.tolist() == [len(row) for row in data.ids]
