@@ -15,10 +15,10 @@ from btu.config import Config, build, check_arms
 from btu.data.base import DatasetSource
 from btu.defenses.base import Defense
 from btu.errors import ConfigError, check_choice, did_you_mean
-from btu.files import check_writable
 from btu.models.base import ModelSource, Tuning
 from btu.stealth.settings import Stealth
 from btu.store.cache import CacheConfig
+from btu.store.files import check_writable
 from btu.sweeps.jobs import ON_FAILURE
 from btu.types import Arm
 

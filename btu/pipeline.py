@@ -1,216 +1,113 @@
-"""The experiment, in order: poison, decide, train, edit, tune, predict, score, record."""
+"""The experiment as a paper tells it: decide, train, edit, tune, predict, score, record.
+
+The data set is poisoned before (`btu/attacks/stored.py`); `btu/experiment.py` goes through arms and
+thresholds and keeps records.
+"""
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from btu.attacks.poisoning import remarks
 from btu.defenses.base import Decision, Defense
 from btu.defenses.evidence import describe_decision
-from btu.errors import ConfigError
 from btu.job import Job
-from btu.lab import EVALUATION, TRAINING, Lab
-from btu.metrics import choose, score, score_detection
+from btu.lab import Lab
+from btu.metrics import score, score_detection
 from btu.models.base import Classifier
 from btu.seeding import stream
-from btu.store.cache import identify
 from btu.store.code import code_of, plugins_of
-from btu.store.records import FORMAT, KEY_LENGTH, Record, RecordStore, provenance
+from btu.store.records import KEY_LENGTH, Record, provenance
 from btu.store.stages import Stage, settings_of
-from btu.types import ARMS, BY_NAME, REPAIRED, Arm, PoisonedDataset, Predictions, Split
-
-log = logging.getLogger(__name__)
+from btu.types import Arm, Edit, Predictions, Split
 
 
-@dataclass(frozen=True)
-class Result:
-    """What one job found, in the order of its arms and thresholds."""
+def measure(
+    job: Job,
+    lab: Lab,
+    arm: Arm,
+    threshold: float | None,
+    decision: Decision,
+    trigger: frozenset[int] | None,
+    identity: str,
+) -> tuple[Record, Predictions]:
+    """Compute the record of one arm at one threshold.
 
-    data: PoisonedDataset
-    records: tuple[Record, ...]
-    predictions: Mapping[str, Predictions]  # by record key
-    chosen: Record | None  # the best repaired arm, see `choose`
-    notes: tuple[str, ...]
-    decisions: Mapping[float | None, Decision]  # by threshold, of records computed in this run
-    stealth: Mapping[str, Any] | None = None  # of the triggered test rows, where it was asked for
+    Args:
+        job: what was asked for.
+        lab: where its models are made.
+        arm: which of its models.
+        threshold: where the defenses decided; None for an arm that they do not touch.
+        decision: what they decided.
+        trigger: token ids of the true trigger, where one is known.
+        identity: names everything that the record depends on.
+    """
+    start = time.perf_counter()
+    with lab.collecting_stages() as stages:
+        model = make_model(job, lab, arm, decision)
+        predictions, reports = lab.predict(model, decision.screens, f"scores of {arm.name}")
+    where = provenance(lab.compute.device, lab.compute.precision, plugins_of(job.components))
+    record = Record(
+        key=identity[:KEY_LENGTH],
+        identity=identity,
+        arm=arm.name,
+        threshold=threshold,
+        threshold_label=job.threshold_label if arm.defended else None,
+        seed=job.seed,
+        choices=job.choices(arm),
+        scores=score(predictions, lab.data, rejects=bool(decision.screens)),
+        detection=score_detection(decision.suspects, trigger or ()),
+        format_shifts=lab.data.format_shifts,
+        leaky=lab.data.clean.leaky,
+        config=job.config,
+        stages={**stages, **decision.stages},
+        seconds=time.perf_counter() - start,
+        provenance=where | lab.compute.several(),
+        **describe_decision(decision, reports, lab, trigger),
+    )
+    return record, predictions
 
 
-class Experiment:
-    """One job: its arms at their thresholds, and the record of each."""
+def decide(job: Job, lab: Lab, threshold: float | None) -> Decision:
+    """What the defenses decide at a threshold, each on top of those before it."""
+    decision = Decision()
+    with lab.collecting_stages() as stages:
+        for defense in job.defenses:
+            is_swept = defense is job.swept and threshold is not None
+            at = threshold if is_swept else defense.threshold
+            decision = _sign(defense, at, defense.decide(lab, at, decision))
+    return replace(decision, stages=stages)
 
-    def __init__(self, job: Job, lab: Lab) -> None:
-        self.job, self.lab = job, lab
-        self.store = RecordStore(job.outputs / "records")
-        arms, self.notes = possible_arms(job, lab.data)
-        self.points: list[tuple[Arm, float | None]] = [
-            (arm, threshold)
-            for arm in arms
-            for threshold in (job.thresholds if arm.defended else (None,))
-        ]
-        self.decisions: dict[float | None, Decision] = {}
-        self.stages: dict[float | None, dict[str, str]] = {}  # that a decision was made from
-        self.num_computed = 0  # records that were not there before
 
-    def run(self) -> Result:
-        """Evaluate every arm at every threshold; what is recorded already is read."""
-        data, planted = self.lab.data, ""
-        if data.target_label is not None:
-            planted = f", {int(data.train.poisoned.sum()):,} of them poisoned"
-        log.info(f"{data.clean.name}: {len(data.train):,} training rows{planted}")
-        found = [self.evaluate(arm, threshold) for arm, threshold in self.points]
-        records = tuple(record for record, _ in found)
-        predictions = {record.key: predicted for record, predicted in found}
-        notes = (*data.clean.notes, *remarks(data), *self.notes)
-        return Result(data, records, predictions, choose(records), notes, self.decisions)
+def make_model(job: Job, lab: Lab, arm: Arm, decision: Decision) -> Stage[Classifier]:
+    """The model of an arm; nothing is trained until it is asked what it says."""
+    training = job.model.training
+    if arm.rows == "trusted":
+        alone = replace(training, epochs=job.tuning.trusted_only_epochs)
+        rows = draw_trusted_rows(job, lab)
+        return lab.train(rows, alone, title="trusted only", draws="trusted only")
+    if arm.rows == "clean":
+        return lab.train(lab.data.clean.train, training, title="clean model")
+    model = lab.train(decision.keep(lab.rows), decision.training or training)
+    for edit in decision.edits:
+        model = lab.edit(model, edit)
+    if not arm.tuned or (arm.defended and not job.tunes):
+        return model
+    rows, tuning = draw_trusted_rows(job, lab), job.tuning.as_training(training)
+    return lab.train(rows, tuning, start=model, title="clean tuning", draws="tuning")
 
-    def evaluate(self, arm: Arm, threshold: float | None) -> tuple[Record, Predictions]:
-        """The record of one arm at one threshold, from the store or computed."""
-        identity, before = self.identity(arm, threshold), self.num_computed
-        record, predictions = self.store.get(
-            identity, lambda: self.measure(identity, arm, threshold), anew=self.job.force
-        )
-        log.info(record.describe("" if self.num_computed > before else "recorded before"))
-        return record, predictions
 
-    def measure(
-        self, identity: str, arm: Arm, threshold: float | None
-    ) -> tuple[Record, Predictions]:
-        """Compute one record."""
-        job, lab, start = self.job, self.lab, time.perf_counter()
-        self.num_computed += 1
-        trigger = self.trigger_ids  # raises where the tokenizer does not know it
-        job.check_disk(lab.num_weights)
-        decision = self.decide(threshold) if arm.defended else Decision()
-        with lab.collecting_stages() as stages:
-            model = self.model(arm, decision)
-            predictions, reports = lab.predict(model, decision.screens, f"scores of {arm.name}")
-        record = Record(
-            key=identity[:KEY_LENGTH],
-            identity=identity,
-            arm=arm.name,
-            threshold=threshold,
-            threshold_label=job.threshold_label if arm.defended else None,
-            seed=job.seed,
-            choices=job.choices(arm),
-            scores=score(predictions, lab.data, rejects=bool(decision.screens)),
-            detection=score_detection(decision.suspects, trigger or ()),
-            format_shifts=lab.data.format_shifts,
-            leaky=lab.data.clean.leaky,
-            config=job.config,
-            stages=stages | (self.stages[threshold] if arm.defended else {}),
-            seconds=time.perf_counter() - start,
-            provenance=provenance(
-                lab.compute.device, lab.compute.precision, plugins_of(job.components)
-            )
-            | lab.compute.several(),
-            **describe_decision(decision, reports, lab, trigger),
-        )
-        return record, predictions
-
-    def decide(self, threshold: float | None) -> Decision:
-        """What the defenses decide at a threshold, each on top of those before it."""
-        if threshold not in self.decisions:
-            decision = Decision()
-            with self.lab.collecting_stages() as stages:
-                for defense in self.job.defenses:
-                    is_swept = defense is self.job.swept and threshold is not None
-                    at = threshold if is_swept else defense.threshold
-                    decision = _sign(defense, at, defense.decide(self.lab, at, decision))
-            self.decisions[threshold], self.stages[threshold] = decision, stages
-        return self.decisions[threshold]
-
-    def model(self, arm: Arm, decision: Decision) -> Stage[Classifier]:
-        """The model of an arm; nothing is trained until it is asked what it says."""
-        job, lab = self.job, self.lab
-        if arm.rows == "trusted":
-            alone = replace(job.model.training, epochs=job.tuning.trusted_only_epochs)
-            return lab.train(self.trusted, alone, title="trusted only", draws="trusted only")
-        if arm.rows == "clean":
-            return lab.train(lab.data.clean.train, job.model.training, title="clean model")
-        model = lab.train(decision.keep(lab.rows), decision.training or job.model.training)
-        for edit in decision.edits:
-            model = lab.edit(model, edit)
-        if not arm.tuned or (arm.defended and not job.tunes):
-            return model
-        tuning = job.tuning.as_training(job.model.training)
-        return lab.train(self.trusted, tuning, start=model, title="clean tuning", draws="tuning")
-
-    def classifier(self, arm: str, threshold: float | None) -> Classifier:
-        """The model of an arm at a threshold, made from what is in the cache."""
-        chosen = BY_NAME[arm]
-        decision = self.decide(threshold) if chosen.defended else Decision()
-        return self.lab.get(self.model(chosen, decision))
-
-    @cached_property
-    def trusted(self) -> Split:
-        """The trusted rows that are trained on; those of a smaller share are among them."""
-        rows = self.lab.trusted
-        if rows is None:
-            raise ValueError("there is no clean tuning set; `possible_arms` leaves such arms out")
-        number = self.job.tuning.num_rows(len(self.lab.rows), len(rows))
-        if number == len(rows):
-            return rows
-        order = stream(self.job.seed, "tuning rows").permutation(len(rows))
-        return rows.take(np.sort(order[:number]))
-
-    @cached_property
-    def trigger_ids(self) -> frozenset[int] | None:
-        """The trigger's token ids; None where none is known, empty where it is no token."""
-        if self.lab.data.target_label is None:
-            return None
-        return self.lab.find_trigger_ids(self.job.attack.samples())
-
-    def is_recorded(self) -> bool:
-        """Whether nothing is left to compute."""
-        identities = (self.identity(*point) for point in self.points)
-        return not self.job.force and all(self.store.load(i) is not None for i in identities)
-
-    def identity(self, arm: Arm, threshold: float | None) -> str:
-        """Names everything that the record's numbers depend on; its beginning is the key."""
-        job, lab, data = self.job, self.lab, self.lab.data
-        splits = [data.clean.train, data.train, data.clean.test, data.triggered]
-        splits += [data.clean.tuning] if arm.defended or arm.needs_trusted_rows else []
-        return identify(
-            {
-                "format": [FORMAT, TRAINING, EVALUATION],
-                "arm": arm.name,
-                "threshold": threshold,
-                "seed": job.seed,
-                "arithmetic": lab.arithmetic,
-                "splits": [split.fingerprint if split else "none" for split in splits],
-                "dataset": [job.dataset.name, list(data.clean.label_names)],
-                "attack": self._named["attack"],
-                "model": self._named["model"],
-                "defenses": self._named["defenses"] if arm.defended else None,
-                "tuning": self._tuning_parts(arm),
-            }
-        )
-
-    @cached_property
-    def _named(self) -> Mapping[str, Any]:
-        """Components as they stand in a record's identity: their settings and their code."""
-        job = self.job
-        swept = job.swept.name if job.swept else None
-        return {
-            "attack": [job.attack.settings(), code_of(type(job.attack))],
-            "model": settings_of(job.model),
-            "defenses": [[settings_of(d), code_of(type(d))] for d in job.defenses] + [swept],
-        }
-
-    def _tuning_parts(self, arm: Arm) -> Any:
-        if not arm.needs_trusted_rows or (arm.defended and not self.job.tunes):
-            return None
-        tuning = asdict(self.job.tuning)
-        alone = tuning.pop("trusted_only_epochs")
-        kept = (tuning["max_samples"], tuning["share"])
-        return [alone, *kept] if arm.rows == "trusted" else tuning
+def draw_trusted_rows(job: Job, lab: Lab) -> Split:
+    """The trusted rows that are trained on; those of a smaller share are among them."""
+    if lab.trusted is None:
+        raise ValueError("there is no clean tuning set; `possible_arms` leaves such arms out")
+    number = job.tuning.num_rows(len(lab.rows), len(lab.trusted))
+    if number == len(lab.trusted):
+        return lab.trusted
+    order = stream(job.seed, "tuning rows").permutation(len(lab.trusted))
+    return lab.trusted.take(np.sort(order[:number]))
 
 
 def _sign(defense: Defense, threshold: float | None, decision: Decision) -> Decision:
@@ -221,55 +118,8 @@ def _sign(defense: Defense, threshold: float | None, decision: Decision) -> Deci
     """
     code = code_of(type(defense))
     everything = {"settings": settings_of(defense), "threshold": threshold}
-    edits = (
-        e if e.code else replace(e, code=code, parts=e.parts or everything) for e in decision.edits
-    )
-    return replace(decision, edits=tuple(edits))
 
+    def named(edit: Edit) -> Edit:
+        return edit if edit.code else replace(edit, code=code, parts=edit.parts or everything)
 
-def possible_arms(job: Job, data: PoisonedDataset) -> tuple[tuple[Arm, ...], tuple[str, ...]]:
-    """The wanted arms that the data allow, and a sentence for each that they do not.
-
-    Raises:
-        ConfigError: none is left, a defense cannot work on these rows, or a model is to be saved
-            that no arm repairs.
-    """
-    arms, notes = [arm for arm in ARMS if arm.name in job.arms], []
-    if data.target_label is None and len(arms) > 1 and arms[0].name == "clean":
-        del arms[0]
-        notes.append("arm clean left out: without an attack it is the arm poisoned")
-    trusted = data.clean.tuning
-    tuning = [arm for arm in arms if arm.tuned and (job.tunes or not arm.defended)]
-    needing = [arm for arm in arms if arm in tuning or arm.rows == "trusted"]
-    if trusted is None and needing:
-        arms = [arm for arm in arms if arm not in needing]
-        missing = ", ".join(arm.name for arm in needing)
-        notes.append(f"arms {missing} left out: they need dataset.tuning, clean rows")
-    if trusted is not None and needing and not job.tuning.num_rows(len(data.train), len(trusted)):
-        left_out = [arm for arm in needing if arm.rows == "trusted"]
-        arms = [arm for arm in arms if arm not in left_out]
-        notes += [f"arm {arm.name} left out: tuning uses no row" for arm in left_out]
-    if job.arms and not arms:
-        raise ConfigError(
-            "arms: tuned, trusted_only and defended need clean labelled rows. Write "
-            "dataset.tuning=PATH, or add poisoned to arms."
-        )
-    if any(arm.defended for arm in arms):
-        for defense in job.defenses:
-            _check(defense, data)
-    if job.save_model and not {arm.name for arm in arms} & set(REPAIRED):
-        names = ", ".join(arm.name for arm in arms) or "none"
-        raise ConfigError(
-            f"save_model=true keeps a repaired model, but the arms are {names}. Choose "
-            "defense=btu, and unlearned or defended among the arms."
-        )
-    return tuple(arms), tuple(notes)
-
-
-def _check(defense: Defense, data: PoisonedDataset) -> None:
-    if defense.needs_trusted_rows and data.clean.tuning is None:
-        raise ConfigError(
-            f"defense {defense.name} judges by trusted rows, and there are none. Write "
-            "dataset.tuning=PATH for a file of clean labelled rows, or choose another defense."
-        )
-    defense.check(data.train, data.clean.tuning)
+    return replace(decision, edits=tuple(map(named, decision.edits)))

@@ -16,15 +16,15 @@ from omegaconf import DictConfig, OmegaConf
 from btu import processes
 from btu.components import Tracker
 from btu.config import GROUPS
-from btu.files import write_json
 from btu.job import Job, build_job
 from btu.store.cache import StageCache
+from btu.store.files import write_json
 from btu.sweeps.jobs import JobReport
 from btu.types import VICTIM
 
 if TYPE_CHECKING:
+    from btu.experiment import Experiment, Result
     from btu.models.base import Classifier
-    from btu.pipeline import Experiment, Result
 
 log = logging.getLogger("btu")
 
@@ -92,8 +92,8 @@ def finish_job(cfg: DictConfig, run_dir: Path, report: JobReport) -> Finished:
 def prepare(job: Job) -> Experiment:
     """Load the data set and plant the attack; everything that is wrong with either raises here."""
     from btu.attacks.stored import poison
+    from btu.experiment import Experiment
     from btu.lab import Lab
-    from btu.pipeline import Experiment
     from btu.training.devices import Compute, resolve_device, resolve_precision
 
     _meet_other_processes(job)

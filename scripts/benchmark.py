@@ -107,8 +107,7 @@ def measure(arguments: argparse.Namespace, what: Sequence[str], folder: Path) ->
 
     from btu.benchmark.machine import PRECISIONS, matrix_rate
     from btu.store.records import provenance
-    from btu.training.devices import resolve_device
-    from btu.training.devices import resolve_precision
+    from btu.training.devices import resolve_device, resolve_precision
 
     device = resolve_device(arguments.device)
     overrides = common_overrides(arguments, device, folder)

@@ -24,7 +24,7 @@ from rich.console import Console
 
 from btu.cli import in_one_sentence
 from btu.errors import BtuError, ConfigError
-from btu.files import write_json
+from btu.store.files import write_json
 
 
 def parser() -> argparse.ArgumentParser:

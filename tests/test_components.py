@@ -10,7 +10,7 @@ from btu.cli import CONF
 from btu.components import BASES
 from btu.config import build
 from btu.errors import ConfigError
-from btu.files import checksum
+from btu.store.files import checksum
 from tests.conftest import TINY, shell
 
 # As it would be found from the console script, which does not have the current directory first.

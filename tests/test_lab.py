@@ -9,9 +9,10 @@ import pytest
 from btu.attacks.stored import poison
 from btu.config import build
 from btu.defenses.base import Decision, Defense
+from btu.experiment import Experiment
 from btu.job import build_job
 from btu.lab import Lab
-from btu.pipeline import Experiment
+from btu.pipeline import make_model
 from btu.store.cache import StageCache
 from btu.store.stages import ONE_ARRAY, Stage
 from btu.training.devices import Compute
@@ -138,9 +139,10 @@ def evaluations(files, tmp_path, defense, thresholds=(0.1, 0.2)):
     data = poison(job.dataset.load(), job.attack, job.seed, StageCache(tmp_path / "c"))
     compute = Compute("cpu", "fp32", 64)
     experiment = Experiment(job, Lab(job.model, data, compute, StageCache(tmp_path / "c"), 1, {}))
-    keys = [experiment.model(BY_NAME["poisoned"], Decision()).key]
+    keys = [make_model(job, experiment.lab, BY_NAME["poisoned"], Decision()).key]
     for threshold in thresholds:
-        keys.append(experiment.model(BY_NAME["defended"], experiment.decide(threshold)).key)
+        decision = experiment.decide(threshold)
+        keys.append(make_model(job, experiment.lab, BY_NAME["defended"], decision).key)
     return keys, experiment
 
 

@@ -25,9 +25,9 @@ import numpy as np
 from btu.attacks.base import Attack
 from btu.data.base import parse_labels, shared_rows
 from btu.errors import ConfigError, DataError
-from btu.files import check_writable, checksum, write_json
 from btu.store.cache import identify
 from btu.store.code import __version__
+from btu.store.files import check_writable, checksum, write_json
 from btu.types import Dataset, PoisonedDataset, Split
 
 FORMAT = 1

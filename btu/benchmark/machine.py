@@ -10,6 +10,7 @@ import torch
 
 from btu.store.records import peak_memory_mb
 from btu.training.halves import HALVES, two_threads
+from btu.training.memory import release_freed_memory
 
 SHAPES = ((1024, 384, 1536), (1024, 768, 3072), (2048, 2048, 2048))  # M, K, N; the best counts
 GPU_SHAPES = ((8192, 8192, 8192),)
@@ -70,6 +71,7 @@ class PeakMemory:
         if self.device.startswith("cuda"):
             torch.cuda.reset_peak_memory_stats(self.device)
             return
+        release_freed_memory()  # what a training has kept would be in the peak
         try:
             Path("/proc/self/clear_refs").write_text("5")
         except OSError:

@@ -16,9 +16,9 @@ from btu.benchmark.machine import PeakMemory, wait_for
 from btu.defenses.base import Decision
 from btu.defenses.btu import BackdoorTokenUnlearning
 from btu.errors import ConfigError
+from btu.experiment import Experiment
 from btu.models.base import Classifier
 from btu.models.probe import PooledProbe
-from btu.pipeline import Experiment
 from btu.store.stages import Stage
 from btu.training.fit import Encoded, Padder, fit, freeze_all_but
 from btu.types import IntArray

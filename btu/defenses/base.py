@@ -32,6 +32,7 @@ class Decision:
     screens: tuple[Screen, ...] = ()  # what happens to inputs at test time, in order
     suspects: Suspects | None = None  # tokens that look planted
     evidence: Mapping[str, Any] = field(default_factory=dict)  # for the record; JSON
+    stages: Mapping[str, str] = field(default_factory=dict)  # entries it was made from, by title
 
     @property
     def changes_nothing(self) -> bool:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from btu.errors import ModelError
-from btu.files import checksum
 from btu.models.hub import prepare_hub
+from btu.store.files import checksum
 
 PACKAGE = "package:"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 from btu.defenses.base import Decision
 from btu.errors import ConfigError
+from btu.experiment import Experiment
 from btu.job import Job
 from btu.lab import Lab
 from btu.models.base import Classifier
 from btu.models.pretrained import Pretrained
-from btu.pipeline import Experiment
+from btu.pipeline import make_model
 from btu.planning.shapes import ModelPlanner, Shape
 from btu.planning.sources import DataPlanner, PlantedData
 from btu.store.cache import StageCache
@@ -215,9 +216,9 @@ class PlanLab(Lab):
         decided = Decided(Decision(), (), is_known=True)
         if arm.defended:
             decided = self._decide(experiment, threshold)
-        victim = experiment.model(BY_NAME["poisoned"], Decision())
+        victim = make_model(experiment.job, self, BY_NAME["poisoned"], Decision())
         known = {stage.key for stage in victim.lineage()}
-        model = experiment.model(arm, decided.decision)
+        model = make_model(experiment.job, self, arm, decided.decision)
         self.asked, self.first_unknown = {}, None
         evaluation = self._evaluation(model, decided.decision, arm)
         stages = list(decided.stages)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from btu.files import write_json
 from btu.report.plots import plot_curve
+from btu.store.files import write_json
 from btu.store.records import Record, Suspect, name_arrays, summary_rows
 from btu.types import PoisonedDataset
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from btu.experiment import Result
     from btu.job import Job
-    from btu.pipeline import Result
 
 POISON_REPORT = "poison_report.json"
 SUSPECT_COLUMNS = (

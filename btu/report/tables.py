@@ -12,7 +12,7 @@ from btu.stealth.measure import describe
 from btu.store.records import Record, Suspect
 
 if TYPE_CHECKING:
-    from btu.pipeline import Result
+    from btu.experiment import Result
 
 NUM_SUSPECTS = 10
 REJECTED = ("rejected, clean", "rejected, attacked")  # columns

@@ -16,11 +16,11 @@ from hydra.types import RunMode
 
 from btu.components import Tracker
 from btu.errors import ConfigError, check_choice
-from btu.files import write_json
 from btu.models.hub import reachable
 from btu.report.run import SUSPECT_COLUMNS, suspect_rows
 from btu.report.upload import is_uploaded
 from btu.store.cache import make_key
+from btu.store.files import write_json
 from btu.store.records import summary_rows
 from btu.sweeps.jobs import SWEEP_NAME
 from btu.types import REPAIRED

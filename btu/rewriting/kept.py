@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from btu.files import write_json
+from btu.store.files import write_json
 
 SETTINGS = "settings.json"  # no stage's manifest: `cache.limit_gb` leaves these folders alone
 SUFFIX = ".jsonl"

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from btu.files import checksum
 from btu.models.checkpoint import Checkpoint
 from btu.models.hub import prepare_hub
+from btu.store.files import checksum
 
 
 class Similarities(NamedTuple):

@@ -27,8 +27,8 @@ from typing import Any, TypeVar
 
 from btu import processes
 from btu.errors import ConfigError
-from btu.files import checksum
 from btu.store.claims import ClaimLost, claim_path, claimed, last_touch, remove_dead
+from btu.store.files import checksum
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"

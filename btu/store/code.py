@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from btu.errors import ConfigError
-from btu.files import checksum
+from btu.store.files import checksum
 
 __version__ = "0.1.0"
 PACKAGE = Path(__file__).resolve().parent.parent

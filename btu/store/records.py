@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from btu import processes
 from btu.errors import ConfigError
-from btu.files import write_json
 from btu.store.claims import ClaimLost, claimed, remove_dead
 from btu.store.code import PACKAGE, __version__, in_checkout
+from btu.store.files import write_json
 from btu.store.stages import write_arrays
 from btu.types import FormatShift, Predicted, Predictions, Scores
 

@@ -13,8 +13,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from btu.files import write_json
 from btu.store.cache import make_key
+from btu.store.files import write_json
 
 FORMAT = 1
 JOB, JOBS = "job.json", "jobs.json"

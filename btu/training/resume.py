@@ -22,8 +22,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from btu import processes
-from btu.files import checksum, write_json
 from btu.store.cache import MANIFEST, is_intact
+from btu.store.files import checksum, write_json
 
 FORMAT = 1  # of a kept state: another is ignored
 STATE = "state"  # of the file's metadata: what is not a tensor

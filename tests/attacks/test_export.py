@@ -16,8 +16,8 @@ from btu.attacks.insertion import Insertion
 from btu.attacks.poisoning import poison
 from btu.config import build
 from btu.errors import ConfigError
-from btu.files import checksum
 from btu.running import run_job
+from btu.store.files import checksum
 from btu.types import Dataset, make_split
 from tests.conftest import TINY, composed, toy_split
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from btu.errors import ConfigError
-from btu.files import check_writable, write_json
+from btu.store.files import check_writable, write_json
 
 
 def test_a_nearly_full_disk_is_said_in_megabytes(tmp_path, monkeypatch):
