@@ -27,7 +27,7 @@ from btu.store.stages import Cost, Format, Stage, read_arrays, settings_of, writ
 from btu.training.devices import Compute
 from btu.training.first_position import read_first_position_only
 from btu.training.fit import Encoded, Outputs, Padder, fit, predict
-from btu.training.resume import KeptEpochs
+from btu.training.resume import EpochCheckpoint
 from btu.types import (
     Edit,
     IntArray,
@@ -89,7 +89,7 @@ class Lab:
         unmarked = np.zeros(len(data.train), dtype=np.bool_)  # which rows are poisoned is hidden
         self.rows, self.trusted = replace(data.train, poisoned=unmarked), data.clean.tuning
         self.num_labels = data.clean.num_labels
-        self._kept: KeptEpochs | None = None  # of the stage that is being computed
+        self._checkpoint: EpochCheckpoint | None = None  # of the stage that is being computed
         self._inner_seconds = 0.0  # of entries made within the one that is computed
         self._seen: set[str] = set()  # keys that the log has named
         self._used: dict[str, str] = {}  # title -> key
@@ -265,7 +265,15 @@ class Lab:
             classifier = self.fresh() if start is None else self.get(start)
             classifier.model.requires_grad_(True)
             data, seed = self.encoded(rows), stream_seed(self.seed, draws)
-            self.fit(classifier.model, classifier, data, training, seed, title, kept=self._kept)
+            self.fit(
+                classifier.model,
+                classifier,
+                data,
+                training,
+                seed,
+                title,
+                checkpoint=self._checkpoint,
+            )
             return classifier
 
         stage: Stage[Classifier] = Stage(kind, parts, learn, None, TRAINING, title, cost)
@@ -296,7 +304,7 @@ class Lab:
         seed: int,
         title: str,
         pad_to: int | None = None,
-        kept: KeptEpochs | None = None,
+        checkpoint: EpochCheckpoint | None = None,
     ) -> None:
         """Train what requires a gradient, in place.
 
@@ -308,10 +316,10 @@ class Lab:
             seed: of the batch order and of dropout.
             title: for the progress bar.
             pad_to: tokens of every row; None: as many as the longest of its batch has.
-            kept: where a training of several epochs keeps one.
+            checkpoint: where a training of several epochs keeps one.
         """
         table, padder = classifier.embeddings, self._padder(pad_to)
-        fit(model, table, data, training, padder, self.compute, seed, title, kept=kept)
+        fit(model, table, data, training, padder, self.compute, seed, title, checkpoint=checkpoint)
 
     def training_parts(self, rows: Split, training: Training) -> dict[str, Any]:
         """What any training on these rows depends on."""
@@ -455,15 +463,15 @@ class Lab:
         self, stage: Stage[Any], about: dict[str, Any], claim: Path
     ) -> Iterator[None]:
         """Inside the block a training goes on after the last epoch that was kept of this stage."""
-        outer, self._kept = self._kept, None
+        outer, self._checkpoint = self._checkpoint, None
         if self.save_every_s is not None:
             manifest = {"key": stage.key, "parts": stage.named_parts, "about": about}
             folder = self.cache.unfinished(stage.name, stage.key)
-            self._kept = KeptEpochs(folder, manifest, self.save_every_s, claim.exists)
+            self._checkpoint = EpochCheckpoint(folder, manifest, self.save_every_s, claim.exists)
         try:
             yield
         finally:
-            self._kept = outer
+            self._checkpoint = outer
 
 
 def describe_costs(stage: Stage[Any]) -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ class ProcessGone(BtuError):
 
 
 @dataclass(frozen=True)
-class Group:
+class ProcessGroup:
     """This process among those of its job."""
 
     rank: int = 0
@@ -55,18 +55,18 @@ class Group:
         return mine or rows[:1], self.size * len(mine) / len(rows)
 
 
-ALONE = Group()
+ALONE = ProcessGroup()
 _joined = ALONE
 
 
-def started() -> Group:
+def started() -> ProcessGroup:
     """What torchrun, or another launcher, says of this process in the environment."""
     size = int(os.environ.get("WORLD_SIZE", 1))
     if size == 1 or "RANK" not in os.environ:
         return ALONE
     rank = int(os.environ["RANK"])
     local_rank = int(os.environ.get("LOCAL_RANK", rank))
-    return Group(rank, size, local_rank, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
+    return ProcessGroup(rank, size, local_rank, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
 
 
 def join(device: str) -> None:
@@ -95,7 +95,7 @@ def leave() -> None:
         _joined = ALONE
 
 
-def joined() -> Group:
+def joined() -> ProcessGroup:
     """This process among those that have met; alone before and after."""
     return _joined
 

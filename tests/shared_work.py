@@ -16,11 +16,11 @@ from btu import processes
 from btu.models.base import Classifier
 from btu.models.probe import PooledProbe
 from btu.models.tiny import TinyModel
-from btu.processes import Group
+from btu.processes import ProcessGroup
 from btu.training import fit as training
 from btu.training.first_position import read_first_position_only
 from btu.training.fit import Compute, fit, freeze_all_but
-from btu.training.resume import KeptEpochs
+from btu.training.resume import EpochCheckpoint
 from tests.training.test_halves import PADDER, TRAINING, Bag, some_data
 
 BATCHES = ([3], [3, 7], [0, 1, 2, 3, 4], list(range(17)))  # the first leaves a process without rows
@@ -61,7 +61,7 @@ def models() -> Iterator[tuple[str, nn.Module]]:
             yield f"{family}, probe, {train_all}", probe
 
 
-def gradients(group: Group) -> dict[str, Tensor]:
+def gradients(group: ProcessGroup) -> dict[str, Tensor]:
     """The gradient of every model for batches of several sizes, without dropout."""
     found = {}
     compute = Compute("cpu", "fp32", 8, group)
@@ -74,9 +74,9 @@ def gradients(group: Group) -> dict[str, Tensor]:
             model.zero_grad()
             model.train()
             one_batch: Any = [batch]  # in place of a sampler
-            with training._accelerated(model, data, one_batch, PADDER, compute, 1) as course:
-                for step in course.epoch():
-                    course.backward(step)
+            with training._accelerated(model, data, one_batch, PADDER, compute, 1) as loop:
+                for step in loop.epoch():
+                    loop.backward(step)
             for parameter, value in model.named_parameters():
                 if value.grad is not None:
                     found[f"{name} {len(batch)} {parameter}"] = value.grad.clone()
@@ -87,15 +87,15 @@ class Killed(Exception):
     """Stands in for the end of all processes."""
 
 
-def trained(group: Group, kept: KeptEpochs | None = None) -> dict[str, Tensor]:
+def trained(group: ProcessGroup, kept: EpochCheckpoint | None = None) -> dict[str, Tensor]:
     """A training of four epochs with dropout."""
     model = Bag()
     compute, settings = Compute("cpu", "fp32", 8, group), replace(TRAINING, epochs=4)
-    fit(model, model.words, some_data(), settings, PADDER, compute, 3, "bag", kept=kept)
+    fit(model, model.words, some_data(), settings, PADDER, compute, 3, "bag", checkpoint=kept)
     return {name: value.detach() for name, value in model.named_parameters()}
 
 
-class Ending(KeptEpochs):
+class Ending(EpochCheckpoint):
     """Ends the process after the second epoch."""
 
     def end_of_epoch(self, learner: Any, title: str, done: int, epochs: int) -> None:
@@ -114,7 +114,8 @@ def work(folder: Path) -> None:
     try:
         trained(group, Ending(*keep))
     except Killed:
-        found |= {f"continued {n}": value for n, value in trained(group, KeptEpochs(*keep)).items()}
+        continued = trained(group, EpochCheckpoint(*keep))
+        found |= {f"continued {name}": value for name, value in continued.items()}
     save_file(found, folder / f"process{group.rank}.safetensors")
     processes.leave()
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from btu import processes
 from btu.errors import ConfigError
-from btu.processes import ALONE, Group
+from btu.processes import ALONE, ProcessGroup
 from btu.sweeps.followers import run_folder
 from btu.training.devices import resolve_device
 from tests.conftest import TINY
@@ -56,7 +56,7 @@ def torchrun(*command, cwd, **environment):
 def test_the_weighted_means_of_the_shares_are_the_mean(size, num_rows):
     losses = np.random.default_rng(1).random(num_rows)
 
-    shares = [Group(rank, size).share(range(num_rows)) for rank in range(size)]
+    shares = [ProcessGroup(rank, size).share(range(num_rows)) for rank in range(size)]
 
     means = [weight * losses[list(rows)].mean() for rows, weight in shares]
     assert np.mean(means) == pytest.approx(losses.mean())
@@ -226,7 +226,7 @@ def started(monkeypatch):
 
 def test_a_process_knows_its_place(started):
     assert processes.started() == ALONE
-    assert started(3, 4, 1, 2) == Group(3, 4, 1, 2)
+    assert started(3, 4, 1, 2) == ProcessGroup(3, 4, 1, 2)
     assert started(0, 1, 0, 1) == ALONE
 
 

@@ -24,7 +24,7 @@ LAST = ("tuning", "evaluation")
 
 
 @dataclass
-class Line:
+class StageCounts:
     """One kind of stage, or the records."""
 
     kind: str
@@ -45,8 +45,8 @@ class Plan:
     at_once: int
     search: str = ""
     failing: dict[str, list[int]] = field(default_factory=dict)  # sentence -> jobs
-    stages: list[Line] = field(default_factory=list)
-    records: Line | None = None
+    stages: list[StageCounts] = field(default_factory=list)
+    records: StageCounts | None = None
     start_seconds: float = 0.0  # of all processes and jobs, beside their stages
     work_seconds: float | None = None
     wall_seconds: float | None = None
@@ -107,7 +107,7 @@ def _ask(sweep: Sweep, planner: Planner, plan: Plan) -> list[Asked]:
 
 def _lines(
     jobs: Sequence[Asked], missing: Sequence[Mapping[Slot, PlannedStage]], estimator: Estimator
-) -> list[Line]:
+) -> list[StageCounts]:
     """Kind by kind: how many stages are asked for, are different and are left to compute."""
     asked_for: Counter[Slot] = Counter()
     different: dict[Slot, PlannedStage] = {}
@@ -118,9 +118,9 @@ def _lines(
             if slot not in different or stage.kind == CLEAN_MODEL:
                 different[slot] = stage
     left = {slot for stages in missing for slot in stages}
-    lines: dict[str, Line] = {}
+    lines: dict[str, StageCounts] = {}
     for slot, stage in different.items():
-        line = lines.setdefault(stage.kind, Line(stage.kind))
+        line = lines.setdefault(stage.kind, StageCounts(stage.kind))
         line.asked_for += asked_for[slot]
         line.different += 1
         line.at_most |= not stage.is_known
@@ -130,21 +130,21 @@ def _lines(
     return sorted(lines.values(), key=_place)
 
 
-def _add_seconds(line: Line, estimator: Estimator, stage: PlannedStage) -> None:
+def _add_seconds(line: StageCounts, estimator: Estimator, stage: PlannedStage) -> None:
     seconds, source = estimator.seconds(stage.work)
     if source not in line.estimated_from:
         line.estimated_from.append(source)
     line.seconds = None if seconds is None or line.seconds is None else line.seconds + seconds
 
 
-def _place(line: Line) -> tuple[int, str]:
+def _place(line: StageCounts) -> tuple[int, str]:
     if line.kind in FIRST:
         return FIRST.index(line.kind), ""
     return (8 + LAST.index(line.kind), "") if line.kind in LAST else (7, line.kind)
 
 
-def _records(jobs: Sequence[Asked], finished: Finished) -> Line:
-    line = Line("record", sum(len(asked.points) for asked in jobs))
+def _records(jobs: Sequence[Asked], finished: Finished) -> StageCounts:
+    line = StageCounts("record", sum(len(asked.points) for asked in jobs))
     places = {
         (asked.job.outputs, point.record): asked.job.force
         or not finished.has_record(asked, point.record)

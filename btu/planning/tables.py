@@ -10,7 +10,7 @@ from rich.text import Text
 
 from btu.planning.estimates import COMPUTED, MEASURED
 from btu.planning.jobs import Launcher
-from btu.planning.plan import JOB_SECONDS, PROCESS_SECONDS, Line, Plan
+from btu.planning.plan import JOB_SECONDS, PROCESS_SECONDS, Plan, StageCounts
 
 MEANING = {
     "poisoned set": "the data set with an attack's triggers planted",
@@ -61,7 +61,7 @@ def _stages(plan: Plan) -> Table:
     return table
 
 
-def _cells(line: Line) -> list[str]:
+def _cells(line: StageCounts) -> list[str]:
     counts = [line.asked_for, line.different, line.different - line.to_compute, line.to_compute]
     is_round = line.kind.startswith("round")
     cells = [
@@ -74,11 +74,11 @@ def _cells(line: Line) -> list[str]:
     return cells
 
 
-def _hours_cell(line: Line) -> str:
+def _hours_cell(line: StageCounts) -> str:
     return "unknown" if line.seconds is None else hours(line.seconds)
 
 
-def _source(line: Line) -> str:
+def _source(line: StageCounts) -> str:
     return ", ".join(SOURCES[name] for name in line.estimated_from if name in SOURCES)
 
 

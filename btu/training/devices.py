@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from btu.errors import ConfigError
-from btu.processes import ALONE, Group, started
+from btu.processes import ALONE, ProcessGroup, started
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Compute:
     device: str
     precision: str  # bf16, fp32 or tf32
     eval_batch_size: int
-    group: Group = ALONE  # the processes that share each batch
+    group: ProcessGroup = ALONE  # the processes that share each batch
 
     def several(self) -> dict[str, int]:
         """For keys: how many processes share the work, where it is more than one."""
@@ -47,7 +47,7 @@ def resolve_precision(wanted: str, device: str) -> str:
     return "fp32"
 
 
-def _device_of(group: Group, name: str) -> str:
+def _device_of(group: ProcessGroup, name: str) -> str:
     """The device of one of several processes."""
     if name not in ("auto", "cpu", "cuda"):
         raise ConfigError(

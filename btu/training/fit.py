@@ -17,7 +17,7 @@ from btu.training.devices import Compute
 from btu.training.halves import HalvedModel, two_threads
 from btu.training.memory import keep_freed_memory, release_freed_memory
 from btu.training.progress import progress
-from btu.training.resume import KeptEpochs, Learner
+from btu.training.resume import EpochCheckpoint, Learner
 from btu.training.rows import rows_in_use
 from btu.types import FloatArray, IntArray
 
@@ -111,7 +111,7 @@ def fit(
     compute: Compute,
     seed: int,
     title: str,
-    kept: KeptEpochs | None = None,
+    checkpoint: EpochCheckpoint | None = None,
 ) -> None:
     """Train the parameters that require a gradient, in place; AdamW, constant learning rate.
 
@@ -124,7 +124,7 @@ def fit(
         compute: device and arithmetic.
         seed: of the batch order and of dropout.
         title: what the progress bar says.
-        kept: the last epoch of this training by a process that was killed, to continue after it.
+        checkpoint: the last epoch of this training by a process that was killed, to go on from.
     """
     sampler = LengthSampler(_lengths(data), settings.batch_size, stream(seed, "batches"))
     num_steps = settings.epochs * len(sampler)
@@ -139,24 +139,24 @@ def fit(
         few_rows = Encoded(ids, data.labels)
         how = _in_halves if compute.in_halves else _accelerated
         model.train()
-        with torch_stream(seed), how(model, few_rows, sampler, padder, compute, seed) as course:
-            generators = (sampler.rng, *course.generators)
+        with torch_stream(seed), how(model, few_rows, sampler, padder, compute, seed) as loop:
+            generators = (sampler.rng, *loop.generators)
             learner = Learner(model, optimizer, generators, compute.device)
-            done = kept.begin(learner, title, settings.epochs) if kept else 0
+            done = checkpoint.begin(learner, title, settings.epochs) if checkpoint else 0
             with progress(title, num_steps - done * len(sampler)) as advance:
                 for epoch in range(done, settings.epochs):
                     if compute.group.size > 1:  # noise of its own for each process and epoch
                         names = "dropout", str(epoch), str(compute.group.rank)
                         torch.manual_seed(stream_seed(seed, *names))
-                    for step, batch in enumerate(course.epoch(), epoch * len(sampler) + 1):
-                        course.backward(batch)
+                    for step, batch in enumerate(loop.epoch(), epoch * len(sampler) + 1):
+                        loop.backward(batch)
                         optimizer.step()
                         optimizer.zero_grad(set_to_none=True)
                         if step % RELEASE_EVERY == 0:
                             release_freed_memory()
                         advance()
-                    if kept:
-                        kept.end_of_epoch(learner, title, epoch + 1, settings.epochs)
+                    if checkpoint:
+                        checkpoint.end_of_epoch(learner, title, epoch + 1, settings.epochs)
         model.eval()
     release_freed_memory()
 
@@ -225,10 +225,10 @@ def _set_matrix_precision(compute: Compute) -> None:
     torch.set_float32_matmul_precision("high" if compute.precision == "tf32" else "highest")
 
 
-def freeze_all_but(model: nn.Module, kept: nn.Module) -> None:
+def freeze_all_but(model: nn.Module, learning: nn.Module) -> None:
     """Let only the parameters of one module learn."""
     model.requires_grad_(False)
-    kept.requires_grad_(True)
+    learning.requires_grad_(True)
 
 
 def _lengths(data: Encoded) -> IntArray:
@@ -236,7 +236,7 @@ def _lengths(data: Encoded) -> IntArray:
 
 
 @dataclass(frozen=True)
-class Course:
+class Loop:
     """How one training runs."""
 
     epoch: Callable[[], Iterable[Any]]  # its batches
@@ -252,7 +252,7 @@ def _in_halves(
     padder: Padder,
     compute: Compute,
     seed: int,
-) -> Iterator[Course]:
+) -> Iterator[Loop]:
     """On CPU: each batch in two halves, side by side."""
 
     def loss(part: nn.Module, rows: Sequence[int]) -> Tensor:
@@ -267,7 +267,7 @@ def _in_halves(
         halved = HalvedModel(model, loss, lengths, pool, seed)
         try:
             noise = [half.generator for half in halved.noise]
-            yield Course(lambda: sampler, halved.backward, noise)
+            yield Loop(lambda: sampler, halved.backward, noise)
         finally:
             halved.end()
 
@@ -280,7 +280,7 @@ def _accelerated(
     padder: Padder,
     compute: Compute,
     seed: int,
-) -> Iterator[Course]:
+) -> Iterator[Loop]:
     """On other devices: whole batches, as accelerate runs them.
 
     Of several processes each computes its rows of every batch. accelerate's own sharing would drop
@@ -309,7 +309,7 @@ def _accelerated(
         accelerator.backward(prepared(**inputs)["loss"] * weight)
 
     try:
-        yield Course(epoch, backward)
+        yield Loop(epoch, backward)
     finally:
         accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
 

@@ -111,7 +111,7 @@ def _as_arrays(state: Any) -> Any:
     return np.asarray(state, dtype=np.uint64) if isinstance(state, list) else state
 
 
-class KeptEpochs:
+class EpochCheckpoint:
     """The last epoch of the training of one stage.
 
     Args:

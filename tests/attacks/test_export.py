@@ -281,7 +281,7 @@ def test_nothing_planted_is_nothing_to_export(only_export, tmp_path):
 
 
 def test_only_the_first_of_several_processes_writes(only_export, tmp_path, monkeypatch):
-    group = processes.Group(1, 2)
+    group = processes.ProcessGroup(1, 2)
     monkeypatch.setattr(processes, "follows", lambda: group.rank > 0)
     monkeypatch.setattr("btu.attacks.stored.poison", lambda d, a, s, cache: poison(d, a, s))
 

@@ -21,7 +21,7 @@ from btu.store.cache import MANIFEST, StageCache, entries, prune, remove_leftove
 from btu.store.claims import claim_path
 from btu.training import fit as training
 from btu.training.fit import Compute, fit
-from btu.training.resume import KeptEpochs
+from btu.training.resume import EpochCheckpoint
 from tests.conftest import TINY
 from tests.training.test_halves import CPU, PADDER, TRAINING, Bag, some_data
 
@@ -56,13 +56,23 @@ def steps(monkeypatch):
 
 def kept_in(folder, every_s=0.0, is_ours=lambda: True):
     manifest = {"key": "abc", "parts": {}, "about": {"dataset": "toy"}}
-    return KeptEpochs(folder, manifest, every_s, is_ours)
+    return EpochCheckpoint(folder, manifest, every_s, is_ours)
 
 
-def train(kept=None, title="bag"):
+def train(checkpoint=None, title="bag"):
     model = Bag()
     settings = replace(TRAINING, epochs=EPOCHS)
-    fit(model, model.words, some_data(), settings, PADDER, CPU, seed=3, title=title, kept=kept)
+    fit(
+        model,
+        model.words,
+        some_data(),
+        settings,
+        PADDER,
+        CPU,
+        seed=3,
+        title=title,
+        checkpoint=checkpoint,
+    )
     return model
 
 
@@ -155,7 +165,17 @@ def test_the_state_of_another_training_is_said_and_not_used(steps, tmp_path, cap
     wider = Bag()
     wider.head = torch.nn.Linear(6, 3)
     settings = replace(TRAINING, epochs=EPOCHS)
-    fit(wider, wider.words, some_data(), settings, PADDER, CPU, 3, "bag", kept=kept_in(tmp_path))
+    fit(
+        wider,
+        wider.words,
+        some_data(),
+        settings,
+        PADDER,
+        CPU,
+        3,
+        "bag",
+        checkpoint=kept_in(tmp_path),
+    )
 
     assert steps.count == STEPS * EPOCHS
     refused = caplog.text.count("belongs to another training and is not used")
