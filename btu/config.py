@@ -137,7 +137,8 @@ def explain(error: OmegaConfBaseException, group: str = "", class_name: str = ""
         if class_name and not known:
             known = [f.name for f in fields(error.object_type)] if error.object_type else []
         owner = class_name or key.rpartition(".")[0] or "the run"
-        deeper = _deeper_keys(parent, str(error.key)) if owner == "the run" else []
+        at = "" if owner == "the run" else f"{owner}."
+        deeper = [] if class_name else _deeper_keys(parent, str(error.key), at)
         if deeper:
             return f"{key}: {owner} has no such field; did you mean {' or '.join(deeper)}?"
         return f"{key}: {owner} has no such field; {did_you_mean(str(error.key), known)}"

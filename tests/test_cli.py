@@ -32,6 +32,8 @@ def test_bad_input_is_one_sentence_with_exit_code_1(files, tmp_path):
         ("thresholds=[2]", "between 0 and 1"),
         ("epochs=5", "did you mean model.training.epochs or tuning.epochs?"),
         ("train=x.tsv", "did you mean dataset.train?"),
+        ("defense.cutoff=mean", "did you mean defense.btu.cutoff?"),
+        ("defense=[btu,btu]", "names btu twice. Each defense decides once"),
         ("dataset.train=???", "error: dataset.train has no value. Write dataset.train=..."),
     ],
 )

@@ -108,6 +108,44 @@ def test_predictions_give_the_scores_again(files, run_btu, tmp_path):
     assert len(triggered) == defended["num_triggered"]
 
 
+def test_predictions_hold_the_probability_of_every_class(files, run_btu, tmp_path):
+    (row,) = run_btu(*files.overrides, "model=tiny", *TINY, "arms=[poisoned]")
+
+    stored = tmp_path / "outputs" / "records" / f"{row['record']}.npz"
+    with np.load(tmp_path / "run" / "predictions.npz") as run, np.load(stored) as record:
+        for test_set, size in (("clean", 200), ("triggered", row["num_triggered"])):
+            found = run[f"poisoned_{test_set}_probabilities"]
+            assert found.shape == (size, 2)
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+            assert (found.argmax(1) == run[f"poisoned_{test_set}"]).all()
+            assert not run[f"poisoned_{test_set}_rejected"].any()
+            assert (record[f"{test_set}_probabilities"] == found).all()
+
+
+def test_a_model_of_trusted_rows_alone_has_seen_no_untrusted_row(files, run_btu, monkeypatch):
+    from btu import lab
+
+    real, seen = lab.fit, {}
+
+    def fit(*arguments, **keywords):
+        seen[arguments[-1]] = len(arguments[2])
+        real(*arguments, **keywords)
+
+    monkeypatch.setattr("btu.lab.fit", fit)
+    small = [*files.overrides, "model=tiny", *TINY, "arms=[poisoned,trusted_only]"]
+    rows = run_btu(*small, "tuning.trusted_only_epochs=2")
+
+    assert seen == {"victim": 600, "trusted only": 100}
+    assert [row["arm"] for row in rows] == ["poisoned", "trusted_only"]
+    seen.clear()
+    run_btu(*small, "tuning.trusted_only_epochs=3", run_dir="more")
+    assert seen == {"trusted only": 100}  # its epochs are no matter of the victim's
+    seen.clear()
+    run_btu(*small, "tuning.trusted_only_epochs=3", "attack.poison_rate=0.2", run_dir="other")
+    assert seen == {"victim": 600}  # no attack can change it
+
+
 def test_same_seed_same_scores_and_another_seed_another_draw(files, run_btu, tmp_path):
     small = [*files.overrides, "model=tiny", *TINY]
 
