@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -407,20 +407,12 @@ class Lab:
         triggered, turned_away = self.data.triggered, np.zeros(0, dtype=np.bool_)
         if triggered is not None:
             triggered, turned_away = self._screened(model, screens, triggered)
-        found = self.get(
-            self.evaluate(model, clean, triggered, title), partial(self._say_nothing, clean)
-        )
+        found = self.get(self.evaluate(model, clean, triggered, title))
         predictions = Predictions(
             Predicted(found.clean.labels, found.clean.probabilities, rejected),
             Predicted(found.triggered.labels, found.triggered.probabilities, turned_away),
         )
         return predictions, found.reports
-
-    def _say_nothing(self, clean: Split) -> Evaluation:
-        """For a plan."""
-        shape = len(clean), self.num_labels
-        nothing = Outputs(np.zeros(len(clean), dtype=np.int64), np.zeros(shape, dtype=np.float32))
-        return Evaluation(nothing, nothing, {})
 
     def _screened(
         self, model: Stage[Classifier], screens: Sequence[Screen], split: Split
