@@ -20,6 +20,8 @@ from btu import cli
 from btu.config import build, composed
 from btu.defenses.base import Decision
 from btu.job import build_job
+from btu.planning.jobs import read_sweep
+from btu.planning.plan import make_plan
 from btu.running import prepare
 from btu.sweeps.jobs import SweepWatch
 from btu.types import BY_NAME
@@ -249,6 +251,27 @@ def test_a_method_with_its_own_cut_is_decided_once(btu):
     (record,) = done.records
     assert record["threshold"] is None
     assert record["evidence"]["outvoted: rows dropped"] > 0
+
+
+@pytest.mark.parametrize(
+    ("stand_in", "says"), [(", or_else=lambda: np.arange(len(lab.rows)) % 2", 0), ("", 1)]
+)
+def test_a_plan_takes_what_stands_in_for_a_method(here, stand_in, says):
+    path, code = here / "my_defenses.py", (here / "my_defenses.py").read_text()
+    assert ", or_else=lambda: np.arange(len(lab.rows)) % 2)" in code
+    path.write_text(code.replace(", or_else=lambda: np.arange(len(lab.rows)) % 2", stand_in))
+    words = ["defense=outvoted", "arms=[poisoned,defended]", "seed=7"]
+
+    plan = make_plan(
+        read_sweep(["--config-dir", "my/conf", *Files(here).overrides, *SMALL, *words]), tera=0.1
+    )
+
+    path.write_text(code)
+    lines = {line.kind: line for line in plan.stages}
+    assert lines["trusted model"].to_compute == 1
+    assert lines["evaluation"].different == 2
+    assert lines["evaluation"].at_most
+    assert sum("What outvoted decides cannot be told" in note for note in plan.notes) == says
 
 
 def test_the_input_filter_trains_nothing_and_shares_one_evaluation(btu):
