@@ -60,6 +60,30 @@ def test_imports_make_no_circle_not_even_inside_functions():
     assert waiting == set()
 
 
+@pytest.mark.parametrize(
+    ("room", "above"),
+    [
+        ("store", ("data", "attacks", "models", "training", "defenses", "lab", "pipeline")),
+        ("data", ("attacks", "defenses", "lab", "pipeline")),
+        ("attacks", ("defenses", "lab", "job", "pipeline")),
+        ("defenses", ("attacks", "lab", "job", "pipeline")),
+        ("lab", ("attacks", "defenses", "job", "pipeline", "report")),
+        ("pipeline", ("running", "report", "planning", "cli", "api")),
+    ],
+)
+def test_no_import_runs_back_up(room, above):
+    places = tuple(f"btu.{name}." for name in above)
+    found = [
+        f"{name} imports {target}"
+        for name, path in MODULES.items()
+        if f"{name}.".startswith(f"btu.{room}.")
+        for target in imported(ast.parse(path.read_text()).body)
+        if f"{target}.".startswith(places)
+    ]
+
+    assert found == []
+
+
 def imported(statements: Iterable[ast.AST]) -> Iterator[str]:
     """The modules of btu that are imported when code runs; not those for the type checker."""
     for node in statements:
