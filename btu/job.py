@@ -136,7 +136,17 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
 
 
 def build_defenses(nodes: DictConfig) -> tuple[Defense, ...]:
-    """The defenses in the order in which they were named."""
+    """The defenses in the order in which they were named.
+
+    Raises:
+        ConfigError: one is wrong, or its yaml does not say where it stands.
+    """
+    if not all(isinstance(node, DictConfig) for node in nodes.values()):
+        target = nodes.get("_target_")
+        raise ConfigError(
+            f"defense: the yaml of {target} does not say its place among several defenses. Let its "
+            "first line be # @package defense.NAME"
+        )
     return tuple(build(node, f"defense.{name!s}") for name, node in nodes.items())
 
 

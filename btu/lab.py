@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
+from btu.errors import ConfigError
 from btu.models.base import Classifier, ModelSource, Training, encode, trigger_token_ids
 from btu.seeding import stream_seed
 from btu.store.cache import StageCache
@@ -188,6 +189,8 @@ class Lab:
         compute: Callable[[], T],
         format: Format[T] | None,
         cost: Cost | None = None,
+        *,
+        by: Any,
         **parts: Any,
     ) -> Stage[T]:
         """A method's own expensive pass.
@@ -197,11 +200,14 @@ class Lab:
             compute: gives the result.
             format: how it is written, such as `btu.store.stages.ONE_ARRAY`.
             cost: for plans.
-            parts: everything that it depends on: splits, stages, arrays, settings, and the defense
-                itself, which counts with its settings and its code.
+            by: the method, `self` there. It counts with its code and with its settings but for
+                `threshold`, since a pass that every threshold shares cannot depend on one.
+            parts: what else it depends on: splits, stages, arrays, settings.
         """
         named = {key: self._named(value) for key, value in parts.items()}
-        named["lab"] = {"seed": self.seed, **self.arithmetic}
+        owner = self._named(by)
+        owner["settings"].pop("threshold", None)
+        named |= {"by": owner, "lab": {"seed": self.seed, **self.arithmetic}}
         return Stage(name, named, compute, format, title=name, cost=cost)
 
     def _named(self, part: Any) -> Any:
@@ -421,7 +427,11 @@ class Lab:
         for screen in screens:
             found = screen.apply(self, model, split.texts)
             if len(found.texts) != len(split) or len(found.rejected) != len(split):
-                raise ValueError(f"screen {screen.name} must keep the number and order of texts")
+                raise ConfigError(
+                    f"screen {screen.name} was given {len(split)} texts and gave "
+                    f"{len(found.texts)} back with {len(found.rejected)} rejections. It must give "
+                    "one of each per text, in order."
+                )
             rejected |= found.rejected
             if tuple(found.texts) != split.texts:
                 split = replace(split, texts=tuple(found.texts))

@@ -52,7 +52,7 @@ class Knob:
     """What a method's threshold is: the one setting that a run sweeps."""
 
     label: str = "threshold"  # of an axis
-    unit: str = "numbers"  # for errors: thresholds of btu are UNIT between LOW and HIGH
+    unit: str = "numbers"  # for errors: btu takes UNIT between LOW and HIGH
     low: float = 0.0
     high: float = 1.0
     example: float = 0.1  # for errors

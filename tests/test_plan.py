@@ -1,4 +1,4 @@
-"""The plan of a multirun: its numbers are those of the run, and it does nothing itself."""
+"""The plan of a sweep: its numbers are those of the run, and it does nothing itself."""
 
 import io
 import json

@@ -11,7 +11,7 @@ import numpy as np
 from btu.errors import ConfigError
 from btu.models.base import Training
 from btu.store.stages import UNKEYED
-from btu.types import ARM_NAMES, CONTROLS, Edit, IntArray, Knob, Screen, Split, Suspects
+from btu.types import ARM_NAMES, CONTROLS, Edit, FloatArray, IntArray, Knob, Screen, Split, Suspects
 
 if TYPE_CHECKING:
     from btu.lab import Lab
@@ -68,21 +68,34 @@ class Defense:
     needs_trusted_rows: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        given = [*self.thresholds, *([] if self.threshold is None else [self.threshold])]
-        self.check_thresholds(given, f"defense.{self.name}.thresholds")
+        self.check_thresholds(self.thresholds, f"defense.{self.name}.thresholds")
+        if self.threshold is not None:
+            self.check_thresholds([self.threshold], f"defense.{self.name}.threshold")
 
     def check_thresholds(self, thresholds: Sequence[float], setting: str) -> None:
         """Raise a ConfigError if one lies outside this method's range."""
         knob = self.knob
         if knob is None:
             return
+        several = setting.endswith("s")
+        example = f"[{knob.example:g}]" if several else f"{knob.example:g}"
         for value in thresholds:
             if not knob.low <= value <= knob.high:
                 raise ConfigError(
-                    f"{setting} of {self.name} are {knob.unit} between {knob.low:g} and "
+                    f"{setting}: {self.name} takes {knob.unit} between {knob.low:g} and "
                     f"{knob.high:g}, got {value:g}. For {knob.example_means} write "
-                    f"{setting}=[{knob.example:g}]."
+                    f"{setting}={example}."
                 )
+
+    def need(self, threshold: float | None) -> float:
+        """The threshold; a ConfigError where there is none."""
+        if threshold is None:
+            example = 0.1 if self.knob is None else self.knob.example
+            raise ConfigError(
+                f"defense {self.name} has no threshold. Write for example "
+                f"defense.{self.name}.threshold={example:g}."
+            )
+        return threshold
 
     def arms(self) -> tuple[str, ...]:
         """The arms that this defense can evaluate: the controls, and those that it decides."""
@@ -113,3 +126,9 @@ class NoDefense(Defense):
     def decide(self, lab: Lab, threshold: float | None, before: Decision) -> Decision:
         """Nothing."""
         return before
+
+
+def describe_array(values: FloatArray) -> str:
+    """What is wrong with an array, for errors: its shape, and how many are no numbers."""
+    num_odd = int(values.size - np.isfinite(values).sum())
+    return f"an array of shape {values.shape}" + (f", {num_odd} not finite" if num_odd else "")

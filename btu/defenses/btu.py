@@ -82,11 +82,7 @@ class BackdoorTokenUnlearning(Defense):
         """
         from btu.defenses.detection import num_flagged, select_tokens
 
-        if threshold is None:
-            raise ConfigError(
-                f"defense {self.name} has no threshold. Write for example "
-                f"defense.{self.name}.threshold=0.0005."
-            )
+        threshold = self.need(threshold)
         count = num_flagged(threshold, lab.vocabulary_size, self.reference_vocab_size)
         flagged: list[IntArray] = []
         distances: list[TokenDistances] = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from btu.defenses.base import Decision, Defense
+from btu.defenses.base import Decision, Defense, describe_array
 from btu.errors import ConfigError
 from btu.models.base import Classifier
 from btu.types import FloatArray, Knob, Screen, Screened
@@ -39,7 +39,7 @@ class InputFilter(Defense):
 
     def decide(self, lab: Lab, threshold: float | None, before: Decision) -> Decision:
         """Screen the inputs of whatever model comes out of the decision."""
-        screen = Screen(self.name, partial(self._screen, threshold or 0.0))
+        screen = Screen(self.name, partial(self._screen, self.need(threshold)))
         return replace(before, screens=(*before.screens, screen))
 
     def _screen(
@@ -53,10 +53,10 @@ class InputFilter(Defense):
     def _scores(self, lab: Lab, model: Stage[Classifier], texts: Sequence[str]) -> FloatArray:
         stage = self.scores(lab, model, texts)
         found = lab.get(stage, or_else=lambda: np.zeros(len(texts), dtype=np.float32))
-        if found.shape != (len(texts),):
+        if found.shape != (len(texts),) or not np.isfinite(found).all():
             raise ConfigError(
-                f"defense {self.name}: scores must give one number for each of {len(texts)} texts, "
-                f"got an array of shape {found.shape}."
+                f"defense {self.name}: scores must give one finite number for each of the "
+                f"{len(texts)} texts, got {describe_array(found)}."
             )
         return found
 

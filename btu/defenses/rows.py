@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from btu.defenses.base import Decision, Defense
+from btu.defenses.base import Decision, Defense, describe_array
 from btu.errors import ConfigError
 from btu.types import FloatArray, Knob
 
@@ -42,20 +42,19 @@ class RowFilter(Defense):
         Raises:
             ConfigError: the suspicion is not one number for each row, or a label loses all rows.
         """
-        num_rows = len(lab.rows)
+        share, num_rows = self.need(threshold), len(lab.rows)
         found = lab.get(self.suspicion(lab), or_else=lambda: np.zeros(num_rows, dtype=np.float32))
         if found.shape != (num_rows,) or not np.isfinite(found).all():
             raise ConfigError(
                 f"defense {self.name}: suspicion must give one finite number for each of the "
-                f"{num_rows} training rows, got an array of shape {found.shape}."
+                f"{num_rows} training rows, got {describe_array(found)}."
             )
-        count = round((threshold or 0.0) * num_rows)
-        dropped = np.argsort(-found, kind="stable")[:count]
+        dropped = np.argsort(-found, kind="stable")[: round(share * num_rows)]
         kept = before.drop(dropped, num_rows)
         left = lab.rows.labels if kept is None else lab.rows.labels[kept]
         if len(np.unique(left)) < len(np.unique(lab.rows.labels)):
             raise ConfigError(
-                f"defense {self.name}: at threshold {threshold:g} a label loses all of its rows. "
+                f"defense {self.name}: at threshold {share:g} a label loses all of its rows. "
                 "Write smaller thresholds."
             )
         evidence = {**before.evidence, f"{self.name}: rows dropped": len(dropped)}

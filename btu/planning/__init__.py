@@ -1,1 +1,1 @@
-"""What a multirun would mean, without running it: jobs, shared stages, hours and disk."""
+"""What a sweep would mean, without running it: jobs, shared stages, hours and disk."""

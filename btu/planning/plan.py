@@ -1,4 +1,4 @@
-"""The plan of a multirun: what its jobs share, what is left to compute, how long it takes."""
+"""The plan of a sweep: what its jobs share, what is left to compute, how long it takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multiruns on a real one-node Slurm, started for these tests: `pytest -m slurm`, as root.
+"""Sweeps on a real one-node Slurm, started for these tests: `pytest -m slurm`, as root.
 
 It keeps no accounts, like many small clusters. Packages: slurmctld slurmd slurm-client munge.
 """

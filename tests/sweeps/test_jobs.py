@@ -1,4 +1,4 @@
-"""Multiruns: what jobs share, what a failure does, and what a second invocation does."""
+"""Sweeps: what jobs share, what a failure does, and what a second invocation does."""
 
 import io
 import json
