@@ -20,6 +20,7 @@ from btu import cli
 from btu.config import build, composed
 from btu.defenses.base import Decision
 from btu.job import build_job
+from btu.pipeline import make_model
 from btu.planning.jobs import read_sweep
 from btu.planning.plan import make_plan
 from btu.running import prepare
@@ -294,7 +295,8 @@ def test_the_input_filter_rejects_at_most_its_rate_of_trusted_rows(here, rate):
     lab = experiment.lab
     (screen,) = job.defenses[0].decide(lab, rate, Decision()).screens
 
-    seen = screen.apply(lab, experiment.model(BY_NAME["poisoned"], Decision()), lab.trusted.texts)
+    model = make_model(job, lab, BY_NAME["poisoned"], Decision())
+    seen = screen.apply(lab, model, lab.trusted.texts)
 
     assert seen.rejected.mean() <= rate
     assert seen.rejected.any() == (rate > 0)

@@ -8,7 +8,8 @@ import pytest
 
 from btu.attacks.stored import poison
 from btu.config import build
-from btu.defenses.base import Decision, Defense
+from btu.defenses.base import Decision, Defense, NoDefense
+from btu.errors import ConfigError
 from btu.experiment import Experiment
 from btu.job import build_job
 from btu.lab import Lab
@@ -18,6 +19,8 @@ from btu.store.stages import ONE_ARRAY, Stage
 from btu.training.devices import Compute
 from btu.types import ARMS, BY_NAME, Edit, Screen, Screened, make_split
 from tests.conftest import TINY, composed
+
+ME = NoDefense("me", None, [])  # whose stages they are
 
 
 @pytest.fixture
@@ -60,8 +63,9 @@ def test_making_a_stage_computes_nothing_and_getting_it_computes_once(lab):
         calls.append("x")
         return np.arange(3.0)
 
-    stages = [lab.stage("mine", compute, ONE_ARRAY, rows=lab.rows, width=width) for width in (1, 1)]
-    other = lab.stage("mine", compute, ONE_ARRAY, rows=lab.rows, width=2)
+    own = {"by": ME, "rows": lab.rows}
+    stages = [lab.stage("mine", compute, ONE_ARRAY, **own, width=1) for _ in range(2)]
+    other = lab.stage("mine", compute, ONE_ARRAY, **own, width=2)
     assert not calls
 
     assert [lab.get(stage).tolist() for stage in stages] == [[0.0, 1.0, 2.0]] * 2
@@ -71,12 +75,12 @@ def test_making_a_stage_computes_nothing_and_getting_it_computes_once(lab):
 
 
 def test_lineage_names_parents_first_and_each_once(lab):
-    first = lab.stage("first", list, ONE_ARRAY)
-    second = lab.stage("second", list, ONE_ARRAY, of=first)
-    last = lab.stage("last", list, ONE_ARRAY, both=[first, {"and": second}])
+    first = lab.stage("first", list, ONE_ARRAY, by=ME)
+    second = lab.stage("second", list, ONE_ARRAY, by=ME, of=first)
+    last = lab.stage("last", list, ONE_ARRAY, by=ME, both=[first, {"and": second}])
 
     assert [stage.name for stage in last.lineage()] == ["first", "second", "last"]
-    assert last.key != lab.stage("last", list, ONE_ARRAY, both=[first, {"and": first}]).key
+    assert last.key != lab.stage("last", list, ONE_ARRAY, by=ME, both=[first, {"and": first}]).key
 
 
 def test_a_model_that_is_edited_leaves_the_victim_as_it_was(lab):
@@ -112,7 +116,7 @@ def test_a_screen_keeps_the_number_and_order_of_texts(lab):
 
     victim = lab.train(lab.rows, lab.source.training)
 
-    with pytest.raises(ValueError, match="screen mine must keep the number and order of texts"):
+    with pytest.raises(ConfigError, match="screen mine was given 30 texts and gave 29 back"):
         lab.predict(victim, (Screen("mine", shorten),), "scores")
 
 
@@ -180,6 +184,6 @@ def test_a_decision_that_changes_nothing_is_the_undefended_model(files, tmp_path
 def test_a_stage_without_a_format_is_told_in_full_in_keys(lab):
     first = Stage("first", {"width": 1}, list, None)
 
-    parts = lab.stage("second", list, ONE_ARRAY, of=first).named_parts
+    parts = lab.stage("second", list, ONE_ARRAY, by=ME, of=first).named_parts
 
     assert parts["of"] == {"stage": "first", "version": 1, "width": 1}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -222,7 +222,8 @@ class PlanLab(Lab):
         self.asked, self.first_unknown = {}, None
         evaluation = self._evaluation(model, decided.decision, arm)
         stages = list(decided.stages)
-        for stage in (*self.asked.values(), *evaluation.lineage()):
+        asked = (stage for each in self.asked.values() for stage in each.lineage())
+        for stage in (*asked, *evaluation.lineage()):
             is_known = decided.is_known or stage.key in known
             if stage.cost is not None and not any(s.key == stage.key for s in stages):
                 stages.append(self._plan(stage, is_known))
@@ -247,10 +248,13 @@ class PlanLab(Lab):
             self.asked, self.first_unknown = {}, None
             try:
                 decision = experiment.decide(threshold)
-            except Undecided:  # told apart by what was typed
-                decision = Decision(edits=(Edit("undecided", {"typed": name}, lambda *_: None),))
+            except Undecided:
+                decision = Decision()
                 self.undecided.add(job.defense_name)
             found = list(self.asked.values())
+            if found and decision.changes_nothing:  # so far: it is told apart by what was typed
+                typed = Edit("undecided", {"typed": name}, lambda *_: None)
+                decision = replace(decision, edits=(typed,))
             passes = {s.key for d in job.defenses[:1] for p in d.passes(self) for s in p.lineage()}
             unknown = self.first_unknown if self.first_unknown is not None else len(found)
             planned = [
@@ -262,7 +266,7 @@ class PlanLab(Lab):
             self._decided[name] = Decided(
                 decision,
                 tuple(planned),
-                not found or decision.changes_nothing,
+                not found,
                 _count_suspects(decision.suspects),
             )
         return self._decided[name]

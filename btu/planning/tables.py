@@ -18,9 +18,12 @@ MEANING = {
     "clean model": "a model trained on rows without a trigger",
     "round": "an epoch that shows which words move furthest",
     "tuning": "a trained model trained on trusted rows after that",
+    "trusted only": "a model trained on the trusted rows alone",
     "evaluation": "a model scored on the test rows",
+    "outputs": "what a model says of texts, for a defense",
     "record": "the scores of an arm at a threshold",
 }
+PLURALS = {"trusted only": "trusted-only models", "outputs": "outputs"}
 SOURCES = {MEASURED: "finished stages", COMPUTED: "operations"}
 
 
@@ -65,7 +68,7 @@ def _cells(line: StageCounts) -> list[str]:
     counts = [line.asked_for, line.different, line.different - line.to_compute, line.to_compute]
     is_round = line.kind.startswith("round")
     cells = [
-        f"detection {line.kind}" if is_round else f"{line.kind}s",
+        f"detection {line.kind}" if is_round else PLURALS.get(line.kind, f"{line.kind}s"),
         *(f"{count:,}" for count in counts),
     ]
     if line.at_most:
@@ -92,8 +95,8 @@ def _foot(plan: Plan) -> Iterator[str]:
     )
     if any(line.at_most for line in plan.stages):
         yield (
-            "* at most: which tokens are suspects is known only when the rounds before have run; "
-            "where they turn out to be the same, or are in the cache, less is computed."
+            "* at most: what the defenses decide is known only when the stages before have run; "
+            "where decisions turn out to be the same, or are in the cache, less is computed."
         )
 
 
