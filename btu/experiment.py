@@ -44,7 +44,7 @@ class Experiment:
     def __init__(self, job: Job, lab: Lab) -> None:
         self.job, self.lab = job, lab
         self.store = RecordStore(job.outputs / "records")
-        arms, self.notes = possible_arms(job, lab.data)
+        arms, self.notes = possible_arms(job, lab)
         self.points: list[tuple[Arm, float | None]] = [
             (arm, threshold)
             for arm in arms
@@ -152,7 +152,7 @@ class Experiment:
         return [alone, *kept] if arm.rows == "trusted" else tuning
 
 
-def possible_arms(job: Job, data: PoisonedDataset) -> tuple[tuple[Arm, ...], tuple[str, ...]]:
+def possible_arms(job: Job, lab: Lab) -> tuple[tuple[Arm, ...], tuple[str, ...]]:
     """The wanted arms that the data allow, and a sentence for each that they do not.
 
     Raises:
@@ -160,17 +160,17 @@ def possible_arms(job: Job, data: PoisonedDataset) -> tuple[tuple[Arm, ...], tup
             that no arm repairs.
     """
     arms, notes = [arm for arm in ARMS if arm.name in job.arms], []
-    if data.target_label is None and len(arms) > 1 and arms[0].name == "clean":
+    if lab.data.target_label is None and len(arms) > 1 and arms[0].name == "clean":
         del arms[0]
         notes.append("arm clean left out: without an attack it is the arm poisoned")
-    trusted = data.clean.tuning
+    trusted = lab.trusted
     tuning = [arm for arm in arms if arm.tuned and (job.tunes or not arm.defended)]
     needing = [arm for arm in arms if arm in tuning or arm.rows == "trusted"]
     if trusted is None and needing:
         arms = [arm for arm in arms if arm not in needing]
         missing = ", ".join(arm.name for arm in needing)
         notes.append(f"arms {missing} left out: they need dataset.tuning, clean rows")
-    if trusted is not None and needing and not job.tuning.num_rows(len(data.train), len(trusted)):
+    if trusted is not None and needing and not job.tuning.num_rows(len(lab.rows), len(trusted)):
         left_out = [arm for arm in needing if arm.rows == "trusted"]
         arms = [arm for arm in arms if arm not in left_out]
         notes += [f"arm {arm.name} left out: tuning uses no row" for arm in left_out]
@@ -181,7 +181,7 @@ def possible_arms(job: Job, data: PoisonedDataset) -> tuple[tuple[Arm, ...], tup
         )
     if any(arm.defended for arm in arms):
         for defense in job.defenses:
-            _check(defense, data)
+            _check(defense, lab)
     if job.save_model and not {arm.name for arm in arms} & set(REPAIRED):
         names = ", ".join(arm.name for arm in arms) or "none"
         raise ConfigError(
@@ -191,10 +191,10 @@ def possible_arms(job: Job, data: PoisonedDataset) -> tuple[tuple[Arm, ...], tup
     return tuple(arms), tuple(notes)
 
 
-def _check(defense: Defense, data: PoisonedDataset) -> None:
-    if defense.needs_trusted_rows and data.clean.tuning is None:
+def _check(defense: Defense, lab: Lab) -> None:
+    if defense.needs_trusted_rows and lab.trusted is None:
         raise ConfigError(
             f"defense {defense.name} judges by trusted rows, and there are none. Write "
             "dataset.tuning=PATH for a file of clean labelled rows, or choose another defense."
         )
-    defense.check(data.train, data.clean.tuning)
+    defense.check(lab.rows, lab.trusted)

@@ -128,7 +128,7 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
         cache=cache,
         force=cfg.force,
         save_model=cfg.save_model,
-        config=keyed_config(cfg, {"attack": attack}),
+        config=keyed_config(cfg, attack, defenses),
         export_poisoned=export,
         stealth=stealth,
     )
@@ -205,14 +205,15 @@ def choose_thresholds(swept: Defense | None, wanted: list[float] | None) -> Thre
     return tuple(dict.fromkeys(wanted))
 
 
-def keyed_config(cfg: DictConfig, components: Mapping[str, Any]) -> dict[str, Any]:
+def keyed_config(cfg: DictConfig, attack: Attack, defenses: tuple[Defense, ...]) -> dict[str, Any]:
     """The config as a record keeps it: without what changes no number (`UNKEYED`)."""
     config = OmegaConf.to_container(cfg, resolve=True)
     if not isinstance(config, dict):
         raise ConfigError("the config is not a mapping.")
     _drop_unkeyed(config, Config())
-    for group, component in components.items():
-        _drop_unkeyed(config[group], component)
+    _drop_unkeyed(config["attack"], attack)
+    for name, defense in zip(config["defense"], defenses, strict=True):
+        _drop_unkeyed(config["defense"][name], defense)
     return {str(key): value for key, value in config.items()}
 
 
