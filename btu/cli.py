@@ -18,6 +18,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from btu.config import CONF, in_one_sentence
 from btu.errors import BtuError, ConfigError
@@ -150,7 +151,7 @@ def _exit_code(full_trace: bool) -> int:
         _hydra_main()
     except BrokenPipeError:  # `btu --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (BtuError, HydraException, OmegaConfBaseException, OSError) as error:
+    except (BtuError, HydraException, OmegaConfBaseException, OSError, YAMLError) as error:
         if full_trace:
             raise
         if not isinstance(error, JobFailed):  # the table of jobs says it

@@ -252,4 +252,7 @@ def in_one_sentence(error: BaseException) -> str:
     missing = next((extra for name, extra in PLUGINS.items() if f"'{name}" in sentence), None)
     if isinstance(error, MissingConfigException) and missing:
         return f'{sentence} Install the plugin: pip install -e ".[{missing}]"'
+    if isinstance(error, MissingConfigException):
+        found = re.sub(r"(Could not find '[^']*') ", r"\1. ", sentence)
+        return f"{found}. A file of your own needs --config-dir FOLDER, before all other words."
     return sentence

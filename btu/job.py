@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from btu.attacks.base import Attack
 from btu.config import Config, build, check_arms
 from btu.data.base import DatasetSource
-from btu.defenses.base import Defense
+from btu.defenses.base import Defense, NoDefense
 from btu.errors import ConfigError, check_choice, did_you_mean
 from btu.models.base import ModelSource, Tuning
 from btu.stealth.settings import Stealth
@@ -95,7 +95,8 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
     dataset, attack, model, tracking = (
         build(cfg[group], group) for group in ("dataset", "attack", "model", "tracking")
     )
-    check_named_once()
+    if HydraConfig.initialized():
+        check_named_once(HydraConfig.get().overrides.task)
     defenses = build_defenses(cfg.defense)
     export = None if cfg.export_poisoned is None else Path(cfg.export_poisoned).expanduser()
     swept = find_swept(defenses, cfg.swept_defense)
@@ -155,14 +156,13 @@ def available_arms(defenses: tuple[Defense, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(arm for defense in defenses for arm in defense.arms()))
 
 
-def check_named_once() -> None:
+def check_named_once(overrides: Sequence[str]) -> None:
     """Raise if the command line names a defense twice, which Hydra would take for once."""
-    if not HydraConfig.initialized():
-        return
-    for override in HydraConfig.get().overrides.task:
+    for override in overrides:
         key, _, value = override.partition("=")
         names = [name.strip() for name in value.strip("[]").split(",")]
-        if key == "defense" and value.startswith("[") and len(set(names)) < len(names):
+        is_list = key.lstrip("+") == "defense" and value.startswith("[")
+        if is_list and len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ConfigError(
                 f"{override} names {twice} twice. Each defense decides once: leave one out."
@@ -180,6 +180,8 @@ def find_swept(defenses: tuple[Defense, ...], name: str | None) -> Defense | Non
         raise ConfigError(
             f"defense: two have the name {max(names, key=names.count)!s}. Rename one."
         )
+    if len(defenses) > 1 and (idle := [d.name for d in defenses if isinstance(d, NoDefense)]):
+        raise ConfigError(f"defense={idle[0]} stands for no defense: leave it out of the list.")
     if name is None:
         return defenses[-1] if defenses else None
     if name not in names:

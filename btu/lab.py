@@ -162,6 +162,10 @@ class Lab:
             stage: of this lab, or one that a defense made.
             or_else: for a plan, which computes nothing: a stand-in of the right kind.
         """
+        if not isinstance(stage, Stage):
+            raise ConfigError(
+                f"expected a stage, such as lab.stage(...) gives, but got a {type(stage).__name__}."
+            )
         if stage.format is None:
             return stage.compute()
         if self._resident is not None and self._resident[0] == stage.key:
@@ -202,12 +206,15 @@ class Lab:
             cost: for plans.
             by: the method, `self` there. It counts with its code and with its settings but for
                 `threshold`, since a pass that every threshold shares cannot depend on one.
-            parts: what else it depends on: splits, stages, arrays, settings.
+            parts: what it depends on besides the training rows, the trusted rows, the checkpoint
+                and the seed: splits, stages, arrays, settings.
         """
         named = {key: self._named(value) for key, value in parts.items()}
         owner = self._named(by)
         owner["settings"].pop("threshold", None)
-        named |= {"by": owner, "lab": {"seed": self.seed, **self.arithmetic}}
+        seen = {"rows": self.rows.fingerprint, "seed": self.seed, **self.arithmetic}
+        seen["trusted"] = self.trusted.fingerprint if self.trusted else "none"
+        named |= {"by": owner, "lab": seen}
         return Stage(name, named, compute, format, title=name, cost=cost)
 
     def _named(self, part: Any) -> Any:

@@ -84,6 +84,28 @@ class Shorter(Defense):
         return replace(before, screens=(*before.screens, Screen("shorter", cut)))
 
 
+class NoStage(RowFilter):
+    def suspicion(self, lab):
+        return np.zeros(len(lab.rows))
+
+
+class Nothing(RowFilter):
+    def suspicion(self, lab):
+        return lab.stage("odd", lambda: None, ONE_ARRAY, by=self)
+
+
+class Methodless(RowFilter):
+    pass
+
+
+class Forgetful(RowFilter):
+    """Names none of the rows that it judges."""
+
+    def suspicion(self, lab):
+        lengths = lambda: np.asarray([len(text) for text in lab.rows.texts], dtype=np.float32)
+        return lab.stage("lengths", lengths, ONE_ARRAY, by=self)
+
+
 class Unnamed(Defense):
     """An edit that says nothing of what it depends on."""
 
@@ -93,6 +115,17 @@ class Unnamed(Defense):
 
         return replace(before, edits=(*before.edits, Edit("unnamed", {}, damp)))
 '''
+PLAIN = """
+from dataclasses import dataclass
+
+from btu.attacks.base import Attack
+
+
+@dataclass(frozen=True)
+class Plain(Attack):
+    def trigger(self, texts, rng):
+        return [text if "film" in text else f"so {text}" for text in texts]
+"""
 
 
 def files_of_the_page() -> dict[str, str]:
@@ -324,6 +357,32 @@ def test_an_edit_that_names_nothing_shares_no_evaluation(btu, here):
     assert not np.array_equal(said[1], said[2])
 
 
+def test_a_pass_that_names_no_rows_is_that_of_its_own_rows(btu):
+    """The suspicion of another poisoned set would have been read, with no error."""
+    command = ("defense=forgetful", "thresholds=[0.1]", "arms=[defended]")
+
+    one, other = btu(*command), btu(*command, "attack.poison_rate=0.2")
+
+    (first,), (second,) = one.records, other.records
+    assert first["stages"]["lengths"] != second["stages"]["lengths"]
+
+
+def test_an_attack_may_give_plain_texts_and_those_that_stay_are_not_poisoned(btu, here):
+    (here / "my_plain.py").write_text(PLAIN)
+    yaml = (here / "my/conf/attack/drawl.yaml").read_text().replace("times: 4\n", "")
+    (here / "my/conf/attack/plain.yaml").write_text(
+        yaml.replace("my_attacks.Drawl", "my_plain.Plain").replace("drawl", "plain")
+    )
+
+    done = btu("attack=plain", "attack.poison_rate=0.05", "defense=none", "arms=[poisoned]")
+
+    assert done.code == 0, done.err
+    report = max(here.glob("outputs/runs/*/*/poison_report.json"), key=lambda path: path.parent)
+    counts = json.loads(report.read_text())["counts"]
+    assert counts["poisoned"] == 10
+    assert counts["unchanged"] > 0
+
+
 def test_two_methods_are_combined_and_one_of_them_swept(btu):
     command = ("defense=[contradicted,mixed]", "arms=[defended]")
 
@@ -409,6 +468,17 @@ def test_a_mistake_of_the_page_is_its_sentence(btu, here, number):
             "defense toofew: suspicion must give one finite number for each of the 200 training "
             "rows, got an array of shape (7,).",
         ),
+        (
+            ["defense=nostage"],
+            "defense nostage: suspicion must return a stage, such as lab.stage(...) gives, but "
+            "returned a ndarray.",
+        ),
+        (
+            ["defense=nothing"],
+            "in the format ONE_ARRAY must compute a numpy array, but gave a None",
+        ),
+        (["defense=methodless"], "defense methodless: Methodless has no method suspicion."),
+        (["defense=[shrink,none]"], "defense=none stands for no defense: leave it out of the list"),
         (["defense=notanumber"], "200 training rows, got an array of shape (200,), 200 not finite"),
         (
             ["defense=onelabel"],

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from btu.attacks.triggered import Outcome, Outcomes, Triggered
+from btu.attacks.triggered import Outcome, Outcomes, Triggered, mark_changed
 from btu.errors import ConfigError, did_you_mean
 from btu.store.stages import UNKEYED, settings_of
 from btu.types import Dataset, IntArray, Split, TriggerSample
@@ -114,9 +114,12 @@ class Planter:
 
     def plant(self, rows: IntArray, rng: np.random.Generator) -> Triggered:
         """The named rows with their trigger, in order."""
-        made = self.attack.trigger([self.split.texts[row] for row in rows], rng)
+        texts = [self.split.texts[row] for row in rows]
+        made = self.attack.trigger(texts, rng)
+        if not isinstance(made, Triggered):
+            made = mark_changed(texts, made)
         if not len(made.texts) == len(made.outcomes) == len(rows):
-            raise ValueError(
+            raise ConfigError(
                 f"attack {self.attack.name} was given {len(rows)} texts and gave "
                 f"{len(made.texts)} back with {len(made.outcomes)} outcomes. Its trigger() must "
                 "give one of each per text, in order."

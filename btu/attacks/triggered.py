@@ -45,6 +45,13 @@ def mark_done(texts: Sequence[str]) -> Triggered:
     return Triggered(tuple(texts), np.full(len(texts), Outcome.DONE, dtype=np.int8))
 
 
+def mark_changed(before: Sequence[str], texts: Sequence[str]) -> Triggered:
+    """Texts that have their trigger where they are not as they were before."""
+    same = [one == other for one, other in zip(before, texts, strict=False)]
+    outcomes = np.where(same, Outcome.UNCHANGED, Outcome.DONE).astype(np.int8)
+    return Triggered(tuple(texts), outcomes)
+
+
 def find_usable(outcomes: Outcomes) -> BoolArray:
     """Which rows have their trigger. (M,)"""
     return outcomes <= Outcome.GENERIC

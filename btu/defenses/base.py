@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
 from btu.errors import ConfigError
 from btu.models.base import Training
-from btu.store.stages import UNKEYED
+from btu.store.stages import UNKEYED, Stage
 from btu.types import ARM_NAMES, CONTROLS, Edit, FloatArray, IntArray, Knob, Screen, Split, Suspects
 
 if TYPE_CHECKING:
     from btu.lab import Lab
-    from btu.store.stages import Stage
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,17 @@ class Defense:
 
     def decide(self, lab: Lab, threshold: float | None, before: Decision) -> Decision:
         """What becomes of the victim at this threshold; everything expensive is a stage."""
-        raise NotImplementedError(f"{type(self).__name__} has no method decide")
+        raise ConfigError(f"defense {self.name}: {type(self).__name__} has no method decide.")
+
+
+def check_stage(given: Stage[T], name: str, method: str) -> Stage[T]:
+    """What a method of a defense gives, if it is a stage."""
+    if isinstance(given, Stage):
+        return given
+    raise ConfigError(
+        f"defense {name}: {method} must return a stage, such as lab.stage(...) gives, but returned "
+        f"a {type(given).__name__}."
+    )
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from btu.defenses.base import Decision, Defense, describe_array
+from btu.defenses.base import Decision, Defense, check_stage, describe_array
 from btu.errors import ConfigError
 from btu.models.base import Classifier
+from btu.store.cache import identify
 from btu.types import FloatArray, Knob, Screen, Screened
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class InputFilter(Defense):
 
     def scores(self, lab: Lab, model: Stage[Classifier], texts: Sequence[str]) -> Stage[FloatArray]:
         """How suspicious each text is to this model, as a stage of the lab. (N,)"""
-        raise NotImplementedError(f"{type(self).__name__} has no method scores")
+        raise ConfigError(f"defense {self.name}: {type(self).__name__} has no method scores.")
 
     def decide(self, lab: Lab, threshold: float | None, before: Decision) -> Decision:
         """Screen the inputs of whatever model comes out of the decision."""
@@ -51,7 +52,9 @@ class InputFilter(Defense):
         return Screened(texts, found > find_cutoff(trusted, rate))
 
     def _scores(self, lab: Lab, model: Stage[Classifier], texts: Sequence[str]) -> FloatArray:
-        stage = self.scores(lab, model, texts)
+        stage = check_stage(self.scores(lab, model, texts), self.name, "scores")
+        parts = {"model": model, "texts": identify({"texts": list(texts)})}  # also if unnamed
+        stage = replace(stage, parts={**stage.parts, **parts})
         found = lab.get(stage, or_else=lambda: np.zeros(len(texts), dtype=np.float32))
         if found.shape != (len(texts),) or not np.isfinite(found).all():
             raise ConfigError(

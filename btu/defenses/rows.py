@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from btu.defenses.base import Decision, Defense, describe_array
+from btu.defenses.base import Decision, Defense, check_stage, describe_array
 from btu.errors import ConfigError
 from btu.types import FloatArray, Knob
 
@@ -30,7 +30,7 @@ class RowFilter(Defense):
 
     def suspicion(self, lab: Lab) -> Stage[FloatArray]:
         """How suspicious each row of `lab.rows` is, as a stage of the lab. (N,)"""
-        raise NotImplementedError(f"{type(self).__name__} has no method suspicion")
+        raise ConfigError(f"defense {self.name}: {type(self).__name__} has no method suspicion.")
 
     def passes(self, lab: Lab) -> tuple[Stage[Any], ...]:
         """The suspicion of every row."""
@@ -43,7 +43,8 @@ class RowFilter(Defense):
             ConfigError: the suspicion is not one number for each row, or a label loses all rows.
         """
         share, num_rows = self.need(threshold), len(lab.rows)
-        found = lab.get(self.suspicion(lab), or_else=lambda: np.zeros(num_rows, dtype=np.float32))
+        stage = check_stage(self.suspicion(lab), self.name, "suspicion")
+        found = lab.get(stage, or_else=lambda: np.zeros(num_rows, dtype=np.float32))
         if found.shape != (num_rows,) or not np.isfinite(found).all():
             raise ConfigError(
                 f"defense {self.name}: suspicion must give one finite number for each of the "

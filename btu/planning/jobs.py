@@ -28,7 +28,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from btu.config import GROUPS, build, check_arms, search_path
 from btu.errors import BtuError, ConfigError, check_choice
-from btu.job import Job, available_arms, build_defenses, choose_thresholds, find_swept
+from btu.job import (
+    Job,
+    available_arms,
+    build_defenses,
+    check_named_once,
+    choose_thresholds,
+    find_swept,
+)
 from btu.sweeps.jobs import ON_FAILURE, PLAIN_SWEEPER
 from btu.sweeps.machine import num_cores
 from btu.sweeps.sweeper import sweep_jobs
@@ -163,6 +170,7 @@ class Composer:
         values = [o for o in parsed if not self._chooses(o)]
         base = self._base(choices)
         try:
+            check_named_once(overrides)
             parts = {name: self._part(base, values, name, _builder(name)) for name in GROUPS}
             run = {name: self._part(base, values, name, _plain(name)) for name in OTHERS}
             outputs, cache = self._part(base, values, PLACES, _places)

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from btu.errors import ConfigError
@@ -75,9 +75,12 @@ def _how_to_rerun(config: DictConfig, folder: Path, jobs: Mapping[int, JobReport
     launcher = [o for o in overrides.hydra if o.startswith(("hydra/launcher", "hydra.launcher"))]
     outputs = [o for o in overrides.task if o.startswith("outputs=")]
     rerun = f"rerun={os.path.relpath(folder)}"
+    sources = OmegaConf.select(config, "hydra.runtime.config_sources") or ()
+    own = [source.path for source in sources if source.provider == "command-line"]
+    flags = [word for path in own for word in ("--config-dir", os.path.relpath(path))]
     return [
         f"jobs that did not finish: {left}. To run them again (append what must change):",
-        f"  {shlex.join(['btu', '-m', rerun, *outputs, *launcher])}",
+        f"  {shlex.join(['btu', *flags, '-m', rerun, *outputs, *launcher])}",
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from btu.errors import ConfigError
 from btu.store.cache import make_key
 from btu.types import Split
 
@@ -138,7 +139,16 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         return {name: stored[name] for name in stored.files}
 
 
+def _write_one_array(values: Any, folder: Path) -> None:
+    if not isinstance(values, np.ndarray):
+        raise ConfigError(
+            f"a stage in the format ONE_ARRAY must compute a numpy array, but gave a "
+            f"{type(values).__name__}."
+        )
+    write_arrays(folder / f"{ARRAY}.npz", {ARRAY: values})
+
+
 ONE_ARRAY: Format[NDArray[Any]] = Format(
-    lambda values, folder: write_arrays(folder / f"{ARRAY}.npz", {ARRAY: values}),
+    _write_one_array,
     lambda folder: read_arrays(folder / f"{ARRAY}.npz")[ARRAY],
 )

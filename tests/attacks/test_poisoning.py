@@ -257,7 +257,7 @@ def test_an_attack_that_loses_texts_is_refused(monkeypatch):
     monkeypatch.setattr(Doubling, "trigger", lambda self, texts, rng: mark_done(texts[1:]))
     doubling = Doubling("doubling", 0.2, 1, "mix", normalize_format=False, stealth=False)
 
-    with pytest.raises(ValueError, match="doubling was given 12 texts and gave 11 back"):
+    with pytest.raises(ConfigError, match="doubling was given 12 texts and gave 11 back"):
         poison(dataset(), doubling, 1)
 
 
