@@ -180,6 +180,9 @@ def possible_arms(job: Job, lab: Lab) -> tuple[tuple[Arm, ...], tuple[str, ...]]
             "dataset.tuning=PATH, or add poisoned to arms."
         )
     if any(arm.defended for arm in arms):
+        if job.without_arms:
+            missing = ", ".join(job.without_arms)
+            notes.append(f"arms {missing} left out: {job.defense_name} does not have them")
         for defense in job.defenses:
             _check(defense, lab)
     if job.save_model and not {arm.name for arm in arms} & set(REPAIRED):

@@ -48,6 +48,7 @@ class Job:
     config: Mapping[str, Any]
     export_poisoned: Path | None = None
     stealth: Stealth | None = None  # None where the attack's is not to be measured
+    without_arms: tuple[str, ...] = ()  # wanted, but none of its defenses has them
 
     @property
     def defense_name(self) -> str:
@@ -132,6 +133,7 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
         config=keyed_config(cfg, attack, defenses),
         export_poisoned=export,
         stealth=stealth,
+        without_arms=tuple(arm for arm in cfg.arms if arm not in arms),
     )
     return job, tracking
 

@@ -345,6 +345,14 @@ def test_the_edit_changes_the_model_and_not_its_training(btu):
     assert not done.fits
 
 
+def test_an_arm_that_the_method_does_not_have_is_said_to_be_left_out(btu, here):
+    done = btu("defense=shrink", "thresholds=[0.25]", "arms=[unlearned,defended]")
+
+    assert done.code == 0
+    report = max(here.glob("outputs/runs/*/*/poison_report.json"), key=lambda path: path.parent)
+    assert "arms unlearned left out: shrink does not have them" in report.read_text()
+
+
 def test_an_edit_that_names_nothing_shares_no_evaluation(btu, here):
     done = btu("defense=unnamed", "thresholds=[0.25,1]", "arms=[poisoned,defended]", "seed=2")
 
