@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import logging
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,11 +21,19 @@ from btu.models.base import Classifier, ModelSource, Training, encode, trigger_t
 from btu.seeding import stream_seed
 from btu.store.cache import StageCache
 from btu.store.code import code_of
-from btu.store.stages import Cost, Format, Stage, read_arrays, settings_of, write_arrays
+from btu.store.stages import Cost, Format, Stage, settings_of
 from btu.training.devices import Compute
 from btu.training.first_position import read_first_position_only
-from btu.training.fit import Encoded, Outputs, Padder, fit, predict
+from btu.training.fit import Encoded, Padder, fit, predict
+from btu.training.outputs import (
+    EVALUATION_FORMAT,
+    OUTPUTS_FORMAT,
+    Evaluation,
+    Outputs,
+    Reports,
+)
 from btu.training.resume import EpochCheckpoint
+from btu.training.runner import StageRunner
 from btu.types import (
     Edit,
     IntArray,
@@ -41,23 +46,12 @@ from btu.types import (
 )
 
 TRAINING, EVALUATION, OUTPUTS = 6, 6, 1  # versions: raise one when what its stages compute changes
-WEIGHTS, PREDICTIONS, EDITS, STATES = "model.safetensors", "predictions.npz", "edits.npz", "out.npz"
+WEIGHTS = "model.safetensors"
 TRAINING_PASSES = 3  # forward, and gradients of activations and of weights
 T = TypeVar("T")
-Reports = Mapping[str, NDArray[Any]]
-log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What a model says of both test sets, and what its edits reported."""
-
-    clean: Outputs
-    triggered: Outputs
-    reports: Reports  # by the edit's name, a dot, and the array's
-
-
-class Lab:
+class Lab(StageRunner):
     """One data set, one model and one seed.
 
     A defense sees `rows`, the untrusted training rows, and `trusted`, the clean tuning set, and
@@ -84,16 +78,12 @@ class Lab:
         about: Mapping[str, Any],
         save_every_s: float | None = None,
     ) -> None:
+        super().__init__(cache, save_every_s)
         self.source, self.data, self.compute = source, data, compute
-        self.cache, self.seed, self.about = cache, seed, about
-        self.save_every_s = save_every_s
+        self.seed, self.about = seed, about
         unmarked = np.zeros(len(data.train), dtype=np.bool_)  # which rows are poisoned is hidden
         self.rows, self.trusted = replace(data.train, poisoned=unmarked), data.clean.tuning
         self.num_labels = data.clean.num_labels
-        self._checkpoint: EpochCheckpoint | None = None  # of the stage that is being computed
-        self._inner_seconds = 0.0  # of entries made within the one that is computed
-        self._seen: set[str] = set()  # keys that the log has named
-        self._used: dict[str, str] = {}  # title -> key
         self._encoded: WeakKeyDictionary[Split, Encoded] = WeakKeyDictionary()
         self._resident: tuple[str, dict[str, torch.Tensor]] | None = None  # the last victim
         self._reports: dict[str, NDArray[Any]] = {}  # of the model that was edited last
@@ -156,36 +146,11 @@ class Lab:
     # Stages
 
     def get(self, stage: Stage[T], or_else: Callable[[], T] | None = None) -> T:
-        """What a stage gives: from the cache, or computed now.
-
-        Args:
-            stage: of this lab, or one that a defense made.
-            or_else: for a plan, which computes nothing: a stand-in of the right kind.
-        """
-        if not isinstance(stage, Stage):
-            raise ConfigError(
-                f"expected a stage, such as lab.stage(...) gives, but got a {type(stage).__name__}."
-            )
-        if stage.format is None:
-            return stage.compute()
-        if self._resident is not None and self._resident[0] == stage.key:
+        """What a stage gives; the weights that were asked for last stay in memory."""
+        if self._resident is not None and self._resident[0] == getattr(stage, "key", None):
             self._used[stage.title] = stage.key
             return self._restore(self._resident[1])  # type: ignore[return-value]
-        form, start, num_made = stage.format, time.perf_counter(), len(self.cache.made)
-        about = {**self._about, "title": stage.title or stage.name, "costs": describe_costs(stage)}
-
-        def write(folder: Path) -> None:
-            with self._keeping_epochs(stage, about, folder), self._timing(about):
-                form.write(stage.compute(), folder)
-
-        value, _ = self.cache.get(stage.name, stage.named_parts, write, form.read, about)
-        self._used[stage.title or stage.name] = stage.key
-        if stage.key not in self._seen and stage.name != "evaluation":  # a record says more
-            made = len(self.cache.made) > num_made
-            how = f"{time.perf_counter() - start:.1f} s" if made else "from the cache"
-            log.info("%-26s %s  key %s", stage.title or stage.name, how, stage.key)
-        self._seen.add(stage.key)
-        return value
+        return super().get(stage, or_else)
 
     def stage(
         self,
@@ -225,18 +190,8 @@ class Lab:
             return {"settings": settings_of(part), "code": code_of(type(part))}
         return part
 
-    @contextmanager
-    def collecting_stages(self) -> Iterator[dict[str, str]]:
-        """Collect the stages that are used inside the block: title -> key of the cache entry."""
-        outer, self._used = self._used, {}
-        try:
-            yield self._used
-        finally:
-            self._used = outer
-
-    @cached_property
-    def _about(self) -> dict[str, Any]:
-        """For people who look at the cache, and for plans."""
+    def describe_work(self) -> dict[str, Any]:
+        """Names, machine and checkpoint, for people who look at the cache and for plans."""
         names = ("device", "precision")
         arithmetic = {name: self.arithmetic[name] for name in names}
         return {**self.about, **arithmetic, "model_identity": self.identity}
@@ -454,70 +409,3 @@ class Lab:
 
     def _padder(self, pad_to: int | None = None) -> Padder:
         return Padder(self.pristine.tokenizer.pad_token_id, pad_to)
-
-    @contextmanager
-    def _timing(self, about: dict[str, Any]) -> Iterator[None]:
-        """Note how long the block takes without the entries that are made inside it."""
-        outer, self._inner_seconds = self._inner_seconds, 0.0
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            seconds = time.perf_counter() - start
-            about["own_seconds"] = round(seconds - self._inner_seconds, 3)
-            self._inner_seconds = outer + seconds
-
-    @contextmanager
-    def _keeping_epochs(
-        self, stage: Stage[Any], about: dict[str, Any], claim: Path
-    ) -> Iterator[None]:
-        """Inside the block a training goes on after the last epoch that was kept of this stage."""
-        outer, self._checkpoint = self._checkpoint, None
-        if self.save_every_s is not None:
-            manifest = {"key": stage.key, "parts": stage.named_parts, "about": about}
-            folder = self.cache.unfinished(stage.name, stage.key)
-            self._checkpoint = EpochCheckpoint(folder, manifest, self.save_every_s, claim.exists)
-        try:
-            yield
-        finally:
-            self._checkpoint = outer
-
-
-def describe_costs(stage: Stage[Any]) -> list[dict[str, Any]]:
-    """What making an entry takes: its own work, and that of models that are made for it alone."""
-    together = [each for each in stage.lineage() if each.format is None or each is stage]
-    return [
-        {"kind": each.name, "rows": each.cost.rows, "how": each.cost.how}
-        for each in together
-        if each.cost is not None
-    ]
-
-
-def _write_evaluation(found: Evaluation, folder: Path) -> None:
-    arrays = {
-        f"{name}_{part}": getattr(getattr(found, name), part)
-        for name in ("clean", "triggered")
-        for part in ("labels", "probabilities")
-    }
-    write_arrays(folder / PREDICTIONS, arrays)
-    if found.reports:
-        write_arrays(folder / EDITS, found.reports)
-
-
-def _read_evaluation(folder: Path) -> Evaluation:
-    arrays, edits = read_arrays(folder / PREDICTIONS), folder / EDITS
-    clean, triggered = (
-        Outputs(arrays[f"{name}_labels"], arrays[f"{name}_probabilities"])
-        for name in ("clean", "triggered")
-    )
-    return Evaluation(clean, triggered, read_arrays(edits) if edits.is_file() else {})
-
-
-def _write_outputs(found: Outputs, folder: Path) -> None:
-    write_arrays(folder / STATES, vars(found))
-
-
-EVALUATION_FORMAT: Format[Evaluation] = Format(_write_evaluation, _read_evaluation)
-OUTPUTS_FORMAT: Format[Outputs] = Format(
-    _write_outputs, lambda folder: Outputs(**read_arrays(folder / STATES))
-)

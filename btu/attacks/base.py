@@ -71,7 +71,7 @@ class Attack:
 
     def trigger(self, texts: Sequence[str], rng: np.random.Generator) -> Triggered:
         """Each text with its trigger; `mark_done(texts)` where every text has one."""
-        raise NotImplementedError(f"attack {self.name} does not say how a text gets its trigger.")
+        raise ConfigError(f"attack {self.name}: {type(self).__name__} has no method trigger.")
 
     def identity(self) -> Mapping[str, Any]:
         """What names the triggers in keys, without making them, as JSON.

@@ -16,10 +16,11 @@ from btu.seeding import stream, stream_seed, torch_stream
 from btu.training.devices import Compute
 from btu.training.halves import HalvedModel, two_threads
 from btu.training.memory import keep_freed_memory, release_freed_memory
+from btu.training.outputs import Outputs
 from btu.training.progress import progress
 from btu.training.resume import EpochCheckpoint, Learner
 from btu.training.rows import rows_in_use
-from btu.types import FloatArray, IntArray
+from btu.types import IntArray
 
 BUCKET = 50  # batches whose rows are sorted by length together
 RELEASE_EVERY = 32  # steps; batches of many lengths leave gaps in memory that no later one fits
@@ -159,20 +160,6 @@ def fit(
                         checkpoint.end_of_epoch(learner, title, epoch + 1, settings.epochs)
         model.eval()
     release_freed_memory()
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What a model says of N texts."""
-
-    labels: IntArray  # (N,)
-    probabilities: FloatArray  # (N, C)
-    states: FloatArray | None = None  # (N, D) of the last layer at the first token
-
-    def take(self, rows: slice) -> Outputs:
-        """Those of some of the texts."""
-        states = None if self.states is None else self.states[rows]
-        return Outputs(self.labels[rows], self.probabilities[rows], states)
 
 
 def predict(

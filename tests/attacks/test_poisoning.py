@@ -264,7 +264,7 @@ def test_an_attack_that_loses_texts_is_refused(monkeypatch):
 def test_an_attack_without_a_trigger_says_so():
     nothing = Attack("nothing", 0.2, 1, "mix", normalize_format=False, stealth=False)
 
-    with pytest.raises(NotImplementedError, match="nothing does not say how a text gets"):
+    with pytest.raises(ConfigError, match=r"attack nothing: \w+ has no method trigger"):
         poison(dataset(), nothing, 1)
 
 
