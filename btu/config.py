@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from hydra import compose, version
 from hydra._internal.hydra import Hydra
@@ -29,12 +29,15 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from btu.components import BASES, find_class, first_line
-from btu.errors import BtuError, ConfigError, check_choice, did_you_mean
+from btu.components import BASES, find_class
+from btu.errors import BtuError, ConfigError, did_you_mean, first_line
 from btu.models.base import Tuning
+from btu.settings.base import Settings, check_settings, check_words, kinds
+from btu.settings.ranges import Choice, Device, Items, Number, Place, Seed, Word
 from btu.stealth.settings import Stealth
 from btu.store.cache import CacheConfig
 from btu.store.stages import UNKEYED
+from btu.sweeps.jobs import ON_FAILURE
 from btu.sweeps.search import Objective
 from btu.types import ARM_NAMES
 
@@ -46,11 +49,12 @@ PLUGINS = {  # Hydra's name of what an extra of pyproject.toml brings
     "hydra/launcher/joblib": "workstation",
     "hydra/launcher/submitit": "slurm",
 }
+THRESHOLDS = "Write for example {key}=[0.0005]."
 _OWN = (GlobalHydra, HydraConfig, JobRuntime, VersionBase)  # what Hydra keeps of one application
 
 
 @dataclass
-class Config:
+class Config(Settings):
     """Run-level settings; each group is checked by its own class when it is built."""
 
     dataset: Any = None
@@ -58,20 +62,20 @@ class Config:
     model: Any = None
     defense: Any = None
     tracking: Any = field(default=None, metadata=UNKEYED)
-    seed: int = 1
+    seed: Seed = 1
     tuning: Tuning = field(default_factory=Tuning)
-    swept_defense: str | None = None
-    thresholds: list[float] | None = None
-    arms: list[str] = field(default_factory=list)
-    device: str = "auto"
-    outputs: str = field(default="outputs", metadata=UNKEYED)
+    swept_defense: Word | None = None
+    thresholds: Annotated[list[Number], Items(1, THRESHOLDS)] | None = None
+    arms: Annotated[list[Annotated[str, Choice(ARM_NAMES)]], Items()] = field(default_factory=list)
+    device: Device = "auto"
+    outputs: Place = field(default="outputs", metadata=UNKEYED)
     cache: CacheConfig = field(default_factory=CacheConfig, metadata=UNKEYED)
-    on_failure: str = field(default="continue", metadata=UNKEYED)
+    on_failure: Annotated[str, Choice(ON_FAILURE)] = field(default="continue", metadata=UNKEYED)
     report: bool = field(default=True, metadata=UNKEYED)
     force: bool = field(default=False, metadata=UNKEYED)
     save_model: bool = field(default=False, metadata=UNKEYED)
-    rerun: str | None = field(default=None, metadata=UNKEYED)
-    export_poisoned: str | None = field(default=None, metadata=UNKEYED)
+    rerun: Place | None = field(default=None, metadata=UNKEYED)
+    export_poisoned: Place | None = field(default=None, metadata=UNKEYED)
     stealth: Stealth = field(default_factory=Stealth, metadata=UNKEYED)
     objective: Objective = field(default_factory=Objective, metadata=UNKEYED)
 
@@ -91,12 +95,19 @@ def build(node: DictConfig, group: str) -> Any:
         ConfigError: a key that the class does not have, a missing one, a value of another type,
             or a `_target_` that is not a class of the group's kind or cannot be imported.
     """
-    values = OmegaConf.to_container(node, resolve=True)
+    values: Any = OmegaConf.to_container(node, resolve=True)
     if not isinstance(values, dict):
         raise ConfigError(f"{group}: expected a mapping of settings, got {values!r}.")
-    cls = find_class(values.pop("_target_", None), group)
+    cls: Any = find_class(values.pop("_target_", None), group)
     try:
-        merged = OmegaConf.merge(_schema(cls, group), values)
+        kinds(cls)
+    except ConfigError as error:
+        raise ConfigError(f"{group}._target_: {error}") from error
+    check_words(cls, values, group)
+    try:
+        merged = OmegaConf.merge(_schema(cls), values)
+        typed: Any = OmegaConf.to_container(merged, throw_on_missing=True)
+        check_settings(cls, typed, group)
         return OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error, group, cls.__name__)) from error
@@ -106,21 +117,27 @@ def build(node: DictConfig, group: str) -> Any:
         ) from error
 
 
-def _schema(cls: type[Any], group: str) -> DictConfig:
+def _schema(cls: type[Any]) -> DictConfig:
     """The class as a schema that values can be merged into."""
-    try:
-        schema: DictConfig = OmegaConf.structured(cls)
-    except NameError as error:  # types are looked up in the class's module
-        reason = first_line(error)
-        raise ConfigError(
-            f"{group}._target_: the types of {cls.__name__}'s fields cannot be read: {reason}. "
-            "Import what they name outside of TYPE_CHECKING."
-        ) from error
+    schema: DictConfig = OmegaConf.structured(cls)
     # OmegaConf makes frozen dataclasses read-only, nested ones even while they are being filled.
     for node in (schema, *(schema._get_node(name) for name in schema)):
         if isinstance(node, DictConfig):
             OmegaConf.set_readonly(node, False)
     return schema
+
+
+def build_run(cfg: DictConfig) -> Config:
+    """The run-level settings, checked; the groups in it stay plain.
+
+    Raises:
+        ConfigError: a setting is not what its field says, or a value is left out.
+    """
+    try:
+        built: Config = OmegaConf.to_object(cfg)  # type: ignore[assignment]
+        return built
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from error
 
 
 def explain(error: OmegaConfBaseException, group: str = "", class_name: str = "") -> str:
@@ -169,15 +186,13 @@ def check_arms(
     Without an arm nothing is trained, which is of use `only_export`.
 
     Raises:
-        ConfigError: no arm, an unknown one, or none that the defenses can evaluate.
+        ConfigError: no arm, or none that the defenses can evaluate.
     """
     if not wanted and not only_export:
         raise ConfigError(
             f"arms is empty. Name some of {', '.join(ARM_NAMES)}; only with export_poisoned=PATH "
             "there may be none."
         )
-    for arm in wanted:
-        check_choice("arms", arm, ARM_NAMES)
     arms = tuple(arm for arm in ARM_NAMES if arm in wanted and arm in available)
     if wanted and not arms:
         raise ConfigError(

@@ -5,17 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from btu.errors import DataError
 from btu.seeding import stream
+from btu.settings.base import Settings
+from btu.settings.ranges import Items, Range, Word
 from btu.types import Dataset, IntArray, Split
 
 MAX_EMPTY_SHARE = 0.05  # more empty texts than this look like a wrong column
 MAX_SHARED_SHARE = 0.01  # of the smaller split; SST-2 as published shares two texts
 MAX_LABEL_NAMES = 100  # more distinct strings than this are no label column
 ROLES = ("train", "tuning", "test")
+TENTH = "For ten percent write {key}=0.1."
+Holdout = Annotated[float, Range(0, 0.9, "a share of the training rows", TENTH)]
 
 
 @dataclass(frozen=True)
@@ -29,19 +34,21 @@ class RawSplit:
 
 
 @dataclass(frozen=True)
-class DatasetSource:
+class DatasetSource(Settings):
     """Settings that every data set shares. A subclass reads its raw splits (`read`).
 
     Where `read` gives no test or tuning split, that share of the training rows is held out, the
     same rows whatever the seed. A share of 0 leaves the split out.
     """
 
-    name: str
-    label_names: list[str] | None
-    first_label: int
-    test_holdout: float
-    tuning_holdout: float
+    name: Word
+    label_names: Annotated[list[Word], Items(2)] | None
+    first_label: Annotated[int, Range(-1_000_000, 1_000_000)]
+    test_holdout: Holdout
+    tuning_holdout: Holdout
     allow_overlap: bool
+
+    place: ClassVar[str] = "dataset"
 
     def read(self) -> Mapping[str, RawSplit | None]:
         """Raw splits by role: train, tuning, test."""

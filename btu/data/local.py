@@ -8,17 +8,18 @@ from pathlib import Path
 
 from btu.data.base import DatasetSource, RawSplit
 from btu.data.tables import LABEL_COLUMNS, TEXT_COLUMNS, find_column, read_table
+from btu.settings.ranges import Place, Word
 
 
 @dataclass(frozen=True)
 class LocalDataset(DatasetSource):
     """Files named one by one. Columns are guessed where they are not named."""
 
-    train: str
-    tuning: str | None
-    test: str | None
-    text_column: str | None
-    label_column: str | None
+    train: Place
+    tuning: Place | None
+    test: Place | None
+    text_column: Word | None
+    label_column: Word | None
 
     def read(self) -> Mapping[str, RawSplit | None]:
         """The named files; None where there is none."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from btu.data.base import DatasetSource, RawSplit
 from btu.data.tables import LABEL_COLUMNS, TEXT_COLUMNS, find_column, read_table
 from btu.errors import DataError
+from btu.settings.ranges import Place
 
 NEWS_HEADER = ["label", "headline", "body"]
 STEMS = {"train": ("train",), "tuning": ("dev", "valid", "validation"), "test": ("test",)}
@@ -22,7 +23,7 @@ class OpenBackdoorDataset(DatasetSource):
     headline followed by the body.
     """
 
-    folder: str
+    folder: Place
 
     def read(self) -> Mapping[str, RawSplit | None]:
         """The files of the folder; the development split is optional."""

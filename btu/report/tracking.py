@@ -9,16 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from btu.components import Tracker
-from btu.errors import ConfigError, check_choice
+from btu.errors import ConfigError
 from btu.models.hub import reachable
 from btu.report.run import SUSPECT_COLUMNS, suspect_rows
 from btu.report.upload import is_uploaded
+from btu.settings.ranges import Choice, Items, Text, Word
 from btu.store.cache import make_key
 from btu.store.files import write_json
 from btu.store.records import summary_rows
@@ -28,6 +29,8 @@ from btu.types import REPAIRED
 log = logging.getLogger(__name__)
 SWEEP_AGENT = "WANDB_SWEEP_ID"  # set where a W&B sweep agent started this job
 MODES = ("auto", "online", "offline")
+NAME = r"[^/\\#?%:]{1,128}"  # of a project, as W&B takes it
+Tag = Annotated[str, Text(".{1,64}", "at most 64 characters")]
 _PLAIN = (bool, int, float, str)
 
 
@@ -47,14 +50,11 @@ class Mirrored(Tracker):
 class WandbTracker(Tracker):
     """One W&B run per job, online when someone is logged in, else offline."""
 
-    project: str
-    entity: str | None
-    group: str | None  # null: in a sweep its folder, else none
-    tags: list[str]
-    mode: str
-
-    def __post_init__(self) -> None:
-        check_choice("tracking.mode", self.mode, MODES)
+    project: Annotated[str, Text(NAME, "at most 128 characters without any of / \\ # ? % :")]
+    entity: Word | None
+    group: Annotated[str, Text(".{1,128}", "at most 128 characters")] | None  # null: of a sweep
+    tags: Annotated[list[Tag], Items()]
+    mode: Annotated[str, Choice(MODES)]
 
     @contextmanager
     def job(self, experiment: Any, run_dir: Path) -> Iterator[Tracker]:
