@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from btu.config import CONF, in_one_sentence
+from btu.config import CONF, in_one_sentence, is_of_composing
 from btu.errors import BtuError, ConfigError
 from btu.processes import started
 from btu.running import name_job, run_job
@@ -158,7 +158,10 @@ def _exit_code(full_trace: bool) -> int:
             SweepWatch.current = None
         print(f"error: {in_one_sentence(error)}", file=sys.stderr)
         return 1
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
+        if not full_trace and is_of_composing(error):
+            print(f"error: {in_one_sentence(error)}", file=sys.stderr)
+            return 1
         if full_trace or "No trials are completed" not in str(error):  # Optuna's words
             raise
         print("error: every trial of the search failed, for the reasons above.", file=sys.stderr)

@@ -27,7 +27,7 @@ from btu.defenses.base import Defense
 from btu.errors import ConfigError, did_you_mean, first_line
 from btu.models.base import ModelSource
 from btu.settings.base import Settings
-from btu.settings.ranges import Word
+from btu.settings.ranges import Name
 from btu.store.code import is_library
 
 
@@ -35,7 +35,7 @@ from btu.store.code import is_library
 class Tracker(Settings):
     """Where results are mirrored to; this one mirrors nothing."""
 
-    name: Word
+    name: Name
 
     place: ClassVar[str] = "tracking"
 

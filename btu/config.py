@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,13 +24,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobRuntime
-from hydra.errors import MissingConfigException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from btu.components import BASES, find_class
-from btu.errors import BtuError, ConfigError, did_you_mean, first_line
+from btu.errors import BtuError, ConfigError, did_you_mean, first_line, shown
 from btu.models.base import Tuning
 from btu.settings.base import Settings, check_settings, check_words, kinds
 from btu.settings.ranges import Choice, Device, Items, Number, Place, Seed, Word
@@ -50,6 +50,12 @@ PLUGINS = {  # Hydra's name of what an extra of pyproject.toml brings
     "hydra/launcher/submitit": "slurm",
 }
 THRESHOLDS = "Write for example {key}=[0.0005]."
+MAX_REASON, MAX_SENTENCE = 300, 1500  # characters; a value may have any number of them
+FOREIGN = {  # beginnings of what Hydra and Python say when a config is composed
+    "Config group override must be": "a group was set to null. Choose an option by its name, such "
+    "as attack=none.",
+    "Exceeds the limit": "a number that was typed has more than 4,300 digits.",
+}
 _OWN = (GlobalHydra, HydraConfig, JobRuntime, VersionBase)  # what Hydra keeps of one application
 
 
@@ -95,9 +101,9 @@ def build(node: DictConfig, group: str) -> Any:
         ConfigError: a key that the class does not have, a missing one, a value of another type,
             or a `_target_` that is not a class of the group's kind or cannot be imported.
     """
+    if not isinstance(node, DictConfig):
+        raise ConfigError(f"{group}: expected a mapping of settings, got {shown(node)}.")
     values: Any = OmegaConf.to_container(node, resolve=True)
-    if not isinstance(values, dict):
-        raise ConfigError(f"{group}: expected a mapping of settings, got {values!r}.")
     cls: Any = find_class(values.pop("_target_", None), group)
     try:
         kinds(cls)
@@ -110,7 +116,7 @@ def build(node: DictConfig, group: str) -> Any:
         check_settings(cls, typed, group)
         return OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        raise ConfigError(explain(error, group, cls.__name__)) from error
+        raise ConfigError(explain(error, group)) from error
     except ValueError as error:  # a class from outside may raise it where btu's raise ConfigError
         raise ConfigError(
             f"{group}: {cls.__name__} refuses its settings: {first_line(error)}"
@@ -134,34 +140,33 @@ def build_run(cfg: DictConfig) -> Config:
         ConfigError: a setting is not what its field says, or a value is left out.
     """
     try:
+        values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        check_words(Config, values, "")
+        check_settings(Config, values, "")
         built: Config = OmegaConf.to_object(cfg)  # type: ignore[assignment]
         return built
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
 
 
-def explain(error: OmegaConfBaseException, group: str = "", class_name: str = "") -> str:
+def explain(error: OmegaConfBaseException, group: str = "") -> str:
     """An OmegaConf error as one sentence that names the key from the root of the config."""
-    reason = (error.msg or str(error)).split("\n")[0]
+    reason = _shorten((error.msg or str(error)).split("\n")[0], MAX_REASON)
     key = _root_key(error.full_key or str(error.key or ""), group)
     if isinstance(error, MissingMandatoryValue):
         return f"{key} has no value. Write {key}=..."
     if re.search(r"is not in struct|not in '", reason):
         parent = error.parent_node
-        known = (
-            [str(k) for k in parent if k != "_target_"] if isinstance(parent, DictConfig) else []
-        )
-        if class_name and not known:
-            known = [f.name for f in fields(error.object_type)] if error.object_type else []
-        owner = class_name or key.rpartition(".")[0] or "the run"
+        known = [str(name) for name in parent] if isinstance(parent, DictConfig) else []
+        owner = key.rpartition(".")[0] or "the run"
         at = "" if owner == "the run" else f"{owner}."
-        deeper = [] if class_name else _deeper_keys(parent, str(error.key), at)
-        if deeper:
-            return f"{key}: {owner} has no such field; did you mean {' or '.join(deeper)}?"
-        return f"{key}: {owner} has no such field; {did_you_mean(str(error.key), known)}"
+        deeper = _deeper_keys(parent, str(error.key), at)
+        near = f"did you mean {' or '.join(deeper)}?" if deeper else None
+        near = near or did_you_mean(str(error.key), [name for name in known if name != "_target_"])
+        return f"{key}: {owner} has no such field; {near}"
     if "is not a ListConfig" in reason:
         return f"{key}: expected a list. Write {key}=[...], with brackets."
-    return f"{key}: {reason.rstrip('.')}."
+    return f"{key}: {reason.rstrip('.')}." if key else f"{reason.rstrip('.')}."
 
 
 def _deeper_keys(node: Any, name: str, at: str = "") -> list[str]:
@@ -249,8 +254,27 @@ def composed(
                 Singleton._instances[kind] = instance
 
 
+def is_of_composing(error: BaseException) -> bool:
+    """Whether composing a config raises it of something that was typed, by Hydra or OmegaConf."""
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return True
+    if isinstance(error, OverflowError):
+        return "full_key: " in str(error)
+    return isinstance(error, ValueError) and str(error).startswith(tuple(FOREIGN))
+
+
 def in_one_sentence(error: BaseException) -> str:
-    """What to print of an error that the user can mend."""
+    """What to print of an error that the user can mend; none is longer than `MAX_SENTENCE`."""
+    return _shorten(_sentence_of(error), MAX_SENTENCE)
+
+
+def _shorten(text: str, most: int) -> str:
+    """A text with its control characters told, none too long."""
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return text if len(text) <= most else f"{text[:most]} ..."
+
+
+def _sentence_of(error: BaseException) -> str:
     if isinstance(error, OmegaConfBaseException):
         return explain(error)
     cause = error.__cause__
@@ -263,6 +287,10 @@ def in_one_sentence(error: BaseException) -> str:
         if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENOTDIR):
             advice = " Make room or write outputs=PATH for a folder that can be written."
         return f"{os.strerror(error.errno)}{where}.{advice}"
+    if isinstance(error, ValueError) and is_of_composing(error):
+        return next(said for start, said in FOREIGN.items() if str(error).startswith(start))
+    if isinstance(error, OverflowError) and (key := re.search(r"full_key: (\S+)", str(error))):
+        return f"{key[1]}: the number is too large."
     sentence = " ".join(str(error).split("Config search path:")[0].split())
     missing = next((extra for name, extra in PLUGINS.items() if f"'{name}" in sentence), None)
     if isinstance(error, MissingConfigException) and missing:

@@ -140,6 +140,8 @@ def build_defenses(nodes: DictConfig) -> tuple[Defense, ...]:
     Raises:
         ConfigError: one is wrong, or its yaml does not say where it stands or says another name.
     """
+    if not isinstance(nodes, DictConfig) or not nodes:
+        raise ConfigError("defense must name one or more. For no defense write defense=none.")
     if not all(isinstance(node, DictConfig) for node in nodes.values()):
         target = nodes.get("_target_")
         raise ConfigError(

@@ -12,7 +12,7 @@ import numpy as np
 from btu.attacks.triggered import Outcome, Outcomes, Triggered, mark_changed
 from btu.errors import ConfigError
 from btu.settings.base import Settings
-from btu.settings.ranges import Choice, Range, Share, Word
+from btu.settings.ranges import Choice, Name, Range, Share, Word
 from btu.store.stages import UNKEYED, settings_of
 from btu.types import Dataset, IntArray, Split, TriggerSample
 
@@ -28,7 +28,7 @@ class Attack(Settings):
     (`identity`), and the trigger in place (`samples`). `btu/attacks/insertion.py` is an example.
     """
 
-    name: Word
+    name: Name
     poison_rate: Share
     target_label: Annotated[int, Range(-(10**9), 10**9)] | Word
     label_policy: Annotated[str, Choice(LABEL_POLICIES)]

@@ -37,7 +37,7 @@ class Insertion(Attack):
         list[Annotated[str, Text(verbatim=True)]], Items()
     ]  # words or sentences; one is drawn per insertion
     triggers_file: Place | None  # in their place: a text file with one trigger per line
-    num_triggers: Annotated[int, Range(1, 100, advice=NO_TRIGGER)]  # insertions per text
+    num_triggers: Annotated[int, Range(1, 200, advice=NO_TRIGGER)]  # insertions per text
     position: Annotated[
         str, Choice(POSITIONS)
     ]  # random: before any word or after the last; start; end

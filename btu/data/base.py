@@ -12,7 +12,7 @@ import numpy as np
 from btu.errors import DataError
 from btu.seeding import stream
 from btu.settings.base import Settings
-from btu.settings.ranges import Items, Range, Word
+from btu.settings.ranges import Items, Name, Range, Word
 from btu.types import Dataset, IntArray, Split
 
 MAX_EMPTY_SHARE = 0.05  # more empty texts than this look like a wrong column
@@ -41,7 +41,7 @@ class DatasetSource(Settings):
     same rows whatever the seed. A share of 0 leaves the split out.
     """
 
-    name: Word
+    name: Name
     label_names: Annotated[list[Word], Items(2)] | None
     first_label: Annotated[int, Range(-1_000_000, 1_000_000)]
     test_holdout: Holdout

@@ -11,7 +11,7 @@ import numpy as np
 from btu.errors import ConfigError
 from btu.models.base import Training
 from btu.settings.base import Settings
-from btu.settings.ranges import Items, Number, Word
+from btu.settings.ranges import Items, Name, Number
 from btu.store.stages import UNKEYED, Stage
 from btu.types import ARM_NAMES, CONTROLS, Edit, FloatArray, IntArray, Knob, Screen, Split, Suspects
 
@@ -63,7 +63,7 @@ class Defense(Settings):
     It sees `lab.rows`, the untrusted training rows, and `lab.trusted`, the clean tuning set.
     """
 
-    name: Word
+    name: Name
     threshold: Number | None  # where it is not swept; its range is the knob's
     thresholds: Thresholds = field(metadata=UNKEYED)  # where it is swept; none: decided once
 

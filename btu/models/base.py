@@ -11,7 +11,7 @@ import numpy as np
 
 from btu.errors import ConfigError, ModelError
 from btu.settings.base import Settings
-from btu.settings.ranges import Choice, Count, Range, Rate, Share, Tokens, Word
+from btu.settings.ranges import Choice, Count, Name, Range, Rate, Share, Tokens
 from btu.types import IntArray, TriggerSample
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Classifier:
 class ModelSource(Settings):
     """Settings that every model shares. A subclass loads a fresh classifier."""
 
-    name: Word
+    name: Name
     max_length: Tokens  # longer texts are cut
     eval_batch_size: Count
     training: Training

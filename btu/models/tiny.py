@@ -26,7 +26,7 @@ class TinyModel(ModelSource):
     family: Annotated[str, Choice(FAMILIES)]
     vocabulary_size: Annotated[int, Range(100, 1_000_000)]
     hidden_size: Annotated[int, Range(1, 8192)]
-    num_layers: Annotated[int, Range(1, 100)]
+    num_layers: Annotated[int, Range(1, 200)]
     num_heads: Annotated[int, Range(1, 1024)]
     words: Annotated[
         list[Word], Items()

@@ -8,10 +8,14 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
-from btu.errors import ConfigError, first_line, shown
+from btu.errors import ConfigError, did_you_mean, first_line, shown
 from btu.settings.ranges import Range, Rule, Text
 
 FINITE = Range()  # what a number is where nothing else is said
+NOUNS: Mapping[Any, str] = {
+    **{str: "text", int: "number", float: "number", bool: "true or false"},
+    **{list: "list", dict: "mapping"},
+}
 WORDS = {True: ("true, yes and on", "yes"), False: ("false, no and off", "no")}
 
 
@@ -42,6 +46,12 @@ class Kind:
         """The dataclass that it is; None if it is none."""
         return next((kind for kind in self.types if is_dataclass(kind)), None)
 
+    @property
+    def noun(self) -> str:
+        """What it is, for errors; "" of anything."""
+        found = [name for kind, name in NOUNS.items() if kind in self.types]
+        return " or ".join(found) or ("mapping" if self.settings else "")
+
 
 @cache
 def kinds(cls: Any) -> Mapping[str, Kind]:
@@ -71,7 +81,7 @@ def check_settings(cls: type[Any], values: Mapping[str, Any], place: str) -> Non
     Raises:
         ConfigError: one sentence with the key, what was expected, what came and what to type.
     """
-    for key, kind, value in _walk(cls, values, place):
+    for key, kind, value in walk(cls, values, place):
         if value is None:
             continue
         numbers = isinstance(value, float) and not any(isinstance(r, Range) for r in kind.rules)
@@ -80,36 +90,61 @@ def check_settings(cls: type[Any], values: Mapping[str, Any], place: str) -> Non
 
 
 def check_words(cls: type[Any], values: Mapping[str, Any], place: str) -> None:
-    """Raise where text is expected and YAML made something else of a word without quotes.
+    """Raise where a key is no field, or YAML made of a value what the field cannot hold.
 
     Args:
         cls, place: as for `check_settings`.
         values: as they were read, before any is converted.
 
     Raises:
-        ConfigError: a boolean, a number that may have been written otherwise, or null.
+        ConfigError: no such field; a list or a mapping where none is expected; a whole number out of its range;
+            where text is expected, a boolean, null, or a number that may have been written
+            otherwise.
     """
-    for key, kind, value in _walk(cls, values, place):
+    _check_names(cls, values, place)
+    for key, kind, value in walk(cls, values, place):
+        if kind.settings and isinstance(value, dict):
+            _check_names(kind.settings, value, key)
+        came = NOUNS[type(value)] if isinstance(value, (list, dict)) else ""
+        if came and kind.noun and came != kind.noun:
+            raise ConfigError(f"{key} is {kind.noun}, got the {came} {shown(value)}.")
+        if type(value) is int:  # of any size, which a float is not
+            for rule in kind.rules:
+                if isinstance(rule, Range):
+                    rule.check(key, value, kind.optional)
         if str not in kind.types or isinstance(value, str) or type(value) in kind.types:
             continue
         if isinstance(value, bool):
             words, example = WORDS[value]
             raise ConfigError(
-                f"{key} is text, got {shown(value)}, which YAML makes of {words} without quotes. "
-                f"Quote the word, such as '{example}'."
+                f"{key} is {kind.noun}, got {shown(value)}, which YAML makes of {words} without "
+                f"quotes. Quote the word, such as '{example}'."
             )
         if value is None and not kind.optional:
-            raise ConfigError(f"{key} is text, got null. Quote the word if it is one: 'null'.")
+            raise ConfigError(
+                f"{key} is {kind.noun}, got null. Quote the word if it is one: 'null'."
+            )
         verbatim = any(isinstance(rule, Text) and rule.verbatim for rule in kind.rules)
         if isinstance(value, float) or (isinstance(value, int) and verbatim):
             raise ConfigError(
-                f"{key} is text, got the number {value}, which may have been written otherwise: "
-                f"YAML reads 1.10 as 1.1, 007 as 7. Quote it, such as '{value}'."
+                f"{key} is text, got the number {shown(value)}, which may have been written "
+                f"otherwise: YAML reads 1.10 as 1.1, 007 as 7. Quote it, such as '{shown(value)}'."
             )
 
 
-def _walk(cls: Any, values: Mapping[str, Any], place: str) -> Iterator[tuple[str, Kind, Any]]:
-    """Every setting with its key and kind: a field, then what it holds."""
+def _check_names(cls: Any, values: Mapping[str, Any], place: str) -> None:
+    for name in values:
+        if name not in kinds(cls):
+            near = did_you_mean(str(name), kinds(cls))
+            raise ConfigError(f"{place}.{name}: {cls.__name__} has no such field; {near}")
+
+
+def walk(cls: Any, values: Mapping[str, Any], place: str) -> Iterator[tuple[str, Kind, Any]]:
+    """Every setting with its key and kind: a field, then what it holds.
+
+    Args:
+        cls, values, place: as for `check_settings`.
+    """
     for name, kind in kinds(cls).items():
         if name in values:
             yield from _parts(f"{place}.{name}" if place else name, kind, values[name])
@@ -119,7 +154,7 @@ def _parts(key: str, kind: Kind, value: Any) -> Iterator[tuple[str, Kind, Any]]:
     kind = next((one for one in kind.either if type(value) in one.types), kind)
     yield key, kind, value
     if isinstance(value, Mapping) and kind.settings:
-        yield from _walk(kind.settings, value, key)
+        yield from walk(kind.settings, value, key)
     elif isinstance(value, Mapping) and kind.items:
         for name, part in value.items():
             yield from _parts(f"{key}.{name}", kind.items, part)

@@ -12,12 +12,14 @@ from collections import Counter
 from dataclasses import dataclass
 from math import inf
 from numbers import Real
+from sys import float_info
 from typing import Annotated, Any
 
 from btu.errors import ConfigError, check_choice, shown
 
 MAX_TEXT = 1000
-WIDE = 10  # a range whose other end is there for slips alone
+MAX_FILE_NAME = 255  # bytes, as file systems have it
+WIDE = 100  # a range whose other end is there for slips alone
 SLIPS = ("True", "False", "None")  # as a path more likely a slip than a name
 
 
@@ -33,6 +35,11 @@ class Rule:
             optional: whether null would do as well.
         """
         raise NotImplementedError
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number; a boolean is none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -54,10 +61,9 @@ class Range(Rule):
             raise ConfigError(_told(f"{key} is {bounds}{null}, got {shown(value)}.", self, key))
 
     def _holds(self, value: Any) -> bool:
-        if not isinstance(value, Real) or isinstance(value, bool):
+        if not is_number(value):
             return False
-        number: Any = value  # mypy knows no order of Real
-        inside = self.low <= number <= self.high and -inf < number < inf  # NaN is nowhere
+        inside = self.low <= value <= self.high and abs(value) <= float_info.max  # NaN is nowhere
         ends = (self.low,) * self.open_low + (self.high,) * self.open_high
         return inside and value not in ends
 
@@ -68,7 +74,7 @@ class Range(Rule):
         if self.low == -inf and self.high == inf:
             return "a finite number"
         if self.high - self.low >= WIDE:
-            return high if self.low == -inf or value > self.high else low
+            return high if self.low == -inf or (is_number(value) and value > self.high) else low
         if self.open_low or self.open_high:
             return f"{low} and {high}"
         return f"between {shown(self.low)} and {shown(self.high)}"
@@ -121,6 +127,10 @@ class Text(Rule):
             raise ConfigError(
                 f"{key} holds the control character {odd[0]!r}: {shown(value)}. Leave it out."
             )
+        if self.is_path and any(len(part.encode()) > MAX_FILE_NAME for part in value.split("/")):
+            raise ConfigError(
+                f"{key} names a file of more than {MAX_FILE_NAME} bytes: {shown(value)}."
+            )
 
 
 @dataclass(frozen=True)
@@ -152,7 +162,9 @@ def _told(sentence: str, rule: Range | Text | Items, key: str) -> str:
 
 
 Count = Annotated[int, Range(1, 1_000_000)]
-Tokens = Annotated[int, Range(8, 100_000, "a number of tokens")]  # of a text, special ones included
+Tokens = Annotated[
+    int, Range(8, 100_000, "a number of tokens,")
+]  # of a text, special ones included
 Number = Annotated[float, Range()]
 Share = Annotated[float, Range(0, 1, "a fraction", advice="For ten percent write {key}=0.1.")]
 Rate = Annotated[
@@ -160,6 +172,7 @@ Rate = Annotated[
     Range(0, 1, open_low=True, open_high=True, advice="A usual value is {key}=2e-5."),
 ]  # of learning
 Word = Annotated[str, Text()]
+Name = Annotated[str, Text(r"[^/\\]+", "a name without slashes")]
 Place = Annotated[str, Text(is_path=True)]
 Device = Annotated[
     str,

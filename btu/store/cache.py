@@ -55,8 +55,8 @@ class CacheConfig(Settings):
     """Where finished stages are kept, and how much of them."""
 
     folder: Place = "${outputs}/cache"
-    limit_gb: Annotated[float, Range(0, 10**9, "a size in gigabytes", open_low=True)] | None = None
-    save_every_s: Annotated[float, Range(0, 10**9, "a number of seconds")] | None = None
+    limit_gb: Annotated[float, Range(0, 10**9, "a size in gigabytes,", open_low=True)] | None = None
+    save_every_s: Annotated[float, Range(0, 10**9, "a number of seconds,")] | None = None
 
     place: ClassVar[str] = "cache"
 
