@@ -32,7 +32,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from btu.components import BASES, find_class
 from btu.errors import BtuError, ConfigError, did_you_mean, first_line, shown
 from btu.models.base import Tuning
-from btu.settings.base import Settings, check_settings, check_words, kinds
+from btu.settings.base import Settings, check_settings, check_words, kinds, walk
 from btu.settings.ranges import Choice, Device, Items, Number, Place, Seed, Word
 from btu.stealth.settings import Stealth
 from btu.store.cache import CacheConfig
@@ -111,7 +111,7 @@ def build(node: DictConfig, group: str) -> Any:
         raise ConfigError(f"{group}._target_: {error}") from error
     check_words(cls, values, group)
     try:
-        merged = OmegaConf.merge(_schema(cls), values)
+        merged = _merged(cls, values, group)
         typed: Any = OmegaConf.to_container(merged, throw_on_missing=True)
         check_settings(cls, typed, group)
         return OmegaConf.to_object(merged)
@@ -121,6 +121,17 @@ def build(node: DictConfig, group: str) -> Any:
         raise ConfigError(
             f"{group}: {cls.__name__} refuses its settings: {first_line(error)}"
         ) from error
+
+
+def _merged(cls: type[Any], values: dict[str, Any], group: str) -> DictConfig:
+    """The values with their fields' types; OmegaConf forgets in which item of a list one stood."""
+    for key, kind, value in walk(cls, values, group):
+        if kind.settings and isinstance(value, dict):
+            _merged(kind.settings, value, key)
+    try:
+        return OmegaConf.merge(_schema(cls), values)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error, group)) from error
 
 
 def _schema(cls: type[Any]) -> DictConfig:

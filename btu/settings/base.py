@@ -97,9 +97,9 @@ def check_words(cls: type[Any], values: Mapping[str, Any], place: str) -> None:
         values: as they were read, before any is converted.
 
     Raises:
-        ConfigError: no such field; a list or a mapping where none is expected; a whole number out of its range;
-            where text is expected, a boolean, null, or a number that may have been written
-            otherwise.
+        ConfigError: no such field; a list or a mapping where none is expected; a whole number out
+            of its range; where text is expected, a boolean, null, or a number that may have been
+            written otherwise.
     """
     _check_names(cls, values, place)
     for key, kind, value in walk(cls, values, place):
