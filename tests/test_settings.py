@@ -154,7 +154,7 @@ def is_one_sentence(said: str) -> bool:
     return said.isprintable() and len(said) <= MAX_SENTENCE + 4
 
 
-@pytest.mark.parametrize("num_values", [8, pytest.param(len(HOSTILE), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_values", [5, pytest.param(len(HOSTILE), marks=pytest.mark.slow)])
 def test_a_hostile_value_of_any_setting_is_a_sentence_or_taken(fields, num_values):
     rng = np.random.default_rng(5)
     for setting in fields:
@@ -384,10 +384,8 @@ def test_1500_random_settings_end_in_a_sentence_or_in_sound_scores(tmp_path, mon
         key = re.sub(r"\[(\d+)\]", r".\1", setting.key)
         try:
             run = btu.run(*bases[base], folder=tmp_path / f"run{number}", **{key: value})
-            scores = (
-                run.records[["cacc", "asr", "base_rate"]].to_numpy() if len(run.records) else []
-            )
-            sound = all(0 <= score <= 1 for row in scores for score in row)
+            scores = run.records.reindex(columns=["cacc", "asr", "base_rate"]).to_numpy().ravel()
+            sound = all(0 <= score <= 1 for score in scores)
             fault = None if sound else f"gives the scores {scores}"
         except BtuError as error:
             said = in_one_sentence(error)
