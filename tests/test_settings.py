@@ -235,6 +235,20 @@ def test_what_was_taken_is_refused(override, sentence):
         build_all(cfg)
 
 
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("attack=null", "^a group was set to null. Choose an option by its name"),
+        (f"tuning.learning_rate={'9' * 400}", r"^tuning\.learning_rate: the number is too large"),
+        (f"attack.poison_rate={'9' * 400}", r"^attack\.poison_rate is a fraction .* 20 digits"),
+        (f"seed={'9' * 5000}", "^a number that was typed has more than 4,300 digits"),
+    ],
+)
+def test_what_hydra_stumbles_over_is_a_sentence(override, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        btu.run(override)
+
+
 def test_a_list_of_no_defense_says_what_to_type():
     with pytest.raises(ConfigError, match="For no defense write defense=none"):
         build_defenses(composed(["defense=[]"]).defense)
