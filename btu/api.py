@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf.errors import OmegaConfBaseException
 
 from btu import processes
 from btu.config import composed, in_one_sentence, is_of_composing
@@ -96,7 +94,7 @@ def run(
                 raise ConfigError(f"this experiment is a sweep, btu.run runs one job. {LOOP}")
             place = (run_dir if folder is None else Path(folder).expanduser()).absolute()
             return Run(_reported(cfg, place, words), place)
-    except (ValueError, OverflowError, OSError, HydraException, OmegaConfBaseException) as error:
+    except Exception as error:
         if isinstance(error, OSError) or is_of_composing(error):
             raise ConfigError(in_one_sentence(error)) from error
         raise

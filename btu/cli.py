@@ -158,7 +158,7 @@ def _exit_code(full_trace: bool) -> int:
             SweepWatch.current = None
         print(f"error: {in_one_sentence(error)}", file=sys.stderr)
         return 1
-    except (ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         if not full_trace and is_of_composing(error):
             print(f"error: {in_one_sentence(error)}", file=sys.stderr)
             return 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from hydra import compose, version
+from hydra._internal import defaults_list
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
@@ -51,11 +53,7 @@ PLUGINS = {  # Hydra's name of what an extra of pyproject.toml brings
 }
 THRESHOLDS = "Write for example {key}=[0.0005]."
 MAX_REASON, MAX_SENTENCE = 300, 1500  # characters; a value may have any number of them
-FOREIGN = {  # beginnings of what Hydra and Python say when a config is composed
-    "Config group override must be": "a group was set to null. Choose an option by its name, such "
-    "as attack=none.",
-    "Exceeds the limit": "a number that was typed has more than 4,300 digits.",
-}
+LONG_NUMBER = "Exceeds the limit"  # Python's words for one of more than 4,300 digits
 _OWN = (GlobalHydra, HydraConfig, JobRuntime, VersionBase)  # what Hydra keeps of one application
 
 
@@ -269,9 +267,15 @@ def is_of_composing(error: BaseException) -> bool:
     """Whether composing a config raises it of something that was typed, by Hydra or OmegaConf."""
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return True
-    if isinstance(error, OverflowError):
-        return "full_key: " in str(error)
-    return isinstance(error, ValueError) and str(error).startswith(tuple(FOREIGN))
+    said = str(error)
+    return _is_of_choosing(error) or said.startswith(LONG_NUMBER) or "\n    full_key: " in said
+
+
+def _is_of_choosing(error: BaseException) -> bool:
+    """Whether Hydra stumbled over the option of a group, such as null, [true] or a NUL."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    inside = any(frame.f_globals["__name__"] == defaults_list.__name__ for frame in frames)
+    return inside and isinstance(error, (TypeError, ValueError))
 
 
 def in_one_sentence(error: BaseException) -> str:
@@ -298,8 +302,13 @@ def _sentence_of(error: BaseException) -> str:
         if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENOTDIR):
             advice = " Make room or write outputs=PATH for a folder that can be written."
         return f"{os.strerror(error.errno)}{where}.{advice}"
-    if isinstance(error, ValueError) and is_of_composing(error):
-        return next(said for start, said in FOREIGN.items() if str(error).startswith(start))
+    if _is_of_choosing(error):
+        return (
+            "an option of a group is chosen by its name, and something else was typed. Write for "
+            "example attack=badnets; for none attack=none."
+        )
+    if str(error).startswith(LONG_NUMBER):
+        return "a number that was typed has more than 4,300 digits."
     if isinstance(error, OverflowError) and (key := re.search(r"full_key: (\S+)", str(error))):
         return f"{key[1]}: the number is too large."
     sentence = " ".join(str(error).split("Config search path:")[0].split())

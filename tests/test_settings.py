@@ -238,7 +238,10 @@ def test_what_was_taken_is_refused(override, sentence):
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("attack=null", "^a group was set to null. Choose an option by its name"),
+        ("attack=null", "^an option of a group is chosen by its name"),
+        ("attack=[true]", "^an option of a group is chosen by its name"),
+        ("dataset='a\0b'", "^an option of a group is chosen by its name"),
+        ("model='\ud800'", "^an option of a group is chosen by its name"),
         (f"tuning.learning_rate={'9' * 400}", r"^tuning\.learning_rate: the number is too large"),
         (f"attack.poison_rate={'9' * 400}", r"^attack\.poison_rate is a fraction .* 20 digits"),
         (f"seed={'9' * 5000}", "^a number that was typed has more than 4,300 digits"),
@@ -409,4 +412,4 @@ def test_1500_random_settings_end_in_a_sentence_or_in_sound_scores(tmp_path, mon
         if fault:
             wrong.append(f"{key}={value!r:.100} {fault}")
 
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
