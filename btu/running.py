@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from btu.config import GROUPS
 from btu.job import Job, build_job
 from btu.store.cache import StageCache
 from btu.store.files import write_json
-from btu.sweeps.jobs import JobReport
+from btu.sweeps.jobs import JobReport, Point
 from btu.types import VICTIM
 
 if TYPE_CHECKING:
@@ -204,5 +204,11 @@ def fill_report(report: JobReport, experiment: Experiment, result: Result, folde
     undefended = next((r for r in result.records if r.arm == VICTIM.name), None)
     for name, record in ((VICTIM.name, undefended), ("chosen", result.chosen)):
         if record is not None:
-            point = {"arm": record.arm, "threshold": record.threshold}
-            report.scores[name] = point | asdict(record.scores)
+            scores = record.scores
+            report.scores[name] = Point(
+                arm=record.arm,
+                threshold=record.threshold,
+                cacc=scores.cacc,
+                asr=scores.asr,
+                base_rate=scores.base_rate,
+            )

@@ -11,7 +11,7 @@ from statistics import fmean
 from btu.report.best import Marked
 from btu.report.grids import Cell, Grid
 from btu.report.groups import Group, Spread
-from btu.report.study import CHOICES
+from btu.store.records import CHOICES
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$#])")
 _LATEX = {

@@ -10,8 +10,7 @@ from operator import attrgetter
 
 from btu.report.best import Marked
 from btu.report.groups import Group, Spread, is_of_method
-from btu.report.study import CHOICES
-from btu.store.records import Suspect
+from btu.store.records import CHOICES, Suspect
 
 NUM_TOKENS = 10  # suspects listed per row
 SUSPECT_TITLES = ("token", "in seeds", "best rank", "of the trigger", "leans to", "texts")

@@ -14,8 +14,8 @@ from typing import Any
 
 from btu.errors import DataError
 from btu.metrics import by_size
-from btu.report.study import CHOICES, Study
-from btu.store.records import Record
+from btu.report.study import Study
+from btu.store.records import CHOICES, Record
 from btu.types import ARMS, BY_NAME, VICTIM, Arm
 
 # Settings in a record's config that no row may differ in: rows are means over seeds, each record

@@ -15,8 +15,8 @@ from btu.report.format_table import ABOUT_FORMAT
 from btu.report.formats import plain
 from btu.report.grids import Cell, Grid, Line
 from btu.report.pictures import ABOUT, PER_SECTION, SECTIONS, Drawn, Picture
-from btu.report.study import CHOICES
 from btu.report.summary import PLURALS, Summary
+from btu.store.records import CHOICES
 
 NAV = {
     "curves": "Curves",

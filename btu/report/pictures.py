@@ -17,8 +17,7 @@ from btu.report.best import best_repairs, blocks, repairs
 from btu.report.formats import plain, slug
 from btu.report.grids import percent, threshold_text
 from btu.report.groups import Group
-from btu.report.study import CHOICES
-from btu.store.records import RoundDrift
+from btu.store.records import CHOICES, RoundDrift
 from btu.types import TRUSTED_ONLY, VICTIM, Arm
 
 if TYPE_CHECKING:

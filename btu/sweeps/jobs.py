@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,9 +11,11 @@ from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+from typing_extensions import TypedDict
 
 from btu.store.cache import make_key
-from btu.store.files import write_json
+from btu.store.files import read_as, write_json
+from btu.types import Share
 
 FORMAT = 1
 JOB, JOBS = "job.json", "jobs.json"
@@ -27,6 +28,16 @@ ON_FAILURE = ("continue", "stop")
 NO_OTHER_SWEEP = ("force=", "report=", "on_failure=")  # overrides that leave its name
 
 
+class Point(TypedDict):
+    """What a job's report says of one arm."""
+
+    arm: str
+    threshold: float | None
+    cacc: Share
+    asr: Share | None
+    base_rate: Share | None
+
+
 @dataclass
 class JobReport:
     """One job: written when it begins and when it ends, however it ends."""
@@ -36,7 +47,7 @@ class JobReport:
     name: str = ""  # dataset-attack-model-defense-seed
     overrides: list[str] = field(default_factory=list)
     records: list[str] = field(default_factory=list)  # paths, from the job's folder
-    scores: dict[str, Any] = field(default_factory=dict)  # of `poisoned` and of `chosen`
+    scores: dict[str, Point] = field(default_factory=dict)  # of `poisoned` and of `chosen`
     objective: float | None = None
     num_computed: int = 0  # records that were not there before
     seconds: float = 0.0
@@ -53,15 +64,14 @@ def load_job(path: Path) -> JobReport:
     """The report of a job from its file.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError: no such file, another format, or no job's report.
+        OSError: it cannot be read.
+        ValueError: another format, or not the report of a job.
     """
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    if raw["format"] != FORMAT:
-        raise ValueError(f"format {raw['format']}")
-    words = {name: [str(word) for word in raw[name]] for name in ("overrides", "records")}
-    texts = {name: str(raw[name]) for name in ("status", "name")}
-    error = None if raw["error"] is None else " ".join(str(raw["error"]).split())
-    return JobReport(**raw | words | texts | {"error": error, "seconds": float(raw["seconds"])})
+    report = read_as(JobReport, path)
+    if report.format != FORMAT:
+        raise ValueError(f"format {report.format}")
+    report.error = None if report.error is None else " ".join(report.error.split())
+    return report
 
 
 @dataclass
@@ -82,13 +92,10 @@ class JobList:
 def load_job_list(folder: Path) -> JobList | None:
     """The list of a sweep's jobs; None where there is none (a search draws its jobs)."""
     try:
-        raw = json.loads((folder / JOBS).read_text(encoding="utf-8"))
-        jobs = [[str(word) for word in job] for job in raw["jobs"]]
-        mark = raw["cache_mark"]
-        mark = mark if mark is None else str(mark)
-        return JobList(str(raw["name"]), jobs, mark) if raw["format"] == FORMAT else None
-    except (OSError, ValueError, KeyError, TypeError):
+        listed = read_as(JobList, folder / JOBS)
+    except (OSError, ValueError):
         return None
+    return listed if listed.format == FORMAT else None
 
 
 def jobs_of(sweep: Path) -> dict[int, JobReport]:
@@ -101,7 +108,7 @@ def jobs_of(sweep: Path) -> dict[int, JobReport]:
     for folder in sorted(
         (p for p in sweep.iterdir() if p.name.isdigit()), key=lambda p: int(p.name)
     ):
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError):
             found[int(folder.name)] = load_job(folder / JOB)
     return found
 

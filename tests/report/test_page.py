@@ -233,7 +233,7 @@ def test_left_out_files_failed_jobs_and_leaks_are_in_the_report(tmp_path):
 
     page = Page(tmp_path / "out" / "report.html")
 
-    assert page.tables["table-left-out"][1] == ["half.json", "is truncated or not JSON"]
+    assert page.tables["table-left-out"][1] == ["half.json", "is not a record"]
     assert page.tables["table-jobs"][1][:3] == ["job", "failed", "no room on the disk."]
     assert page.tables["table-main"][1][-1] == "LEAKY"
     for end in ("html", "md", "tex"):
