@@ -21,6 +21,7 @@ from btu.models.base import Classifier, ModelSource, Training, encode, trigger_t
 from btu.seeding import stream_seed
 from btu.store.cache import StageCache
 from btu.store.code import code_of
+from btu.store.files import disk_errors
 from btu.store.stages import Cost, Format, Stage, settings_of
 from btu.training.devices import Compute
 from btu.training.first_position import read_first_position_only
@@ -250,7 +251,8 @@ class Lab(StageRunner):
     def _weights_format(self, stage: Stage[Classifier]) -> Format[Classifier]:
         def write(classifier: Classifier, folder: Path) -> None:
             state = classifier.model.state_dict()
-            save_file({k: v.cpu().contiguous() for k, v in state.items()}, folder / WEIGHTS)
+            with disk_errors():
+                save_file({k: v.cpu().contiguous() for k, v in state.items()}, folder / WEIGHTS)
 
         def read(folder: Path) -> Classifier:
             self._resident = stage.key, load_file(folder / WEIGHTS)
