@@ -15,7 +15,6 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -34,6 +33,9 @@ from btu.sweeps.jobs import (
     NotRun,
     SweepWatch,
     check_may_start,
+    in_multirun,
+    report_folder,
+    sweep_folder,
 )
 from btu.sweeps.outcomes import JobFailed
 from btu.sweeps.shared import check_mark
@@ -53,7 +55,7 @@ def _hydra_main(cfg: DictConfig) -> float | None:
         failed and goes on, where NaN would end the search.
     """
     settings = HydraConfig.get()
-    in_sweep = settings.mode == RunMode.MULTIRUN
+    in_sweep = in_multirun()
     typed = next((o for o in settings.overrides.hydra if o.startswith("hydra/launcher=")), None)
     if typed and not in_sweep:
         raise ConfigError(f"{typed} is for the jobs of a sweep, but this is one job. Add -m.")
@@ -62,11 +64,12 @@ def _hydra_main(cfg: DictConfig) -> float | None:
     run_dir = run_folder(Path(settings.runtime.output_dir))
     report = JobReport(name=name_job(cfg), overrides=list(settings.overrides.task))
     start = time.perf_counter()
-    report.write(run_dir)
+    place = report_folder(run_dir)
+    report.write(place)
     try:
         if in_sweep:
-            check_may_start(Path(settings.runtime.output_dir), cfg.on_failure)
-            check_mark(Path(settings.runtime.output_dir).parent, Path(cfg.cache.folder))
+            check_may_start(cfg.on_failure)
+            check_mark(sweep_folder(), Path(cfg.cache.folder))
         objective = run_job(cfg, run_dir, report)
         report.status = FINISHED
         return objective
@@ -85,7 +88,7 @@ def _hydra_main(cfg: DictConfig) -> float | None:
         give_memory_back()
         report.seconds = round(time.perf_counter() - start, 3)
         with suppress(OSError):
-            report.write(run_dir)
+            report.write(place)
     if report.error is not None:
         _tell_failure(report.error, run_dir, settings.launcher._target_ == BASIC_LAUNCHER)
     return None

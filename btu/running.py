@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from btu import processes
@@ -19,7 +17,7 @@ from btu.config import GROUPS
 from btu.job import Job, build_job
 from btu.store.cache import StageCache
 from btu.store.files import write_json
-from btu.sweeps.jobs import JobReport, Point
+from btu.sweeps.jobs import JobReport, Point, in_multirun, report_folder
 from btu.types import VICTIM
 
 if TYPE_CHECKING:
@@ -84,7 +82,7 @@ def finish_job(cfg: DictConfig, run_dir: Path, report: JobReport) -> Finished:
         processes.leave()
         value: float | None = objective.value(result.records)
         report.objective = value
-        fill_report(report, experiment, result, run_dir)
+        fill_report(report, experiment, result, report_folder(run_dir))
         report.offline_run = mirror.log_result(result, run_dir, value)
     return Finished(experiment, result, result.notes, stealth, value)
 
@@ -188,12 +186,6 @@ def name_job(cfg: DictConfig) -> str:
     groups = (OmegaConf.select(cfg, f"{group}.name", default="?") for group in GROUPS[:3])
     defenses = "+".join(map(str, cfg.defense or ())) or "?"
     return "-".join(map(str, (*groups, defenses, cfg.seed)))
-
-
-def in_multirun() -> bool:
-    """Whether this job is one of a sweep."""
-    settings = HydraConfig.get() if HydraConfig.initialized() else None
-    return settings is not None and settings.mode == RunMode.MULTIRUN
 
 
 def fill_report(report: JobReport, experiment: Experiment, result: Result, folder: Path) -> None:

@@ -9,10 +9,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from typing_extensions import TypedDict
 
+from btu.processes import started
 from btu.store.cache import make_key
 from btu.store.files import read_as, write_json
 from btu.types import Share
@@ -113,11 +116,41 @@ def jobs_of(sweep: Path) -> dict[int, JobReport]:
     return found
 
 
-def check_may_start(run_dir: Path, on_failure: str) -> None:
+def forget_jobs(sweep: Path) -> None:
+    """Remove what an earlier sweep into this folder said of its jobs, before a new one begins."""
+    (sweep / JOBS).unlink(missing_ok=True)
+    for path in sweep.glob(f"*/{JOB}"):
+        if path.parent.name.isdigit():
+            path.unlink()
+
+
+def in_multirun() -> bool:
+    """Whether this job is one of a sweep."""
+    settings = HydraConfig.get() if HydraConfig.initialized() else None
+    return settings is not None and settings.mode == RunMode.MULTIRUN
+
+
+def sweep_folder() -> Path:
+    """The folder of the sweep that this job is of."""
+    settings = HydraConfig.get()
+    return Path(settings.runtime.cwd, settings.sweep.dir)
+
+
+def report_folder(run_dir: Path) -> Path:
+    """Where a job's report lies: beside its files, or by its number in the folder of its sweep.
+
+    The two differ where `hydra.sweep.subdir` names the jobs' folders.
+    """
+    if not in_multirun() or started().rank:
+        return run_dir
+    return sweep_folder() / str(HydraConfig.get().job.num)
+
+
+def check_may_start(on_failure: str) -> None:
     """Raise if an earlier job failed and the sweep is to end then."""
     if on_failure != "stop":
         return
-    for number, job in jobs_of(run_dir.parent).items():
+    for number, job in jobs_of(sweep_folder()).items():
         if job.status == FAILED:
             raise NotRun(f"not run: job {number} failed and on_failure=stop")
 
@@ -134,6 +167,8 @@ class SweepWatch(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Keep the sweep's settings, and name it for its jobs, whatever process they run in."""
         SweepWatch.current = config
+        if config.hydra.sweeper._target_ != PLAIN_SWEEPER:  # that one begins its jobs itself
+            forget_jobs(Path(config.hydra.sweep.dir))
         earlier = load_job_list(Path(config.rerun)) if config.rerun else None
         os.environ[SWEEP_NAME] = (
             earlier.name if earlier else sweep_name(config.hydra.overrides.task)

@@ -14,7 +14,16 @@ from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
 from btu.errors import ConfigError
-from btu.sweeps.jobs import FINISHED, JOBS, RUNNING, JobList, jobs_of, load_job_list, sweep_name
+from btu.sweeps.jobs import (
+    FINISHED,
+    JOBS,
+    RUNNING,
+    JobList,
+    forget_jobs,
+    jobs_of,
+    load_job_list,
+    sweep_name,
+)
 from btu.sweeps.shared import marked
 
 RERUN = "rerun"
@@ -34,6 +43,7 @@ def sweep(sweeper: Any, arguments: list[str]) -> list[Sequence[JobReturn]]:
     size = sweeper.max_batch_size or max(len(jobs), 1)
     elsewhere = getattr(launcher, "on_other_nodes", False)
     with marked(Path(config.cache.folder), wanted=elsewhere) as mark:
+        forget_jobs(folder)
         JobList(name, jobs, mark).write(folder)
         try:
             return [
