@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +22,47 @@ from btu.types import (
 
 NO_LABEL = -1
 CACC_MARGIN = 0.02  # what a repair may cost where no trigger is known
+BEST_RULE = (
+    "best: the highest CACC - max(0, ASR - base rate), never one that another beats in CACC or ASR "
+    "and does not lose to in the other; of equals the higher CACC, then the smaller threshold "
+    "(needs the trigger)"
+)
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What `BEST_RULE` looks at; the score is CACC minus what ASR exceeds the base rate by."""
+
+    cacc: float
+    asr: float
+    score: float
+    threshold: float | None
+
+    def dominates(self, other: Judged) -> bool:
+        """Whether it is at least as good in CACC and in ASR, and not the same in both."""
+        same = (self.cacc, self.asr) == (other.cacc, other.asr)
+        return self.cacc >= other.cacc and self.asr <= other.asr and not same
+
+
+def undominated(rows: Sequence[Row], judge: Callable[[Row], Judged]) -> list[Row]:
+    """The rows that no other row dominates, in order: the only ones that can be the best."""
+    judged = [judge(row) for row in rows]
+    return [
+        row
+        for row, one in zip(rows, judged, strict=True)
+        if not any(other.dominates(one) for other in judged)
+    ]
+
+
+def best_row(rows: Sequence[Row], judge: Callable[[Row], Judged]) -> Row:
+    """The row that `BEST_RULE` takes, the first of equals."""
+
+    def weight(row: Row) -> tuple[float, float, float]:
+        one = judge(row)
+        return (one.score, one.cacc, -by_size(one.threshold))
+
+    return max(undominated(rows, judge), key=weight)
 
 
 def share(hits: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float | None:
@@ -106,20 +148,26 @@ def score_detection(
 def choose(records: Sequence[Record]) -> Record | None:
     """The repaired record at the threshold that is marked as chosen.
 
-    With an attack: the best CACC minus excess ASR, the smaller threshold of equals. That takes
-    knowledge of the trigger: it is the best that a defender could have picked. Without one: the
-    most repair that costs little, the largest threshold within `CACC_MARGIN` of the best CACC.
+    With an attack: by `BEST_RULE`. That takes knowledge of the trigger: it is the best that a
+    defender could have picked. Without one: the most repair that costs little, the largest
+    threshold within `CACC_MARGIN` of the best CACC.
     """
     for arm in REPAIRED:
         rows = [r for r in records if r.arm == arm]
         if rows and rows[0].scores.asr is not None:
-            return max(rows, key=lambda r: (r.scores.cacc - r.excess_asr, -by_size(r.threshold)))
+            return best_row(rows, _judge)
         if rows:
             enough = max(r.scores.cacc for r in rows) - CACC_MARGIN
             return max(
                 (r for r in rows if r.scores.cacc >= enough), key=lambda r: by_size(r.threshold)
             )
     return None
+
+
+def _judge(record: Record) -> Judged:
+    scores = record.scores
+    score = scores.cacc - record.excess_asr
+    return Judged(scores.cacc, scores.asr or 0.0, score, record.threshold)
 
 
 def by_size(threshold: float | None) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from btu.metrics import BEST_RULE
 from btu.stealth.measure import describe
 from btu.store.records import Record, Suspect
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 NUM_SUSPECTS = 10
 REJECTED = ("rejected, clean", "rejected, attacked")  # columns
-ABOUT_CHOSEN = "best threshold: highest CACC minus ASR above base rate (needs the trigger)"
 ABOUT_CHOSEN_BLINDLY = (
     "largest threshold within 2 points of this arm's best CACC; no trigger is known, so nothing "
     "here tells whether one is left"
@@ -56,7 +56,7 @@ def score_table(records: Sequence[Record], chosen: Record | None) -> Table:
     if label is not None:
         counts += f"\nthreshold: {label}"
     if chosen is not None and chosen.threshold is not None and len(records) > 1:
-        counts += f"\n* {ABOUT_CHOSEN if scores.asr is not None else ABOUT_CHOSEN_BLINDLY}"
+        counts += f"\n* {BEST_RULE if scores.asr is not None else ABOUT_CHOSEN_BLINDLY}"
     title = f"{choices['dataset']} / {choices['attack']} / {choices['model']}"
     if any(record.leaky for record in records):
         title += "  LEAKY: splits overlap"

@@ -185,8 +185,8 @@ def test_the_best_row_is_bold_in_every_format(study, page):
     bold = re.findall(r"<b>([^<]*)</b>", page.text)
     md, tex = ((study / "out" / f"report.{e}").read_text(encoding="utf-8") for e in ("md", "tex"))
 
-    # of each attack: CACC and ASR of the one row shown, and its score, 0.88 and 0.9 - 0.02
-    assert bold == ["89.0 ± 1.4", "11.0 ± 1.4", "88.0 ± 0.0"] * 2
+    # of each attack: CACC and excess of the one row shown, and its score, 0.88 and 0.9 - 0.02
+    assert bold == ["89.0 ± 1.4", "1.0 ± 1.4", "88.0 ± 0.0"] * 2
     assert re.findall(r"\*\*([^*]*)\*\*", md) == bold
     assert [t.replace(r"$\pm$", "±") for t in re.findall(r"\\textbf\{([^}]*)\}", tex)] == bold
 
@@ -300,8 +300,8 @@ def test_tokens_of_any_script_and_length_are_drawn_without_a_warning(tmp_path, r
     assert [str(w.message) for w in recwarn] == []
 
 
-def test_percentages_have_no_negative_zero_and_no_spread_from_one_seed():
-    assert percent(average([-0.0001]), signed=True) == "+0.0"
+def test_percentages_have_a_spread_from_two_seeds_on():
+    assert percent(average([0.1])) == "10.0"
     assert percent(average([0.1, 0.2])) == "15.0 ± 7.1"
     assert percent(None) == ""
 
