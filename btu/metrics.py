@@ -11,6 +11,7 @@ import numpy as np
 
 from btu.store.records import Record
 from btu.types import (
+    PLAIN,
     REPAIRED,
     IntArray,
     PoisonedDataset,
@@ -22,6 +23,10 @@ from btu.types import (
 
 NO_LABEL = -1
 CACC_MARGIN = 0.02  # what a repair may cost where no trigger is known
+BLIND_RULE = (
+    f"the largest threshold that costs at most {100 * CACC_MARGIN:.0f} points of CACC against "
+    f"{' and '.join(PLAIN)}"
+)
 BEST_RULE = (
     "best: the highest CACC - max(0, ASR - base rate), never one that another beats in CACC or ASR "
     "and does not lose to in the other; of equals the higher CACC, then the smaller threshold "
@@ -63,6 +68,21 @@ def best_row(rows: Sequence[Row], judge: Callable[[Row], Judged]) -> Row:
         return (one.score, one.cacc, -by_size(one.threshold))
 
     return max(undominated(rows, judge), key=weight)
+
+
+def most_repair(
+    rows: Sequence[Row], judge: Callable[[Row], Judged], plain: Sequence[float]
+) -> Row | None:
+    """The row that `BLIND_RULE` takes; None where all cost more, or there is nothing to compare.
+
+    Args:
+        rows: repaired.
+        judge: what is looked at of a row.
+        plain: CACC of the models that were not repaired, of `PLAIN`.
+    """
+    enough = max(plain, default=math.inf) - CACC_MARGIN
+    cheap = [row for row in rows if judge(row).cacc >= enough]
+    return max(cheap, key=lambda row: by_size(judge(row).threshold), default=None)
 
 
 def share(hits: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float | None:
@@ -149,19 +169,30 @@ def choose(records: Sequence[Record]) -> Record | None:
     """The repaired record at the threshold that is marked as chosen.
 
     With an attack: by `BEST_RULE`. That takes knowledge of the trigger: it is the best that a
-    defender could have picked. Without one: the most repair that costs little, the largest
-    threshold within `CACC_MARGIN` of the best CACC.
+    defender could have picked. Without one: by `BLIND_RULE`, None where every repair costs more.
     """
+    plain = [r.scores.cacc for r in records if r.arm in PLAIN]
     for arm in REPAIRED:
         rows = [r for r in records if r.arm == arm]
         if rows and rows[0].scores.asr is not None:
             return best_row(rows, _judge)
-        if rows:
-            enough = max(r.scores.cacc for r in rows) - CACC_MARGIN
-            return max(
-                (r for r in rows if r.scores.cacc >= enough), key=lambda r: by_size(r.threshold)
-            )
+        if found := most_repair(rows, _judge, plain):
+            return found
     return None
+
+
+def say_plain_is_better(records: Sequence[Record]) -> str | None:
+    """A sentence where no trigger is known and every repair costs more than it may."""
+    plain = [r for r in records if r.arm in PLAIN]
+    repaired = [r for r in records if r.arm in REPAIRED]
+    if not plain or not repaired or plain[0].scores.asr is not None or choose(records):
+        return None
+    best, costly = (max(rows, key=lambda r: r.scores.cacc) for rows in (plain, repaired))
+    return (
+        f"every repair costs more than {100 * CACC_MARGIN:.0f} points: the best has a CACC of "
+        f"{100 * costly.scores.cacc:.1f} %, {best.arm} has {100 * best.scores.cacc:.1f} %. Without a sign that "
+        "something was planted the plain model is the better one"
+    )
 
 
 def _judge(record: Record) -> Judged:

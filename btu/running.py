@@ -15,6 +15,7 @@ from btu import processes
 from btu.components import Tracker
 from btu.config import GROUPS
 from btu.job import Job, build_job
+from btu.metrics import say_plain_is_better
 from btu.store.cache import StageCache
 from btu.store.files import write_json
 from btu.sweeps.jobs import JobReport, Point, in_multirun, report_folder
@@ -118,14 +119,16 @@ def prepare(job: Job) -> Experiment:
 
 
 def save_repaired(experiment: Experiment, result: Result, folder: Path) -> str:
-    """Write the chosen repaired model as a `save_pretrained` folder with its tokenizer.
+    """Write the chosen repaired model, if there is one, as a `save_pretrained` folder.
+
+    The tokenizer goes with it.
 
     Returns:
         One line that names it.
     """
     record = result.chosen
     if record is None:
-        raise ValueError("no repaired model to save; `possible_arms` refuses such a job")
+        return f"no model is saved: {say_plain_is_better(result.records)}"
     classifier = experiment.classifier(record.arm, record.threshold)
     name_labels(classifier, result.data.clean.label_names)
     if not processes.follows():

@@ -47,6 +47,7 @@ CONTROLS = tuple(arm.name for arm in ARMS if not arm.defended)  # no defense tou
 ARM_NAMES = tuple(arm.name for arm in ARMS)
 BY_NAME = {arm.name: arm for arm in ARMS}
 VICTIM, TRUSTED_ONLY = BY_NAME["poisoned"], BY_NAME["trusted_only"]
+PLAIN = ("poisoned", "tuned")  # what a repair must not fall far behind
 REPAIRED = tuple(arm.name for arm in reversed(ARMS) if arm.defended)  # the whole method first
 
 

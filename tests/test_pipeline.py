@@ -316,6 +316,29 @@ def test_a_model_to_keep_needs_a_repaired_arm(files, run_btu, tmp_path, choice):
     assert not (tmp_path / "outputs" / "cache" / "victim").exists()
 
 
+BLIND = ["attack=none", *(word for word in TINY if not word.startswith("attack.")), "model=tiny"]
+
+
+def test_a_model_to_keep_is_compared_with_those_that_were_not_repaired(files, run_btu):
+    wanted = "costs at most 2 points of accuracy against poisoned and tuned"
+    small = [*files.overrides, *BLIND, "save_model=true"]
+
+    with pytest.raises(ConfigError, match=rf"{wanted}. Write arms=\[tuned,poisoned,defended\]"):
+        run_btu(*small, "arms=[poisoned,defended]")
+
+
+def test_no_repair_is_kept_that_costs_more_than_it_may(files, run_btu, tmp_path, caplog):
+    small = [*files.overrides, *BLIND, "save_model=true"]
+    useless = ["thresholds=[0.9]", "arms=[poisoned,tuned,unlearned]"]
+    caplog.set_level("INFO", "btu")
+
+    rows = {row["arm"]: row["cacc"] for row in run_btu(*small, *useless)}
+
+    assert rows["unlearned"] < max(rows["poisoned"], rows["tuned"]) - 0.02
+    assert not (tmp_path / "run" / "model").exists()
+    assert "no model is saved: every repair costs more than 2 points" in caplog.text
+
+
 def test_a_word_can_be_scored_without_planting_it(files, run_btu, tmp_path):
     small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", "arms=[poisoned]"]
     rows = run_btu(*small, "attack.triggers=[ria]", "attack.poison_rate=0")

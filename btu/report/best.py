@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from btu.metrics import BEST_RULE, CACC_MARGIN, Judged, best_row, by_size, undominated
+from btu.metrics import BEST_RULE, BLIND_RULE, Judged, best_row, most_repair, undominated
 from btu.report.groups import Group, Spread
+from btu.types import PLAIN
 
 RULE = (
     "Bold, among the unlearned and defended rows shown of one dataset, attack and model: the "
@@ -16,14 +17,14 @@ RULE = (
     "difference, mean over seeds: what a defender could have picked, not what one would have."
 )
 RULE_BLIND = (
-    "Where no trigger is known there is no score: the best threshold is the largest whose CACC is "
-    f"within {100 * CACC_MARGIN:.0f} points of the best of its arm."
+    f"Where no trigger is known there is no score; the row shown is that of {BLIND_RULE}, or that "
+    "of the highest CACC where all cost more."
 )
 ABOUT_SPREAD = (
     "Per cent, mean over seeds ± sample standard deviation (n - 1), from two seeds on. CACC is "
     "measured on the clean test rows; ASR, base rate and PACC on the attacked rows. Excess is what "
-    "ASR exceeds the base rate by, at least 0. An input that a defense rejects counts as wrong, not "
-    "as attacked."
+    "ASR exceeds the base rate by, at least 0. An input that a defense rejects counts as wrong, "
+    "not as attacked."
 )
 
 
@@ -49,7 +50,7 @@ def main_rows(groups: Sequence[Group]) -> tuple[Marked, ...]:
 
 def best_repairs(groups: Sequence[Group]) -> tuple[Group, ...]:
     """Of each defense in each block the best row: `defended`, else `unlearned`."""
-    return tuple(best_of(rows) for block in blocks(groups) for rows in repairs(block))
+    return tuple(best_of(rows, block) for block in blocks(groups) for rows in repairs(block))
 
 
 def repairs(block: Sequence[Group]) -> list[list[Group]]:
@@ -61,13 +62,18 @@ def repairs(block: Sequence[Group]) -> list[list[Group]]:
     return shown
 
 
-def best_of(rows: Sequence[Group]) -> Group:
-    """The row at the threshold that `btu.metrics.choose` would take, on means over seeds."""
+def best_of(rows: Sequence[Group], block: Sequence[Group]) -> Group:
+    """The row at the threshold that `btu.metrics.choose` would take, on means over seeds.
+
+    Args:
+        rows: of one defense and arm.
+        block: the rows that they can be compared with.
+    """
     scored = [g for g in rows if g.score]
     if scored:
         return best_row(scored, _judge)
-    enough = max(_mean(g.cacc) for g in rows) - CACC_MARGIN
-    return max((g for g in rows if _mean(g.cacc) >= enough), key=lambda g: by_size(g.threshold))
+    plain = [_mean(g.cacc) for g in block if g.arm.name in PLAIN and g.may_control(rows[0])]
+    return most_repair(rows, _judge, plain) or max(rows, key=lambda g: _mean(g.cacc))
 
 
 def blocks(groups: Sequence[Group]) -> list[list[Group]]:
@@ -78,7 +84,7 @@ def blocks(groups: Sequence[Group]) -> list[list[Group]]:
 def _at_best(block: Sequence[Group]) -> list[Group]:
     shown: list[Group] = []
     for rows in _split(block, lambda g: (g.variant, g.arm)):
-        shown += [best_of(rows)] if rows[0].arm.defended else rows
+        shown += [best_of(rows, block)] if rows[0].arm.defended else rows
     return shown
 
 

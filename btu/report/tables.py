@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from btu.metrics import BEST_RULE
+from btu.metrics import BEST_RULE, BLIND_RULE
 from btu.stealth.measure import describe
 from btu.store.records import Record, Suspect
 
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 NUM_SUSPECTS = 10
 REJECTED = ("rejected, clean", "rejected, attacked")  # columns
 ABOUT_CHOSEN_BLINDLY = (
-    "largest threshold within 2 points of this arm's best CACC; no trigger is known, so nothing "
-    "here tells whether one is left"
+    f"{BLIND_RULE}; no trigger is known, so nothing here tells whether one is left"
 )
 
 

@@ -200,16 +200,22 @@ def test_an_asr_below_the_base_rate_is_no_merit(tmp_path):
     assert main_rows([r.group for r in marked])[0].group.threshold == 0.001
 
 
-def test_without_a_trigger_the_best_threshold_is_the_largest_that_costs_little(tmp_path):
+@pytest.mark.parametrize(("plain", "threshold"), [(0.90, 0.002), (0.5, 0.01), (0.95, 0.001)])
+def test_without_a_trigger_the_best_threshold_is_the_largest_that_costs_little(
+    tmp_path, plain, threshold
+):
     scores = {0.001: 0.90, 0.002: 0.89, 0.01: 0.70}
     rows = [
         record("defended", t, scores=Scores(cacc, 10, None, None, None, 0))
         for t, cacc in scores.items()
     ]
 
+    blind = Scores(plain, 10, None, None, None, 0)
+    rows.append(record("poisoned", scores=blind, choices=chosen(defense="none")))
+
     (best,) = best_repairs(grouped(tmp_path, *rows))
 
-    assert best.threshold == 0.002
+    assert best.threshold == threshold
     assert not any(row.best for row in all_rows([best]))
 
 
