@@ -188,10 +188,11 @@ def say_plain_is_better(records: Sequence[Record]) -> str | None:
     if not plain or not repaired or plain[0].scores.asr is not None or choose(records):
         return None
     best, costly = (max(rows, key=lambda r: r.scores.cacc) for rows in (plain, repaired))
+    low, high = (f"{100 * record.scores.cacc:.1f} %" for record in (costly, best))
     return (
         f"every repair costs more than {100 * CACC_MARGIN:.0f} points: the best has a CACC of "
-        f"{100 * costly.scores.cacc:.1f} %, {best.arm} has {100 * best.scores.cacc:.1f} %. Without a sign that "
-        "something was planted the plain model is the better one"
+        f"{low}, {best.arm} has {high}. Without a sign that something was planted the plain model "
+        "is the better one"
     )
 
 
