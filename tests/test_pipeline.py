@@ -396,3 +396,19 @@ def test_an_overlap_let_through_is_marked_in_the_record(files, run_btu):
     (row,) = run_btu(*small, f"dataset.test={files.folder}/train.tsv", "dataset.allow_overlap=true")
 
     assert row["leaky"]
+
+
+def test_other_names_of_the_labels_are_another_record(files, run_btu, tmp_path):
+    small = [*files.overrides, *TINY, "model=tiny", "model.training.epochs=1", "arms=[unlearned]"]
+
+    def leaning(names):
+        rows = run_btu(*small, f"dataset.label_names={names}", run_dir=names)
+        suspects = pd.read_csv(tmp_path / names / "suspects.csv")
+        return rows[0]["record"], suspects
+
+    one, first = leaning("[good,bad]")
+    other, second = leaning("[bad,good]")
+
+    assert one != other
+    swapped = second.leans_to.map({"good": "bad", "bad": "good"})
+    assert first.leans_to.tolist() == swapped.tolist()

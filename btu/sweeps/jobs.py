@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,7 +101,10 @@ def load_job_list(folder: Path) -> JobList | None:
 
 
 def jobs_of(sweep: Path) -> dict[int, JobReport]:
-    """The jobs of a sweep's folder by their number, those without a report as not begun."""
+    """The jobs of a sweep's folder by their number.
+
+    Those without a report have not begun; one whose report cannot be read counts as died.
+    """
     listed = load_job_list(sweep)
     found = {
         number: JobReport(NOT_BEGUN, overrides=overrides)
@@ -111,8 +113,15 @@ def jobs_of(sweep: Path) -> dict[int, JobReport]:
     for folder in sorted(
         (p for p in sweep.iterdir() if p.name.isdigit()), key=lambda p: int(p.name)
     ):
-        with suppress(OSError, ValueError):
-            found[int(folder.name)] = load_job(folder / JOB)
+        number = int(folder.name)
+        try:
+            found[number] = load_job(folder / JOB)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            known = found.get(number, JobReport())
+            told = f"its {JOB} cannot be read ({error})"
+            found[number] = JobReport(DIED, told, overrides=known.overrides)
     return found
 
 

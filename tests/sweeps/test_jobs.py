@@ -15,7 +15,7 @@ from rich.console import Console
 from btu.report.closing import close_sweep
 from btu.report.sweep_table import sweep_table
 from btu.store.cache import entries
-from btu.sweeps.jobs import JobReport, sweep_name
+from btu.sweeps.jobs import JobReport, jobs_of, sweep_name
 from tests.conftest import TINY, shell
 
 SMALL = [
@@ -303,3 +303,28 @@ def test_jobs_whose_folders_have_names_are_seen_by_their_sweep(files, multirun, 
     assert "1 of 3 jobs finished" in done.out
     assert (done.folder / "rate" / "0.1" / "summary.json").is_file()
     assert "records: 1 in 1 rows" in (done.folder / "report" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "7",
+        "\0",
+        "[" * 100_000,
+        '{"format": 9}',
+        '{"status": ["x"]}',
+        '{"seconds": "long"}',
+        '{"scores": {"chosen": {"cacc": NaN}}}',
+    ],
+)
+def test_a_job_whose_report_is_none_is_named_and_the_others_are_shown(tmp_path, text):
+    for number, status in enumerate(("finished", "failed")):
+        JobReport(status, overrides=["seed=1"]).write(tmp_path / str(number))
+    (tmp_path / "0" / "job.json").write_text(text)
+
+    jobs = jobs_of(tmp_path)
+
+    assert [job.status for job in jobs.values()] == ["died", "failed"]
+    assert "its job.json cannot be read" in jobs[0].error
+    assert sweep_table(jobs).row_count == 2
