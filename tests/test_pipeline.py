@@ -412,3 +412,26 @@ def test_other_names_of_the_labels_are_another_record(files, run_btu, tmp_path):
     assert one != other
     swapped = second.leans_to.map({"good": "bad", "bad": "good"})
     assert first.leans_to.tolist() == swapped.tolist()
+
+
+@pytest.mark.parametrize("name", ["load_file", "save_file"])
+def test_a_cache_that_is_deleted_again_and_again_changes_nothing(
+    files, run_btu, tmp_path, monkeypatch, name
+):
+    from btu import lab
+
+    small = [*files.overrides, *TINY, "model=tiny", "model.training.epochs=1"]
+    wanted = run_btu(*small)
+    real, deleted = getattr(lab, name), []
+
+    def deleting(*arguments):
+        if len(deleted) < 4:  # as somebody would who makes room while a sweep runs
+            deleted.append(shutil.rmtree(tmp_path / "other" / "cache"))
+        return real(*arguments)
+
+    monkeypatch.setattr(lab, name, deleting)
+    rows = run_btu(*small, f"outputs={tmp_path / 'other'}", run_dir="again")
+
+    assert len(deleted) == 4
+    scores = [[row[key] for key in ("arm", "cacc", "asr", "base_rate")] for row in rows]
+    assert scores == [[row[key] for key in ("arm", "cacc", "asr", "base_rate")] for row in wanted]
