@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,9 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from btu.models.checkpoint import Checkpoint
+from btu.models.checkpoint import Checkpoint, checksum_of
 from btu.models.hub import prepare_hub
-from btu.store.files import checksum
 
 
 class Similarities(NamedTuple):
@@ -51,6 +49,7 @@ class SentenceEncoder:
                 local_files_only=folder is not None,
                 model_kwargs={"use_safetensors": True},
             )
+        model.tokenizer.split_special_tokens = True  # [MASK] in a text is a word of it
         return cls(model.float())
 
     def similarities(
@@ -74,9 +73,8 @@ class SentenceEncoder:
 
 
 def encoder_identity(checkpoint: Checkpoint) -> str:
-    """As the checkpoint's own, with what its sub-folders say of pooling and further layers."""
+    """As the checkpoint's own, with the files of its modules in the folders within."""
     folder = checkpoint.folder()
     if folder is None:
         return checkpoint.identity()
-    files = sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json"))
-    return hashlib.sha256("".join(map(checksum, files)).encode()).hexdigest()
+    return checksum_of(folder, folder.rglob("*"))

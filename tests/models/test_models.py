@@ -6,7 +6,7 @@ import torch
 
 from btu.config import build
 from btu.errors import ConfigError, ModelError
-from btu.models.base import encode, trigger_token_ids
+from btu.models.tokens import encode, trigger_token_ids
 from btu.models.pretrained import Pretrained
 from btu.models.probe import PooledProbe
 from btu.training.devices import resolve_precision
