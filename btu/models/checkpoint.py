@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ PACKAGE = "package:"
 # What loading a folder reads is all but these: notes, weights in other formats, what trainers keep.
 NOT_READ = (".md", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".py")
 TOKENIZERS = (".model", ".txt", ".codes", ".bpe")  # ends of files that have a vocabulary
+WRONG_KIND = re.compile(r"configuration class <class '.*\.(\w+)'> for this kind of \w+: (\w+)")
 SAVE_AGAIN = "model.save_pretrained(folder) and tokenizer.save_pretrained(folder)"
 
 
@@ -187,6 +189,8 @@ class Checkpoint:
             reason = str(error).strip().split("\n")[0][:200].rstrip(".")
             if "trust_remote_code" in reason:  # which transformers would have us set
                 reason = "it needs code of its own, which is not run"
+            if wrong_kind := WRONG_KIND.search(str(error)):
+                reason = "transformers makes no {1} of a {0}".format(*wrong_kind.groups())
             way_out = f"Without a network use a folder with {self.named_by}=PATH{self.otherwise}."
             if self.folder() is not None:
                 way_out = f"Save it again with {SAVE_AGAIN}."

@@ -24,7 +24,7 @@ from btu.types import IntArray
 
 NUM_TOKENS = 16  # of the longer of two rows
 NUM_TEXTS, NUM_LETTERS = 8, 200  # that the rows are made of
-TOLERANCE = 1e-4  # of a logit, in fp32
+TOLERANCE = 1e-3  # of the largest logit; arithmetic in fp32 moves a hundredth of that
 SUPPORTED = (
     "Encoders such as BERT, RoBERTa, DistilBERT, ALBERT, ELECTRA, DeBERTa, MPNet, XLM-R and "
     "ModernBERT can be used, and XLNet, BART, GPT-2, Llama and Qwen2."
@@ -94,9 +94,8 @@ def _logits(classifier: Classifier, rows: Sequence[IntArray]) -> Tensor:
 
 
 def _agree(found: Tensor, plain: Tensor) -> bool:
-    return found.shape == plain.shape and torch.allclose(
-        found, plain, atol=TOLERANCE, rtol=10 * TOLERANCE
-    )
+    largest = float(plain.abs().max())
+    return found.shape == plain.shape and torch.allclose(found, plain, 0.0, TOLERANCE * largest)
 
 
 def _choose_side(classifier: Classifier, rows: Sequence[IntArray], plain: Tensor) -> None:
