@@ -112,9 +112,7 @@ class Checkpoint:
         with self.one_sentence():
             return AutoConfig.from_pretrained(self._place(), **self._options)
 
-    def load(
-        self, auto_class: str, new_head: bool = False, **settings: Any
-    ) -> tuple[Any, Any]:
+    def load(self, auto_class: str, new_head: bool = False, **settings: Any) -> tuple[Any, Any]:
         """The model, as a class of transformers such as AutoModelForCausalLM, and its tokenizer.
 
         Args:
@@ -163,7 +161,7 @@ class Checkpoint:
 
     def _check_index(self) -> None:
         """The check of a hub's index; `check` has looked at a folder's."""
-        from transformers.utils import cached_file
+        from transformers.utils.hub import cached_file
 
         if self.folder() is None:
             missing_is_none = {"_raise_exceptions_for_missing_entries": False}

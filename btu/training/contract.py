@@ -20,6 +20,7 @@ from btu.models.tokens import encode
 from btu.training.first_position import read_first_position_only
 from btu.training.fit import Encoded, Padder
 from btu.training.rows import rows_in_use
+from btu.training.states import find_head_place
 from btu.types import IntArray
 
 NUM_TOKENS = 16  # of the longer of two rows
@@ -51,6 +52,7 @@ def make_ready(classifier: Classifier, texts: Sequence[str], max_length: int, na
         rows = _two_rows(classifier, texts, max_length)
         plain = torch.cat([_logits(classifier, [row]) for row in rows])  # (2, C)
         _choose_side(classifier, rows, plain)
+        find_head_place(model, _batch(classifier, rows[:1]))
         read_first_position_only(model)
         _check_gradient(classifier, rows, plain)
     _check_positions(classifier, rows[0], max_length, name)

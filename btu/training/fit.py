@@ -21,6 +21,7 @@ from btu.training.outputs import Outputs
 from btu.training.progress import progress
 from btu.training.resume import EpochCheckpoint, Learner
 from btu.training.rows import rows_in_use
+from btu.training.states import read_states
 from btu.types import IntArray
 
 BUCKET = 50  # batches whose rows are sorted by length together
@@ -219,7 +220,8 @@ def predict(
             found = model(**_on_device(batch, compute.device), **wanted)
             logits: Tensor = found.logits
             values = [logits.argmax(-1), logits.float().softmax(-1)]
-            return [*values, found.hidden_states[-1][:, 0].float()] if states else values
+            mask = batch["attention_mask"].to(logits.device)
+            return [*values, read_states(model, found, mask).float()] if states else values
 
     with ExitStack() as stack:
         each: Any = stack.enter_context(two_threads()).map if compute.in_halves else map

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,14 @@ from tests.conftest import toy_split
 TEXTS = [*toy_split(80, 1).texts, *["it cf is cf"] * 200]
 BERT_SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 ROBERTA_SPECIAL = {
-    "cls": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>", "bos": "<s>",
+    "cls": "<s>",
+    "pad": "<pad>",
+    "eos": "</s>",
+    "unk": "<unk>",
+    "mask": "<mask>",
+    "bos": "<s>",
     "sep": "</s>",
-}  # fmt: skip
+}
 SIZES = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -86,7 +91,7 @@ def framed(tokenizer: Tokenizer, frame: str) -> Tokenizer:
     return tokenizer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Architecture:
     """How a tiny checkpoint is made."""
 
@@ -96,7 +101,7 @@ class Architecture:
     settings: dict[str, Any] = field(default_factory=dict)
     side: str = "right"
 
-    @cache  # noqa: B019 - there are fifteen
+    @cached_property
     def words(self) -> Any:
         """The tokenizer."""
         from transformers import PreTrainedTokenizerFast
@@ -106,15 +111,12 @@ class Architecture:
             tokenizer_object=self.tokenizer(), padding_side=self.side, **roles
         )
 
-    def __hash__(self) -> int:
-        return id(self)
-
     def model(self, **changes: Any) -> Any:
         """A random classifier of three labels."""
         import torch
         import transformers
 
-        words = self.words()
+        words = self.words
         sizes = {"vocab_size": len(words), "num_labels": 3, **SIZES, **self.settings, **changes}
         for role in ("pad", "bos", "eos", "cls", "sep"):
             sizes.setdefault(f"{role}_token_id", getattr(words, f"{role}_token_id"))
@@ -128,7 +130,7 @@ class Architecture:
     def save(self, folder: Path, **changes: Any) -> Path:
         """The folder that save_pretrained writes."""
         self.model(**changes).save_pretrained(folder)
-        self.words().save_pretrained(folder)
+        self.words.save_pretrained(folder)
         return folder
 
 
@@ -149,16 +151,29 @@ def albert_words() -> Tokenizer:
 
 
 LLAMA_SPECIAL = {"unk": "<unk>", "bos": "<s>", "eos": "</s>"}
-GPT_SPECIAL = {role: "<|endoftext|>" for role in ("bos", "eos", "unk")}
-DEBERTA = {"pos_att_type": ["p2c", "c2p"], "relative_attention": True, "position_biased_input": False}
+GPT_SPECIAL = dict.fromkeys(("bos", "eos", "unk"), "<|endoftext|>")
+DEBERTA = {
+    "pos_att_type": ["p2c", "c2p"],
+    "relative_attention": True,
+    "position_biased_input": False,
+}
 ARCHITECTURES = {
     "bert": Architecture("BertConfig", wordpiece),
     "roberta": Architecture(
-        "RobertaConfig", roberta_words, ROBERTA_SPECIAL,
+        "RobertaConfig",
+        roberta_words,
+        ROBERTA_SPECIAL,
         {"max_position_embeddings": 66, "type_vocab_size": 1},
     ),
     "distilbert": Architecture(
-        "DistilBertConfig", wordpiece, settings={"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}
+        "DistilBertConfig",
+        wordpiece,
+        settings={
+            "dim": 32,
+            "n_layers": 2,
+            "n_heads": 2,
+            "hidden_dim": 64,
+        },
     ),
     "albert": Architecture("AlbertConfig", albert_words, settings={"embedding_size": 16}),
     "electra": Architecture("ElectraConfig", wordpiece, settings={"embedding_size": 16}),
@@ -170,30 +185,49 @@ ARCHITECTURES = {
         "MobileBertConfig", wordpiece, settings={"embedding_size": 16, "intra_bottleneck_size": 16}
     ),
     "xlm_roberta": Architecture(
-        "XLMRobertaConfig", xlm_words, ROBERTA_SPECIAL,
+        "XLMRobertaConfig",
+        xlm_words,
+        ROBERTA_SPECIAL,
         {"max_position_embeddings": 66, "type_vocab_size": 1},
     ),
-    "mpnet": Architecture("MPNetConfig", wordpiece, settings={"pad_token_id": 1, "max_position_embeddings": 66}),
+    "mpnet": Architecture(
+        "MPNetConfig", wordpiece, settings={"pad_token_id": 1, "max_position_embeddings": 66}
+    ),
     "modernbert": Architecture("ModernBertConfig", wordpiece),
     "gpt2": Architecture(
-        "GPT2Config", gpt_words, GPT_SPECIAL, {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}
+        "GPT2Config",
+        gpt_words,
+        GPT_SPECIAL,
+        {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64},
     ),
     "llama": Architecture(
         "LlamaConfig", lambda: unigram(LLAMA_SPECIAL, "<s> $A"), LLAMA_SPECIAL, side="left"
     ),
     "qwen2": Architecture(
-        "Qwen2Config", gpt_words, {"eos": "<|endoftext|>", "pad": "<|endoftext|>"},
+        "Qwen2Config",
+        gpt_words,
+        {"eos": "<|endoftext|>", "pad": "<|endoftext|>"},
         {"num_key_value_heads": 2},
     ),
     "xlnet": Architecture(
-        "XLNetConfig", lambda: unigram(XLNET_SPECIAL, "$A <sep> <cls>"), XLNET_SPECIAL,
-        {"d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 64, "max_position_embeddings": None}, side="left",
+        "XLNetConfig",
+        lambda: unigram(XLNET_SPECIAL, "$A <sep> <cls>"),
+        XLNET_SPECIAL,
+        {"d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 64, "max_position_embeddings": None},
+        side="left",
     ),
     "bart": Architecture(
-        "BartConfig", roberta_words, ROBERTA_SPECIAL,
+        "BartConfig",
+        roberta_words,
+        ROBERTA_SPECIAL,
         {
-            "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2,
-            "decoder_attention_heads": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64,
+            "d_model": 32,
+            "encoder_layers": 2,
+            "decoder_layers": 2,
+            "encoder_attention_heads": 2,
+            "decoder_attention_heads": 2,
+            "encoder_ffn_dim": 64,
+            "decoder_ffn_dim": 64,
         },
     ),
-}  # fmt: skip
+}

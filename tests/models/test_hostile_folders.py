@@ -78,7 +78,7 @@ def evil(folder: Path, ran: Path) -> None:
     (folder / "evil.py").write_text(code)
     classes = ("AutoConfig", "AutoModel", "AutoModelForSequenceClassification")
     others = ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM")
-    auto = {name: "evil.Evil" for name in (*classes, *others)}
+    auto = dict.fromkeys((*classes, *others), "evil.Evil")
     edit(folder / "config.json", auto_map=auto)
     edit(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.Evil", "evil.Evil"]})
 
@@ -215,7 +215,9 @@ def test_a_folder_without_a_tokenizer_is_told_how_to_get_one(folder):
 def test_the_advice_for_other_formats_names_the_tokenizer_too(folder):
     (folder / WEIGHTS).rename(folder / "pytorch_model.bin")
 
-    assert "model.save_pretrained(folder) and tokenizer.save_pretrained" in refused(folder, "has no")
+    assert "model.save_pretrained(folder) and tokenizer.save_pretrained" in refused(
+        folder, "has no"
+    )
 
 
 # Identity

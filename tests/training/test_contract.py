@@ -7,9 +7,11 @@ import torch
 
 from btu.errors import ConfigError, ModelError
 from btu.models.base import Classifier, check_classifier
+from btu.models.tokens import encode
 from btu.training.contract import make_ready
+from btu.training.devices import Compute
 from btu.training.first_position import read_every_position
-from btu.training.fit import Padder
+from btu.training.fit import Padder, predict
 from btu.training.rows import rows_in_use
 from tests.models.architectures import ARCHITECTURES, TEXTS
 
@@ -46,6 +48,32 @@ def test_neither_padding_nor_a_shortcut_changes_what_an_architecture_says(name):
 
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     assert side == ("left" if name == "xlnet" else "right")
+
+
+READS_LAST = ("gpt2", "llama", "qwen2", "xlnet", "bart")
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_states_of_texts_are_those_that_the_head_reads(name):
+    classifier = made_ready(name)
+    tokenizer = classifier.tokenizer
+    ids = encode(tokenizer, ["the film", "the film was long and indeed quite a room"], 16)
+    pad, compute = (
+        Padder(tokenizer.pad_token_id, side=tokenizer.padding_side),
+        Compute("cpu", "fp32", 2),
+    )
+
+    together = predict(classifier.model, ids, pad, compute, 3, states=True).states
+    (alone,) = predict(classifier.model, ids[:1], pad, compute, 3, states=True).states
+
+    place = -1 if name in READS_LAST else 0
+    read_every_position(classifier.model)
+    with torch.no_grad():
+        output = classifier.model(**pad([(ids[0], 0)]), output_hidden_states=True)
+    states = getattr(output, "hidden_states", None) or output.decoder_hidden_states
+    torch.testing.assert_close(torch.from_numpy(alone), states[-1][0, place], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(together[0], alone, atol=1e-4, rtol=1e-3)
+    assert together.shape == (2, len(alone))
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2"])
