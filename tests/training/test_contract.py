@@ -18,7 +18,7 @@ from tests.models.architectures import ARCHITECTURES, TEXTS
 
 def loaded(name: str, **changes) -> Classifier:
     architecture = ARCHITECTURES[name]
-    made = Classifier(architecture.model(**changes), copy.deepcopy(architecture.words()))
+    made = Classifier(architecture.model(**changes), copy.deepcopy(architecture.words))
     made.model.set_attn_implementation("eager")
     return check_classifier(made, 16, name)
 
