@@ -160,6 +160,15 @@ def test_an_index_names_safetensors_beside_it_alone(folder, names, match):
     refused(folder, match)
 
 
+def test_an_index_on_the_hub_names_safetensors_alone(folder, monkeypatch):
+    shards(folder, "model-1.safetensors", "weights.bin")
+    index = folder / f"{WEIGHTS}.index.json"
+    monkeypatch.setattr("transformers.utils.hub.cached_file", lambda *_, **__: str(index))
+
+    with pytest.raises(ModelError, match=r"names weights\.bin, but weights are read from"):
+        pretrained("someone/model").load(2, TEXTS, 1)
+
+
 @pytest.mark.parametrize("text", ["[]", "{}", '{"weight_map": [1]}', "{", "[" * 100_000, "\udcff"])
 def test_an_index_that_is_none_is_one_sentence(folder, text):
     shards(folder)
