@@ -31,7 +31,7 @@ class Pretrained(ModelSource):
         return self._checkpoint().folder()
 
     def identity(self, texts: Sequence[str]) -> str:
-        """Checksum of local weights, or the hub's commit."""
+        """Checksum of all local files that loading reads, or the hub's commit."""
         return self._checkpoint().identity()
 
     def load(self, num_labels: int, texts: Sequence[str], seed: int) -> Classifier:
