@@ -352,7 +352,8 @@ def test_a_word_can_be_scored_without_planting_it(files, run_btu, tmp_path):
 def test_the_saved_model_is_the_defended_one(files, run_btu, tmp_path):
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from btu.models.base import Classifier, encode
+    from btu.models.base import Classifier
+    from btu.models.tokens import encode
     from btu.training.devices import Compute
     from btu.training.fit import Padder, predict
 

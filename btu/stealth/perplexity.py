@@ -76,8 +76,8 @@ class LanguageModel:
         """Ids with the begin token, cut at what the model can read."""
         if not texts:
             return [], np.zeros(0, dtype=np.bool_)
-        found = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-        whole = [[self.begin, *each] for each in found]
+        found = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)
+        whole = [[self.begin, *each] for each in found["input_ids"]]
         cut = np.asarray([len(each) > self.max_length for each in whole], dtype=np.bool_)
         return [each[: self.max_length] for each in whole], cut
 
