@@ -6,15 +6,15 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from btu.components import Tracker
+from btu.components import Tracker, first_line
 from btu.errors import ConfigError, check_choice
 from btu.models.hub import reachable
 from btu.report.run import SUSPECT_COLUMNS, suspect_rows
@@ -28,6 +28,8 @@ from btu.types import REPAIRED
 log = logging.getLogger(__name__)
 SWEEP_AGENT = "WANDB_SWEEP_ID"  # set where a W&B sweep agent started this job
 MODES = ("auto", "online", "offline")
+MAX_PROJECT, MAX_TAG = 128, 64  # characters that W&B takes
+NOT_IN_PROJECT = "/\\#?%:"
 _PLAIN = (bool, int, float, str)
 
 
@@ -45,7 +47,10 @@ class Mirrored(Tracker):
 
 @dataclass(frozen=True)
 class WandbTracker(Tracker):
-    """One W&B run per job, online when someone is logged in, else offline."""
+    """One W&B run per job, online when someone is logged in, else offline.
+
+    Whatever goes wrong with W&B is said in the log, and the job goes on without it.
+    """
 
     project: str
     entity: str | None
@@ -55,22 +60,54 @@ class WandbTracker(Tracker):
 
     def __post_init__(self) -> None:
         check_choice("tracking.mode", self.mode, MODES)
+        if not 0 < len(self.project) <= MAX_PROJECT or set(self.project) & set(NOT_IN_PROJECT):
+            raise ConfigError(
+                f"tracking.project: W&B takes 1 to {MAX_PROJECT} characters and none of "
+                f"{' '.join(NOT_IN_PROJECT)}, got {self.project!r}."
+            )
+        for tag in self.tags:
+            if not 0 < len(tag) <= MAX_TAG:
+                raise ConfigError(
+                    f"tracking.tags: W&B takes tags of 1 to {MAX_TAG} characters, got {tag!r}."
+                )
 
     @contextmanager
     def job(self, experiment: Any, run_dir: Path) -> Iterator[Tracker]:
         """Open the job's run; on an error it is closed as failed.
 
         A job that was mirrored before and has nothing left to compute opens no second run.
+
+        Raises:
+            ConfigError: `mode=online` and nobody is logged in, or an agent's command is a sweep.
         """
-        job, note = experiment.job, self._note(experiment)
-        if note.is_file() and not in_agent() and experiment.is_recorded():
-            mirrored = Mirrored("none", json.loads(note.read_text())["run"])
+        note, sweep = self._note(experiment), _sweep()
+        mirrored = self._mirrored(note)
+        if mirrored is not None and experiment.is_recorded():
             log.info("W&B: nothing new, see %s", mirrored.run)
             yield mirrored
             return
+        open_run = None
+        with telling_failures("begin a run"):
+            open_run = self._begin(experiment.job, sweep)
+        if open_run is None:
+            yield Tracker("none")
+            return
+        try:
+            yield open_run
+        except BaseException:
+            with telling_failures("close the run"):
+                open_run.run.finish(exit_code=1)
+            raise
+        with telling_failures("finish the run"):
+            where = _where(open_run.run)
+            open_run.run.finish()
+            if open_run.is_whole:
+                note.parent.mkdir(parents=True, exist_ok=True)
+                write_json(note, {"run": _beside(note, where)})
+
+    def _begin(self, job: Any, sweep: str | None) -> OpenRun:
         import wandb
 
-        sweep = _sweep()
         folder = job.outputs.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         run = wandb.init(
@@ -84,26 +121,96 @@ class WandbTracker(Tracker):
             mode=self._mode(),
             reinit="finish_previous",
             settings=wandb.Settings(
-                console="off", silent=True, save_code=False, disable_git=True, x_disable_stats=True
+                console="off",
+                silent=True,
+                save_code=False,
+                disable_git=True,
+                x_disable_stats=True,
+                x_disable_meta=True,  # the command line and folders, with the user's name in them
             ),
         )
+        return OpenRun("wandb", run)
+
+    def _mirrored(self, note: Path) -> Mirrored | None:
+        """What a note says of the run of an earlier job, if there is one."""
+        if in_agent() or not note.is_file():
+            return None
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            where = str(json.loads(note.read_text(encoding="utf-8"))["run"])
+            offline = note.parent / where
+            return Mirrored("none", str(offline.resolve()) if offline.is_dir() else where)
+        return None
+
+    def _note(self, experiment: Any) -> Path:
+        """The file that says which run holds these records."""
+        identities = [experiment.identity(*point) for point in experiment.points]
+        parts: dict[str, Any] = {
+            "project": self.project,
+            "entity": self.entity,
+            "records": identities,
+        }
+        if experiment.job.stealth is not None:
+            parts["stealth"] = asdict(experiment.job.stealth)
+        key = make_key(parts)
+        place: Path = experiment.job.outputs / "wandb" / "mirrored" / f"{key}.json"
+        return place
+
+    def _mode(self) -> Any:
+        if self.mode == "offline":
+            return self.mode
+        if self.mode == "auto" and "WANDB_MODE" in os.environ:
+            return None  # W&B's own variable decides
+        import wandb
+
+        refused = ""
         try:
-            yield self
-        except BaseException:
-            run.finish(exit_code=1)
-            raise
-        where = _where(run)
-        run.finish()
-        note.parent.mkdir(parents=True, exist_ok=True)
-        write_json(note, {"run": where})
+            logged_in = wandb.login(prompt=False)
+        except Exception as error:  # wandb raises errors of many kinds for a key it cannot use
+            logged_in, refused = False, first_line(error)
+        if self.mode == "online":
+            if not logged_in:
+                raise ConfigError(
+                    f"tracking.mode=online: {refused or 'nobody is logged in'}. Type wandb login, or leave the mode "
+                    "out: then the run is kept offline."
+                )
+            return "online"
+        if not logged_in:
+            if refused:
+                log.warning("W&B: not logged in (%s); the run is kept offline", refused)
+            return "offline"
+        server = wandb.setup().settings.base_url
+        if not reachable(server):  # wandb.init would try for a minute and a half, then fail the job
+            log.warning("W&B: %s cannot be reached; the run is kept offline", server)
+            return "offline"
+        return "online"
+
+
+@dataclass(frozen=True)
+class OpenRun(Tracker):
+    """The W&B run of a job that is being computed."""
+
+    run: Any
+    failures: list[str] = field(default_factory=list)  # what W&B could not do
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was lost so far."""
+        return not self.failures
 
     def log_result(self, result: Any, run_dir: Path, objective: float | None) -> str | None:
         """Curves over the threshold, tables of suspects and records, the plot, the summary."""
+        with telling_failures("take the results", self.failures):
+            self._log(result, run_dir, objective)
+            if self.run.settings.mode == "offline":
+                where = _where(self.run)
+                log.info("W&B offline run; to upload it: wandb sync %s", where)
+                return where
+        return None
+
+    def _log(self, result: Any, run_dir: Path, objective: float | None) -> None:
         import wandb
 
-        run = wandb.run
-        if run is None:
-            return None
+        run = self.run
         run.define_metric("threshold")
         for arm in REPAIRED:
             run.define_metric(f"{arm}/*", step_metric="threshold")
@@ -124,45 +231,25 @@ class WandbTracker(Tracker):
             media["objective"] = objective  # logged, not only summarised: W&B sweeps want it so
         run.log(media)
         run.summary.update(summary_values(result))
-        if run.settings.mode != "offline":
-            return None
-        log.info("W&B offline run; to upload it: wandb sync %s", _where(run))
-        return _where(run)
 
-    def _note(self, experiment: Any) -> Path:
-        """The file that says which run holds these records."""
-        identities = [experiment.identity(*point) for point in experiment.points]
-        parts: dict[str, Any] = {
-            "project": self.project,
-            "entity": self.entity,
-            "records": identities,
-        }
-        if experiment.job.stealth is not None:
-            parts["stealth"] = asdict(experiment.job.stealth)
-        key = make_key(parts)
-        place: Path = experiment.job.outputs / "wandb" / "mirrored" / f"{key}.json"
-        return place
 
-    def _mode(self) -> Any:
-        if self.mode != "auto":
-            return self.mode
-        if "WANDB_MODE" in os.environ:
-            return None  # W&B's own variable decides
-        import wandb
+@contextmanager
+def telling_failures(what: str, failures: list[str] | None = None) -> Iterator[None]:
+    """Say in the log what W&B cannot do, and go on: wandb raises errors of many kinds."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        log.warning("W&B cannot %s (%s); the results are kept here", what, reason)
+        if failures is not None:
+            failures.append(reason)
 
-        try:
-            if not wandb.login(prompt=False):
-                return "offline"
-        except Exception as error:  # wandb raises errors of many kinds for a key it cannot use
-            log.warning(
-                "W&B: not logged in (%s); the run is kept offline", str(error).split("\n")[0]
-            )
-            return "offline"
-        server = wandb.setup().settings.base_url
-        if not reachable(server):  # wandb.init would try for a minute and a half, then fail the job
-            log.warning("W&B: %s cannot be reached; the run is kept offline", server)
-            return "offline"
-        return "online"
+
+def _beside(note: Path, where: str) -> str:
+    """A page as it is, a folder from the note's: outputs may be moved, and name no home."""
+    return os.path.relpath(where, note.parent) if Path(where).is_dir() else where
 
 
 def _where(run: Any) -> str:
