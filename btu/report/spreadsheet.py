@@ -18,7 +18,7 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
     token `-` stays itself.
     """
     safe = frame.map(as_text).rename(columns=as_text)
-    safe.to_csv(path, index=False, lineterminator="\n", errors="backslashreplace")
+    safe.to_csv(path, index=False, lineterminator="\n")
 
 
 def as_text(value: Any) -> Any:

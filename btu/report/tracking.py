@@ -162,7 +162,8 @@ class WandbTracker(Tracker):
             return None  # W&B's own variable decides
         import wandb
 
-        refused = ""
+        nobody = "nobody is logged in"
+        refused = nobody
         try:
             logged_in = wandb.login(prompt=False)
         except Exception as error:  # wandb raises errors of many kinds for a key it cannot use
@@ -170,12 +171,12 @@ class WandbTracker(Tracker):
         if self.mode == "online":
             if not logged_in:
                 raise ConfigError(
-                    f"tracking.mode=online: {refused or 'nobody is logged in'}. Type wandb login, or leave the mode "
+                    f"tracking.mode=online: {refused}. Type wandb login, or leave the mode "
                     "out: then the run is kept offline."
                 )
             return "online"
         if not logged_in:
-            if refused:
+            if refused != nobody:
                 log.warning("W&B: not logged in (%s); the run is kept offline", refused)
             return "offline"
         server = wandb.setup().settings.base_url

@@ -8,7 +8,7 @@ import shlex
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 
-PLAIN = re.compile(r"[\w./+-]+")
+PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
 
 
 def quoted(text: str) -> str:
@@ -50,6 +50,6 @@ def explain_override(error: HydraException) -> str | None:
 def _is_readable(override: str) -> bool:
     try:
         OverridesParser.create().parse_override(override)
-    except OverrideParseException:
+    except HydraException:
         return False
     return True

@@ -191,9 +191,13 @@ def predict(
             values = [logits.argmax(-1), logits.float().softmax(-1)]
             return [*values, found.hidden_states[-1][:, 0].float()] if states else values
 
+    parts = []
     with ExitStack() as stack:
         each: Any = stack.enter_context(two_threads()).map if compute.in_halves else map
-        parts = list(each(say, batches))
+        advance = stack.enter_context(progress("predictions", len(batches)))
+        for part in each(say, batches):
+            parts.append(part)
+            advance()
     columns = [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
     for number, column in enumerate(columns):
         columns[number] = np.empty_like(column)

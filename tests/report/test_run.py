@@ -130,7 +130,7 @@ def test_rejected_shares_have_columns_only_where_a_defense_rejects():
 
 
 def test_a_method_that_is_decided_once_is_chosen_shown_and_not_called_a_threshold():
-    once = record("defended", suspects=(suspect("cf"),))
+    once = record("defended", suspects=(suspect("cf"),), detection={"num_trigger_tokens": 1})
 
     assert choose([record("poisoned"), once]) is once
     assert "*" not in shown([record("poisoned"), once], once)
