@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,17 @@ from hydra.types import RunMode
 from btu.components import Tracker, first_line
 from btu.errors import ConfigError, check_choice
 from btu.models.hub import reachable
-from btu.report.run import SUSPECT_COLUMNS, suspect_rows
+from btu.report.open_run import OpenRun, telling_failures, where_is
 from btu.report.upload import is_uploaded
 from btu.store.cache import make_key
 from btu.store.files import write_json
-from btu.store.records import summary_rows
 from btu.sweeps.jobs import SWEEP_NAME
-from btu.types import REPAIRED
 
 log = logging.getLogger(__name__)
 SWEEP_AGENT = "WANDB_SWEEP_ID"  # set where a W&B sweep agent started this job
 MODES = ("auto", "online", "offline")
 MAX_PROJECT, MAX_TAG = 128, 64  # characters that W&B takes
 NOT_IN_PROJECT = "/\\#?%:"
-_PLAIN = (bool, int, float, str)
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ class WandbTracker(Tracker):
                 open_run.run.finish(exit_code=1)
             raise
         with telling_failures("finish the run"):
-            where = _where(open_run.run)
+            where = where_is(open_run.run)
             open_run.run.finish()
             if open_run.is_whole:
                 note.parent.mkdir(parents=True, exist_ok=True)
@@ -186,124 +183,14 @@ class WandbTracker(Tracker):
         return "online"
 
 
-@dataclass(frozen=True)
-class OpenRun(Tracker):
-    """The W&B run of a job that is being computed."""
-
-    run: Any
-    failures: list[str] = field(default_factory=list)  # what W&B could not do
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing was lost so far."""
-        return not self.failures
-
-    def log_result(self, result: Any, run_dir: Path, objective: float | None) -> str | None:
-        """Curves over the threshold, tables of suspects and records, the plot, the summary."""
-        with telling_failures("take the results", self.failures):
-            self._log(result, run_dir, objective)
-            if self.run.settings.mode == "offline":
-                where = _where(self.run)
-                log.info("W&B offline run; to upload it: wandb sync %s", where)
-                return where
-        return None
-
-    def _log(self, result: Any, run_dir: Path, objective: float | None) -> None:
-        import wandb
-
-        run = self.run
-        run.define_metric("threshold")
-        for arm in REPAIRED:
-            run.define_metric(f"{arm}/*", step_metric="threshold")
-        for point in curve_points(result.records):
-            run.log(point)
-        rows = [
-            {k: v for k, v in row.items() if not isinstance(v, dict) and k != "detection"}
-            for row in summary_rows(result.records)
-        ]
-        suspects = suspect_rows(result.records)
-        media: dict[str, Any] = {
-            "records": _table(wandb, rows, list(rows[0])),
-            "suspects": _table(wandb, suspects, list(SUSPECT_COLUMNS)),
-        }
-        if (run_dir / "curve.png").is_file():
-            media["curve"] = wandb.Image(str(run_dir / "curve.png"))
-        if objective is not None:
-            media["objective"] = objective  # logged, not only summarised: W&B sweeps want it so
-        run.log(media)
-        run.summary.update(summary_values(result))
-
-
-@contextmanager
-def telling_failures(what: str, failures: list[str] | None = None) -> Iterator[None]:
-    """Say in the log what W&B cannot do, and go on: wandb raises errors of many kinds."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {first_line(error)}"
-        log.warning("W&B cannot %s (%s); the results are kept here", what, reason)
-        if failures is not None:
-            failures.append(reason)
-
-
 def _beside(note: Path, where: str) -> str:
     """A page as it is, a folder from the note's: outputs may be moved, and name no home."""
     return os.path.relpath(where, note.parent) if Path(where).is_dir() else where
 
 
-def _where(run: Any) -> str:
-    """The page of a run, or the folder of one that was kept offline."""
-    return str(Path(run.dir).parent) if run.settings.mode == "offline" else str(run.url)
-
-
 def job_name(job: Any) -> tuple[str, str, str, str, int]:
     """dataset, attack, model, defense, seed: what a run is called."""
     return (job.dataset.name, job.attack.name, job.model.name, job.defense_name, job.seed)
-
-
-def curve_points(records: Any) -> list[dict[str, Any]]:
-    """One point per threshold, with the scores of every arm that has one there."""
-    points: dict[float, dict[str, Any]] = {}
-    for record in records:
-        if record.threshold is not None:
-            point = points.setdefault(record.threshold, {"threshold": record.threshold})
-            point |= _scores(record)
-    return [points[threshold] for threshold in sorted(points)]
-
-
-def summary_values(result: Any) -> dict[str, Any]:
-    """Scores of the arms without a threshold, and those at the chosen threshold."""
-    values: dict[str, Any] = {}
-    for record in result.records:
-        if record.threshold is None or record is result.chosen:
-            values |= _scores(record)
-    if result.chosen is not None:
-        if result.chosen.threshold is not None:
-            values["chosen_threshold"] = result.chosen.threshold
-        if result.chosen.threshold_label is not None:
-            values["threshold_label"] = result.chosen.threshold_label
-        values |= {
-            f"evidence/{k}": v for k, v in result.chosen.evidence.items() if isinstance(v, _PLAIN)
-        }
-        values |= {f"detection/{k}": v for k, v in (result.chosen.detection or {}).items()}
-    for metric, entries in (result.stealth or {}).items():
-        if isinstance(entries, Mapping):
-            values |= {f"stealth/{metric}/{k}": v for k, v in entries.items()}
-    return values
-
-
-def _scores(record: Any) -> dict[str, Any]:
-    """The scores of a record, and how many suspects it has where its defense looks for any."""
-    scores = {f"{record.arm}/{k}": v for k, v in asdict(record.scores).items() if v is not None}
-    if record.suspects is not None:
-        scores[f"{record.arm}/num_suspects"] = len(record.suspects)
-    return scores
-
-
-def _table(wandb: Any, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Any:
-    return wandb.Table(columns=list(columns), data=[[row[c] for c in columns] for row in rows])
 
 
 def run_config(config: Mapping[str, Any]) -> dict[str, Any]:

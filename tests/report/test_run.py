@@ -10,11 +10,11 @@ from rich.console import Console
 
 from btu.metrics import choose
 from btu.report import plots
+from btu.report.open_run import curve_points, summary_values
 from btu.report.plots import plot_curve
 from btu.report.run import gather_distances, suspect_rows
 from btu.report.sweep_table import sweep_table
 from btu.report.tables import score_table, suspect_table
-from btu.report.tracking import curve_points, summary_values
 from btu.sweeps.jobs import FINISHED, JobReport
 from btu.types import ARM_NAMES, Scores, Suspects, TokenDistances
 from tests.report.factory import LABEL, record, suspect

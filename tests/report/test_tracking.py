@@ -204,7 +204,7 @@ def test_a_job_is_finished_whatever_wandb_does(breaks, files, run_btu, caplog, m
             pass
 
     monkeypatch.setattr(wandb, "init", fail if breaks == "begin" else lambda **keywords: Run())
-    monkeypatch.setattr("btu.report.tracking._table", lambda *arguments: None)
+    monkeypatch.setattr("btu.report.open_run._table", lambda *arguments: None)
     monkeypatch.setattr(wandb, "Image", lambda path: None)
 
     rows = run_btu(*files.overrides, *SMALL, "arms=[poisoned]", "tracking.mode=offline")
