@@ -24,7 +24,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobRuntime
-from hydra.errors import MissingConfigException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -36,6 +36,7 @@ from btu.stealth.settings import Stealth
 from btu.store.cache import CacheConfig
 from btu.store.stages import UNKEYED
 from btu.sweeps.search import Objective
+from btu.terminal.overrides import explain_override
 from btu.types import ARM_NAMES
 
 HERE = Path(__file__).resolve().parent
@@ -242,6 +243,8 @@ def in_one_sentence(error: BaseException) -> str:
     told = isinstance(error, BtuError)
     if not told and isinstance(cause, OmegaConfBaseException) and cause.parent_node is not None:
         return explain(cause)
+    if isinstance(error, HydraException) and (unreadable := explain_override(error)):
+        return unreadable
     if isinstance(error, OSError) and error.errno is not None:
         where = f" ({error.filename})" if error.filename else ""
         advice = ""

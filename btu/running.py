@@ -19,6 +19,7 @@ from btu.metrics import say_plain_is_better
 from btu.store.cache import StageCache
 from btu.store.files import write_json
 from btu.sweeps.jobs import JobReport, Point, in_multirun, report_folder
+from btu.terminal.console import Terminal
 from btu.types import VICTIM
 
 if TYPE_CHECKING:
@@ -47,17 +48,16 @@ def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> 
     finished = finish_job(cfg, run_dir, report or JobReport())
     if processes.started().rank:
         return finished.objective
-    from rich.console import Console
-
     from btu.report.tables import print_notes, print_result, print_stealth
 
+    terminal = Terminal()
     if finished.result is None:
-        print_stealth(finished.stealth, Console())
-        print_notes(finished.notes, Console())
-        print(f"poisoned set: {finished.experiment.job.export_poisoned}")
+        print_stealth(finished.stealth, terminal)
+        print_notes(finished.notes, terminal)
+        terminal.say(f"poisoned set: {finished.experiment.job.export_poisoned}")
     else:
-        print_result(finished.result, Console(), with_suspects=not in_multirun())
-        print(f"results: {run_dir}")
+        print_result(finished.result, terminal, with_suspects=not in_multirun())
+        terminal.say(f"results: {run_dir}")
     return finished.objective
 
 
@@ -83,8 +83,10 @@ def finish_job(cfg: DictConfig, run_dir: Path, report: JobReport) -> Finished:
         processes.leave()
         value: float | None = objective.value(result.records)
         report.objective = value
-        fill_report(report, experiment, result, report_folder(run_dir))
-        report.offline_run = mirror.log_result(result, run_dir, value)
+        place = report_folder(run_dir)
+        fill_report(report, experiment, result, place)
+        offline = mirror.log_result(result, run_dir, value)
+        report.offline_run = None if offline is None else os.path.relpath(offline, place)
     return Finished(experiment, result, result.notes, stealth, value)
 
 

@@ -14,7 +14,7 @@ from btu.attacks.poisoning import poison
 from btu.errors import ConfigError, ModelError
 from btu.job import build_job
 from btu.models.checkpoint import Checkpoint
-from btu.report.tracking import summary_values
+from btu.report.open_run import summary_values
 from btu.stealth.edits import character_distances, word_distances
 from btu.stealth.measure import chosen_rows, describe
 from btu.stealth.perplexity import LanguageModel

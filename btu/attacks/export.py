@@ -28,6 +28,7 @@ from btu.errors import ConfigError, DataError
 from btu.store.cache import identify
 from btu.store.code import __version__
 from btu.store.files import check_writable, checksum, write_json
+from btu.terminal.overrides import quoted, written
 from btu.types import Dataset, PoisonedDataset, Split
 
 FORMAT = 1
@@ -101,7 +102,7 @@ def _about(data: PoisonedDataset, attack: Attack, seed: int, folder: Path) -> di
 
 def _commands(clean: Dataset, folder: Path, overlap: bool) -> dict[str, str]:
     """The command lines that read the files again, from the folder where `btu` was started."""
-    names = ",".join(_quoted(name) for name in clean.label_names)
+    names = ",".join(quoted(name) for name in clean.label_names)
     first = _first_label(clean.label_names)
     settings = [f"dataset.label_names=[{names}]"]
     settings += [f"dataset.first_label={first}"] if first else []
@@ -111,20 +112,10 @@ def _commands(clean: Dataset, folder: Path, overlap: bool) -> dict[str, str]:
         roles = {"train": "train", "tuning": "tuning", "test": test}
         if clean.tuning is None:
             del roles["tuning"]
-        files = [f"dataset.{r}={_value(folder / f'{n}.jsonl')}" for r, n in roles.items()]
+        files = [f"dataset.{r}={written(str(folder / f'{n}.jsonl'))}" for r, n in roles.items()]
         return shlex.join(["btu", "attack=none", "dataset=local", *files, *settings])
 
     return {"clean test set": command("test"), "triggered test set": command("triggered")}
-
-
-def _value(path: Path) -> str:
-    """A path as Hydra reads it on a command line."""
-    return str(path) if re.fullmatch(r"[\w./+-]+", str(path)) else _quoted(str(path))
-
-
-def _quoted(text: str) -> str:
-    escaped = re.sub(r'(\\*)"', r'\1\1\\"', text)  # backslashes count before a quote only
-    return '"' + re.sub(r"(\\+)$", r"\1\1", escaped) + '"'
 
 
 def _first_label(names: tuple[str, ...]) -> int:

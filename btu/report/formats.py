@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -11,7 +10,9 @@ from statistics import fmean
 from btu.report.best import Marked
 from btu.report.grids import Cell, Grid
 from btu.report.groups import Group, Spread
+from btu.report.spreadsheet import write_frame
 from btu.store.records import CHOICES
+from btu.terminal.text import plain as plain  # of the page and the pictures, too
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$#])")
 _LATEX = {
@@ -28,15 +29,6 @@ SCORES = ("cacc", "asr", "base_rate", "excess", "pacc", "score")
 REJECTED = ("rejected_clean", "rejected_triggered")
 LATEX_HEAD = "% \\usepackage{booktabs}\n"
 MAX_LATIN = 0x17F  # what pdflatex can typeset without further packages
-
-
-def plain(text: str) -> str:
-    """The text on one line, with what cannot be seen (control characters) spelled out."""
-    return "".join(c if _visible(c) else f"\\u{ord(c):04x}" for c in text)
-
-
-def _visible(char: str) -> bool:
-    return char == " " or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp", "Cn")
 
 
 def escape_markdown(text: str) -> str:
@@ -106,7 +98,7 @@ def write_csv(path: Path, rows: Sequence[Marked]) -> None:
 
     rejected = [n for n in REJECTED if any(getattr(row.group, n) for row in rows)]
     frame = pd.DataFrame([_csv_row(row, (*SCORES, *rejected)) for row in rows])
-    frame.to_csv(path, index=False, lineterminator="\n")
+    write_frame(frame, path)
 
 
 def _csv_row(row: Marked, scores: Sequence[str]) -> dict[str, object]:

@@ -35,7 +35,8 @@ def checksum(path: Path) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # a lone \ud800 as JSON
     temporary.replace(path)
 
 

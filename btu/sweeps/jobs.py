@@ -53,7 +53,9 @@ class JobReport:
     objective: float | None = None
     num_computed: int = 0  # records that were not there before
     seconds: float = 0.0
-    offline_run: str | None = None  # folder of the W&B run that is still to be uploaded
+    offline_run: str | None = (
+        None  # of the W&B run that is still to be uploaded, from the job's folder
+    )
     format: int = FORMAT
 
     def write(self, folder: Path) -> None:

@@ -66,9 +66,10 @@ def sweep_jobs(
         arguments: what was typed. `rerun=FOLDER` takes the unfinished jobs of that sweep, with
             the other arguments added to each.
     """
-    folder = next((a.partition("=")[2] for a in arguments if a.startswith(f"{RERUN}=")), None)
+    reruns = parser.parse_overrides([a for a in arguments if a.startswith(f"{RERUN}=")])
+    folder = next((override.value() for override in reruns), None)
     typed = [a for a in arguments if not a.startswith(f"{RERUN}=")]
-    if folder in (None, "null"):
+    if folder is None:
         words = [*(f"{key}={value}" for key, value in params.items()), *typed]
         return combinations(parser, words), sweep_name(arguments)
     name, jobs = unfinished(Path(str(folder)))

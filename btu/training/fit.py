@@ -223,9 +223,13 @@ def predict(
             mask = batch["attention_mask"].to(logits.device)
             return [*values, read_states(model, found, mask).float()] if states else values
 
+    parts = []
     with ExitStack() as stack:
         each: Any = stack.enter_context(two_threads()).map if compute.in_halves else map
-        parts = list(each(say, batches))
+        advance = stack.enter_context(progress("predictions", len(batches)))
+        for part in each(say, batches):
+            parts.append(part)
+            advance()
     columns = [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
     if wrong := int((~np.isfinite(columns[1])).any(1).sum()):
         raise ModelError(

@@ -10,11 +10,11 @@ from rich.console import Console
 
 from btu.metrics import choose, say_plain_is_better
 from btu.report import plots
+from btu.report.open_run import curve_points, summary_values
 from btu.report.plots import plot_curve
 from btu.report.run import gather_distances, suspect_rows
 from btu.report.sweep_table import sweep_table
 from btu.report.tables import score_table, suspect_table
-from btu.report.tracking import curve_points, summary_values
 from btu.sweeps.jobs import FINISHED, JobReport
 from btu.types import ARM_NAMES, Scores, Suspects, TokenDistances
 from tests.report.factory import LABEL, record, suspect
@@ -162,7 +162,7 @@ def test_rejected_shares_have_columns_only_where_a_defense_rejects():
 
 
 def test_a_method_that_is_decided_once_is_chosen_shown_and_not_called_a_threshold():
-    once = record("defended", suspects=(suspect("cf"),))
+    once = record("defended", suspects=(suspect("cf"),), detection={"num_trigger_tokens": 1})
 
     assert choose([record("poisoned"), once]) is once
     assert "*" not in shown([record("poisoned"), once], once)

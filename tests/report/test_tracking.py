@@ -3,11 +3,13 @@
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from wandb.proto import wandb_internal_pb2
 
-from btu.errors import DataError
+from btu.errors import ConfigError, DataError
+from btu.report.tracking import MAX_PROJECT, MAX_TAG, NOT_IN_PROJECT
 from tests.conftest import TINY
 
 BLOCK, HEADER = 32768, 7
@@ -142,3 +144,90 @@ def test_a_node_without_a_way_to_the_server_keeps_its_run_offline(run_btu, tmp_p
     run_btu("model=tiny", *(w for w in TINY if not w.startswith("tracking=")), "arms=[poisoned]")
 
     assert len(list((tmp_path / "outputs" / "wandb").glob("offline-run-*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("tracking.project=a/b", "none of / "),
+        ("tracking.project=''", "1 to 128 characters"),
+        (f"tracking.project={'x' * 129}", "1 to 128 characters"),
+        (f"tracking.tags=[{'x' * 65}]", "tags of 1 to 64 characters"),
+        ("tracking.tags=['']", "tags of 1 to 64 characters"),
+        ("tracking.mode=online", "nobody is logged in. Type wandb login"),
+    ],
+)
+def test_what_wandb_would_refuse_is_a_sentence_before_any_training(
+    setting, said, files, run_btu, fits, monkeypatch
+):
+    import wandb
+
+    monkeypatch.setattr(wandb, "login", lambda prompt: False)
+
+    with pytest.raises(ConfigError, match=said):
+        run_btu(*files.overrides, *SMALL, setting)
+
+    assert fits == []
+
+
+def test_the_limits_of_names_are_those_of_wandb():
+    import wandb
+
+    for name in ("a" * MAX_PROJECT, "t" * MAX_TAG, "a b.c-d_e"):
+        wandb.Settings(project=name, run_tags=("t" * MAX_TAG,))
+    for char in NOT_IN_PROJECT:
+        with pytest.raises(wandb.errors.UsageError):
+            wandb.Settings(project=f"a{char}")
+    with pytest.raises(ValueError, match="64 characters"):
+        wandb.Settings(run_tags=("t" * (MAX_TAG + 1),))
+
+
+BREAKS = ("begin", "results", "finish")
+
+
+@pytest.mark.parametrize("breaks", BREAKS)
+def test_a_job_is_finished_whatever_wandb_does(breaks, files, run_btu, caplog, monkeypatch):
+    """Its process killed, a home that cannot be written, a name that the server refuses."""
+    import wandb
+
+    def fail(*arguments, **keywords):
+        raise ConnectionResetError("the service is gone")
+
+    class Run:
+        settings = SimpleNamespace(mode="offline")
+        dir = "nowhere/files"
+        summary = {}  # noqa: RUF012
+        log = fail if breaks == "results" else lambda *arguments: None
+        finish = fail if breaks == "finish" else lambda *arguments: None
+
+        def define_metric(self, *arguments, **keywords):
+            pass
+
+    monkeypatch.setattr(wandb, "init", fail if breaks == "begin" else lambda **keywords: Run())
+    monkeypatch.setattr("btu.report.open_run._table", lambda *arguments: None)
+    monkeypatch.setattr(wandb, "Image", lambda path: None)
+
+    rows = run_btu(*files.overrides, *SMALL, "arms=[poisoned]", "tracking.mode=offline")
+
+    assert len(rows) == 1
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    (said,) = [line for line in warnings if line.startswith("W&B cannot")]
+    assert "ConnectionResetError: the service is gone" in said
+
+
+def test_neither_records_nor_wandb_hold_a_folder_of_the_user(files, run_btu, tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+
+    run_btu(*files.overrides, *SMALL, "arms=[poisoned]", "tracking.mode=offline")
+
+    written = [p for p in tmp_path.rglob("*.json") if "cache" not in p.parts]
+    assert {path.parent.name for path in written} >= {"records", "run", "mirrored"}
+    for path in written:
+        assert str(tmp_path) not in path.read_text(), path
+    (path,) = offline_runs(tmp_path)
+    assert closed_with(path) == [0]
+    uploaded = [r for r in records_of(path) if r.WhichOneof("record_type") != "artifact"]
+    assert uploaded  # an artifact's record names the file to upload, for wandb on this machine
+    assert not any(str(tmp_path) in str(r) for r in uploaded)
