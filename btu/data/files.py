@@ -133,8 +133,16 @@ def _not_decoded(path: Path, raw: bytes, error: UnicodeDecodeError, mark: str | 
     shown = " ".join(around.decode("cp1252").split())
     return (
         f"{where}. As cp1252 (Windows, Latin-1) they read {shown!r}; if that is right, convert the "
-        f"file: iconv -f cp1252 -t utf-8 {path.name} > utf8-{path.name}"
+        f"file: {_converting('cp1252', path)}"
     )
+
+
+def _converting(encoding: str, path: Path) -> str:
+    """The command that converts a file to UTF-8."""
+    name, unpack = path.name, ""
+    if path.suffix.lower() == ".gz":
+        name, unpack = path.stem, f"gunzip -k {path.name}; "
+    return f"{unpack}iconv -f {encoding} -t utf-8 {name} > utf8-{name}"
 
 
 def _has_zeros(path: Path, text: str) -> str:
@@ -142,7 +150,7 @@ def _has_zeros(path: Path, text: str) -> str:
         order = "le" if text.find("\0") % 2 else "be"
         return (
             f"{path} looks like UTF-16 without a byte order mark. Convert it: "
-            f"iconv -f utf-16{order} -t utf-8 {path.name} > utf8-{path.name}"
+            f"{_converting(f'utf-16{order}', path)}"
         )
     line = text[: text.index("\0")].count("\n") + 1
     return (

@@ -151,7 +151,7 @@ def _refuse_mixture(
     numbers = [value for value in values if value not in words]
     row = next(row for row, label in enumerate(labels) if spell(label) in words)
     raise DataError(
-        f"{where}, row {row + 1}: label {shorten(spell(labels[row]))!r} is no number, but others "
-        f"are ({listed(numbers, NUM_SHOWN)}). If all are classes, name them with "
-        "dataset.label_names=[...]."
+        f"{where}, row {row + 1}: label {shorten(spell(labels[row]))!r} is no number of at most "
+        f"15 digits, but others are ({listed(numbers, NUM_SHOWN)}). If all are classes, name them "
+        "with dataset.label_names=[...]."
     )

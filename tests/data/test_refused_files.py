@@ -31,6 +31,11 @@ KINDS = {
         r"line 2: .* not UTF-8\. As cp1252 "
         r".* they read 'text,label “café” noir.*: iconv -f cp1252 -t utf-8 x\.csv > utf8-x",
     ),
+    "packed cp1252": (
+        "x.csv.gz",
+        gzip.compress(b"text,label\ncaf\xe9,1\n"),
+        r": gunzip -k x\.csv\.gz; iconv -f cp1252 -t utf-8 x\.csv > utf8-x\.csv$",
+    ),
     "no encoding": (
         "x.csv",
         b"text,label\n\x81\xff,1\n",
