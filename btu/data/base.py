@@ -158,7 +158,7 @@ def _describe(
     for role, split in splits.items():
         if split is not None:
             sizes = np.bincount(split.labels, minlength=len(names))
-            counts = (f"{label} {size:,}" for label, size in zip(names, sizes, strict=True))
+            counts = (f"{label}: {size:,}" for label, size in zip(names, sizes, strict=True))
             shown.append(f"{role} {len(split):,} ({listed(counts, NUM_SHOWN)})")
     return f"data {name}: {'; '.join(shown)}"
 

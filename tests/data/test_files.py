@@ -157,8 +157,8 @@ def test_the_run_says_which_columns_it_took_and_how_many_rows_each_label_has(tmp
     load(train, test=test)
 
     assert caplog.messages == [
-        "data local: columns sentence, label / Review, stars; train 40 (0 20, 1 20); "
-        "test 21 (0 11, 1 10)"
+        "data local: columns sentence, label / Review, stars; train 40 (0: 20, 1: 20); "
+        "test 21 (0: 11, 1: 10)"
     ]
 
 
