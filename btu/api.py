@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from btu import processes
-from btu.config import composed, in_one_sentence
+from btu.config import composed, in_one_sentence, is_of_composing
 from btu.errors import ConfigError, did_you_mean
 from btu.running import Finished, finish_job, name_job, name_labels
 from btu.sweeps.jobs import FAILED, FINISHED, STOPPED, JobReport
@@ -96,8 +96,10 @@ def run(
                 raise ConfigError(f"this experiment is a sweep, btu.run runs one job. {LOOP}")
             place = (run_dir if folder is None else Path(folder).expanduser()).absolute()
             return Run(_reported(cfg, place, words), place)
-    except (HydraException, OmegaConfBaseException, OSError) as error:
-        raise ConfigError(in_one_sentence(error)) from error
+    except (ValueError, OverflowError, OSError, HydraException, OmegaConfBaseException) as error:
+        if isinstance(error, OSError) or is_of_composing(error):
+            raise ConfigError(in_one_sentence(error)) from error
+        raise
 
 
 def _reported(cfg: Any, folder: Path, words: list[str]) -> Finished:

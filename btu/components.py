@@ -19,21 +19,25 @@ from dataclasses import dataclass
 from inspect import get_annotations
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 from btu.attacks.base import Attack
 from btu.data.base import DatasetSource
 from btu.defenses.base import Defense
-from btu.errors import ConfigError, did_you_mean
+from btu.errors import ConfigError, did_you_mean, first_line
 from btu.models.base import ModelSource
+from btu.settings.base import Settings
+from btu.settings.ranges import Name
 from btu.store.code import is_library
 
 
 @dataclass(frozen=True)
-class Tracker:
+class Tracker(Settings):
     """Where results are mirrored to; this one mirrors nothing."""
 
-    name: str
+    name: Name
+
+    place: ClassVar[str] = "tracking"
 
     @contextmanager
     def job(self, experiment: Any, run_dir: Path) -> Iterator[Tracker]:
@@ -145,8 +149,3 @@ def _import_error(error: BaseException, name: str, where: str) -> ConfigError:
 
 def _is_users(file: str) -> bool:
     return not file.startswith("<") and not is_library(Path(file))
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, without what follows."""
-    return str(error).strip().split("\n")[0]

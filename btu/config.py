@@ -11,9 +11,9 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from hydra import compose, version
 from hydra._internal.hydra import Hydra
@@ -29,12 +29,15 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from btu.components import BASES, find_class, first_line
-from btu.errors import BtuError, ConfigError, check_choice, did_you_mean
+from btu.components import BASES, find_class
+from btu.errors import BtuError, ConfigError, did_you_mean, first_line, shown
 from btu.models.base import Tuning
+from btu.settings.base import Settings, check_settings, check_words, kinds, walk
+from btu.settings.ranges import Choice, Device, Items, Number, Place, Seed, Word
 from btu.stealth.settings import Stealth
 from btu.store.cache import CacheConfig
 from btu.store.stages import UNKEYED
+from btu.sweeps.jobs import ON_FAILURE
 from btu.sweeps.search import Objective
 from btu.terminal.overrides import explain_override
 from btu.types import ARM_NAMES
@@ -47,11 +50,18 @@ PLUGINS = {  # Hydra's name of what an extra of pyproject.toml brings
     "hydra/launcher/joblib": "workstation",
     "hydra/launcher/submitit": "slurm",
 }
+THRESHOLDS = "Write for example {key}=[0.0005]."
+MAX_REASON, MAX_SENTENCE = 300, 1500  # characters; a value may have any number of them
+FOREIGN = {  # beginnings of what Hydra and Python say when a config is composed
+    "Config group override must be": "a group was set to null. Choose an option by its name, such "
+    "as attack=none.",
+    "Exceeds the limit": "a number that was typed has more than 4,300 digits.",
+}
 _OWN = (GlobalHydra, HydraConfig, JobRuntime, VersionBase)  # what Hydra keeps of one application
 
 
 @dataclass
-class Config:
+class Config(Settings):
     """Run-level settings; each group is checked by its own class when it is built."""
 
     dataset: Any = None
@@ -59,20 +69,20 @@ class Config:
     model: Any = None
     defense: Any = None
     tracking: Any = field(default=None, metadata=UNKEYED)
-    seed: int = 1
+    seed: Seed = 1
     tuning: Tuning = field(default_factory=Tuning)
-    swept_defense: str | None = None
-    thresholds: list[float] | None = None
-    arms: list[str] = field(default_factory=list)
-    device: str = "auto"
-    outputs: str = field(default="outputs", metadata=UNKEYED)
+    swept_defense: Word | None = None
+    thresholds: Annotated[list[Number], Items(1, THRESHOLDS)] | None = None
+    arms: Annotated[list[Annotated[str, Choice(ARM_NAMES)]], Items()] = field(default_factory=list)
+    device: Device = "auto"
+    outputs: Place = field(default="outputs", metadata=UNKEYED)
     cache: CacheConfig = field(default_factory=CacheConfig, metadata=UNKEYED)
-    on_failure: str = field(default="continue", metadata=UNKEYED)
+    on_failure: Annotated[str, Choice(ON_FAILURE)] = field(default="continue", metadata=UNKEYED)
     report: bool = field(default=True, metadata=UNKEYED)
     force: bool = field(default=False, metadata=UNKEYED)
     save_model: bool = field(default=False, metadata=UNKEYED)
-    rerun: str | None = field(default=None, metadata=UNKEYED)
-    export_poisoned: str | None = field(default=None, metadata=UNKEYED)
+    rerun: Place | None = field(default=None, metadata=UNKEYED)
+    export_poisoned: Place | None = field(default=None, metadata=UNKEYED)
     stealth: Stealth = field(default_factory=Stealth, metadata=UNKEYED)
     objective: Objective = field(default_factory=Objective, metadata=UNKEYED)
 
@@ -92,31 +102,42 @@ def build(node: DictConfig, group: str) -> Any:
         ConfigError: a key that the class does not have, a missing one, a value of another type,
             or a `_target_` that is not a class of the group's kind or cannot be imported.
     """
-    values = OmegaConf.to_container(node, resolve=True)
-    if not isinstance(values, dict):
-        raise ConfigError(f"{group}: expected a mapping of settings, got {values!r}.")
-    cls = find_class(values.pop("_target_", None), group)
+    if not isinstance(node, DictConfig):
+        raise ConfigError(f"{group}: expected a mapping of settings, got {shown(node)}.")
+    values: Any = OmegaConf.to_container(node, resolve=True)
+    cls: Any = find_class(values.pop("_target_", None), group)
     try:
-        merged = OmegaConf.merge(_schema(cls, group), values)
+        kinds(cls)
+    except ConfigError as error:
+        raise ConfigError(f"{group}._target_: {error}") from error
+    check_words(cls, values, group)
+    try:
+        merged = _merged(cls, values, group)
+        typed: Any = OmegaConf.to_container(merged, throw_on_missing=True)
+        check_settings(cls, typed, group)
         return OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        raise ConfigError(explain(error, group, cls.__name__)) from error
+        raise ConfigError(explain(error, group)) from error
     except ValueError as error:  # a class from outside may raise it where btu's raise ConfigError
         raise ConfigError(
             f"{group}: {cls.__name__} refuses its settings: {first_line(error)}"
         ) from error
 
 
-def _schema(cls: type[Any], group: str) -> DictConfig:
-    """The class as a schema that values can be merged into."""
+def _merged(cls: type[Any], values: dict[str, Any], group: str) -> DictConfig:
+    """The values with their fields' types; OmegaConf forgets in which item of a list one stood."""
+    for key, kind, value in walk(cls, values, group):
+        if kind.settings and isinstance(value, dict):
+            _merged(kind.settings, value, key)
     try:
-        schema: DictConfig = OmegaConf.structured(cls)
-    except NameError as error:  # types are looked up in the class's module
-        reason = first_line(error)
-        raise ConfigError(
-            f"{group}._target_: the types of {cls.__name__}'s fields cannot be read: {reason}. "
-            "Import what they name outside of TYPE_CHECKING."
-        ) from error
+        return OmegaConf.merge(_schema(cls), values)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error, group)) from error
+
+
+def _schema(cls: type[Any]) -> DictConfig:
+    """The class as a schema that values can be merged into."""
+    schema: DictConfig = OmegaConf.structured(cls)
     # OmegaConf makes frozen dataclasses read-only, nested ones even while they are being filled.
     for node in (schema, *(schema._get_node(name) for name in schema)):
         if isinstance(node, DictConfig):
@@ -124,28 +145,40 @@ def _schema(cls: type[Any], group: str) -> DictConfig:
     return schema
 
 
-def explain(error: OmegaConfBaseException, group: str = "", class_name: str = "") -> str:
+def build_run(cfg: DictConfig) -> Config:
+    """The run-level settings, checked; the groups in it stay plain.
+
+    Raises:
+        ConfigError: a setting is not what its field says, or a value is left out.
+    """
+    try:
+        values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        check_words(Config, values, "")
+        check_settings(Config, values, "")
+        built: Config = OmegaConf.to_object(cfg)  # type: ignore[assignment]
+        return built
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from error
+
+
+def explain(error: OmegaConfBaseException, group: str = "") -> str:
     """An OmegaConf error as one sentence that names the key from the root of the config."""
-    reason = (error.msg or str(error)).split("\n")[0]
+    reason = _shorten((error.msg or str(error)).split("\n")[0], MAX_REASON)
     key = _root_key(error.full_key or str(error.key or ""), group)
     if isinstance(error, MissingMandatoryValue):
         return f"{key} has no value. Write {key}=..."
     if re.search(r"is not in struct|not in '", reason):
         parent = error.parent_node
-        known = (
-            [str(k) for k in parent if k != "_target_"] if isinstance(parent, DictConfig) else []
-        )
-        if class_name and not known:
-            known = [f.name for f in fields(error.object_type)] if error.object_type else []
-        owner = class_name or key.rpartition(".")[0] or "the run"
+        known = [str(name) for name in parent] if isinstance(parent, DictConfig) else []
+        owner = key.rpartition(".")[0] or "the run"
         at = "" if owner == "the run" else f"{owner}."
-        deeper = [] if class_name else _deeper_keys(parent, str(error.key), at)
-        if deeper:
-            return f"{key}: {owner} has no such field; did you mean {' or '.join(deeper)}?"
-        return f"{key}: {owner} has no such field; {did_you_mean(str(error.key), known)}"
+        deeper = _deeper_keys(parent, str(error.key), at)
+        near = f"did you mean {' or '.join(deeper)}?" if deeper else None
+        near = near or did_you_mean(str(error.key), [name for name in known if name != "_target_"])
+        return f"{key}: {owner} has no such field; {near}"
     if "is not a ListConfig" in reason:
         return f"{key}: expected a list. Write {key}=[...], with brackets."
-    return f"{key}: {reason.rstrip('.')}."
+    return f"{key}: {reason.rstrip('.')}." if key else f"{reason.rstrip('.')}."
 
 
 def _deeper_keys(node: Any, name: str, at: str = "") -> list[str]:
@@ -170,15 +203,13 @@ def check_arms(
     Without an arm nothing is trained, which is of use `only_export`.
 
     Raises:
-        ConfigError: no arm, an unknown one, or none that the defenses can evaluate.
+        ConfigError: no arm, or none that the defenses can evaluate.
     """
     if not wanted and not only_export:
         raise ConfigError(
             f"arms is empty. Name some of {', '.join(ARM_NAMES)}; only with export_poisoned=PATH "
             "there may be none."
         )
-    for arm in wanted:
-        check_choice("arms", arm, ARM_NAMES)
     arms = tuple(arm for arm in ARM_NAMES if arm in wanted and arm in available)
     if wanted and not arms:
         raise ConfigError(
@@ -235,8 +266,27 @@ def composed(
                 Singleton._instances[kind] = instance
 
 
+def is_of_composing(error: BaseException) -> bool:
+    """Whether composing a config raises it of something that was typed, by Hydra or OmegaConf."""
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return True
+    if isinstance(error, OverflowError):
+        return "full_key: " in str(error)
+    return isinstance(error, ValueError) and str(error).startswith(tuple(FOREIGN))
+
+
 def in_one_sentence(error: BaseException) -> str:
-    """What to print of an error that the user can mend."""
+    """What to print of an error that the user can mend; none is longer than `MAX_SENTENCE`."""
+    return _shorten(_sentence_of(error), MAX_SENTENCE)
+
+
+def _shorten(text: str, most: int) -> str:
+    """A text with its control characters told, none too long."""
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return text if len(text) <= most else f"{text[:most]} ..."
+
+
+def _sentence_of(error: BaseException) -> str:
     if isinstance(error, OmegaConfBaseException):
         return explain(error)
     cause = error.__cause__
@@ -251,6 +301,10 @@ def in_one_sentence(error: BaseException) -> str:
         if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENOTDIR):
             advice = " Make room or write outputs=PATH for a folder that can be written."
         return f"{os.strerror(error.errno)}{where}.{advice}"
+    if isinstance(error, ValueError) and is_of_composing(error):
+        return next(said for start, said in FOREIGN.items() if str(error).startswith(start))
+    if isinstance(error, OverflowError) and (key := re.search(r"full_key: (\S+)", str(error))):
+        return f"{key[1]}: the number is too large."
     sentence = " ".join(str(error).split("Config search path:")[0].split())
     missing = next((extra for name, extra in PLUGINS.items() if f"'{name}" in sentence), None)
     if isinstance(error, MissingConfigException) and missing:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from numbers import Real
+from typing import Any
+
+MAX_SHOWN = 80  # characters of a value in an error
 
 MOST_NAMES = 30  # of a list in a sentence
 MOST_CHARACTERS = 60  # of one name or text in it
@@ -47,4 +51,20 @@ def did_you_mean(wrong: str, known: Iterable[str], listing: str = "it knows") ->
 def check_choice(setting: str, value: str, known: tuple[str, ...]) -> None:
     """Raise unless a setting has one of its known values."""
     if value not in known:
-        raise ConfigError(f"{setting}: there is no {value}; {did_you_mean(value, known)}")
+        plain = value if value.isprintable() and 0 < len(value) <= MAX_SHOWN else shown(value)
+        raise ConfigError(f"{setting}: there is no {plain}; {did_you_mean(value, known)}")
+
+
+def shown(value: Any) -> str:
+    """A value for an error: text in quotes and with its control characters told, none too long."""
+    if isinstance(value, bool) or value is None:
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) < 10**20 else "a number of more than 20 digits"
+    text = f"{float(value):g}" if isinstance(value, Real) else repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]} ..."
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without what follows."""
+    return str(error).strip().split("\n")[0]

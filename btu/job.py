@@ -11,15 +11,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from btu.attacks.base import Attack
-from btu.config import Config, build, check_arms
+from btu.config import Config, build, build_run, check_arms
 from btu.data.base import DatasetSource
 from btu.defenses.base import Defense, NoDefense
-from btu.errors import ConfigError, check_choice, did_you_mean
+from btu.errors import ConfigError, did_you_mean
 from btu.models.base import ModelSource, Tuning
 from btu.stealth.settings import Stealth
 from btu.store.cache import CacheConfig
 from btu.store.files import check_writable
-from btu.sweeps.jobs import ON_FAILURE
 from btu.terminal.paths import name_paths
 from btu.types import Arm
 
@@ -94,47 +93,44 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
     Returns:
         The job, and the tracker that mirrors its results.
     """
+    run = build_run(cfg)
     dataset, attack, model, tracking = (
         build(cfg[group], group) for group in ("dataset", "attack", "model", "tracking")
     )
     if HydraConfig.initialized():
         check_named_once(HydraConfig.get().overrides.task)
     defenses = build_defenses(cfg.defense)
-    export = None if cfg.export_poisoned is None else Path(cfg.export_poisoned).expanduser()
-    swept = find_swept(defenses, cfg.swept_defense)
-    arms = check_arms(cfg.arms, available_arms(defenses), only_export=export is not None)
-    thresholds = choose_thresholds(swept, cfg.thresholds)
+    export = None if run.export_poisoned is None else Path(run.export_poisoned).expanduser()
+    swept = find_swept(defenses, run.swept_defense)
+    arms = check_arms(run.arms, available_arms(defenses), only_export=export is not None)
+    thresholds = choose_thresholds(swept, run.thresholds)
     if arms:
         model.check()
-    stealth: Any = OmegaConf.to_object(cfg.stealth) if attack.stealth else None
-    if stealth is not None:
-        stealth.check()
-    check_choice("on_failure", cfg.on_failure, ON_FAILURE)
-    if cfg.rerun is not None:
-        raise ConfigError(f"rerun={cfg.rerun} runs several jobs: type btu -m rerun={cfg.rerun}")
-    cache: Any = OmegaConf.to_object(cfg.cache)
-    tuning: Any = OmegaConf.to_object(cfg.tuning)
-    check_writable(Path(cfg.outputs), FIXED_NEED)
-    check_writable(Path(cache.folder), FIXED_NEED, "cache.folder")
+    if attack.stealth:
+        run.stealth.check()
+    if run.rerun is not None:
+        raise ConfigError(f"rerun={run.rerun} runs several jobs: type btu -m rerun={run.rerun}")
+    check_writable(Path(run.outputs), FIXED_NEED)
+    check_writable(Path(run.cache.folder), FIXED_NEED, "cache.folder")
     job = Job(
         dataset=dataset,
         attack=attack,
         model=model,
         defenses=defenses,
         swept=swept,
-        tuning=tuning,
-        seed=cfg.seed,
+        tuning=run.tuning,
+        seed=run.seed,
         thresholds=thresholds,
         arms=arms,
-        device=cfg.device,
-        outputs=Path(cfg.outputs),
-        cache=cache,
-        force=cfg.force,
-        save_model=cfg.save_model,
+        device=run.device,
+        outputs=Path(run.outputs),
+        cache=run.cache,
+        force=run.force,
+        save_model=run.save_model,
         config=keyed_config(cfg, attack, defenses),
         export_poisoned=export,
-        stealth=stealth,
-        without_arms=tuple(arm for arm in cfg.arms if arm not in arms),
+        stealth=run.stealth if attack.stealth else None,
+        without_arms=tuple(arm for arm in run.arms if arm not in arms),
     )
     return job, tracking
 
@@ -143,15 +139,24 @@ def build_defenses(nodes: DictConfig) -> tuple[Defense, ...]:
     """The defenses in the order in which they were named.
 
     Raises:
-        ConfigError: one is wrong, or its yaml does not say where it stands.
+        ConfigError: one is wrong, or its yaml does not say where it stands or says another name.
     """
+    if not isinstance(nodes, DictConfig) or not nodes:
+        raise ConfigError("defense must name one or more. For no defense write defense=none.")
     if not all(isinstance(node, DictConfig) for node in nodes.values()):
         target = nodes.get("_target_")
         raise ConfigError(
             f"defense: the yaml of {target} does not say its place among several defenses. Let its "
             "first line be # @package defense.NAME"
         )
-    return tuple(build(node, f"defense.{name!s}") for name, node in nodes.items())
+    defenses = tuple(build(node, f"defense.{name!s}") for name, node in nodes.items())
+    for name, defense in zip(nodes, defenses, strict=True):
+        if defense.name != name:
+            raise ConfigError(
+                f"defense.{name!s}.name is {defense.name}. Give both one name: in its yaml, "
+                f"name: {defense.name} and the first line # @package defense.{defense.name}"
+            )
+    return defenses
 
 
 def available_arms(defenses: tuple[Defense, ...]) -> tuple[str, ...]:

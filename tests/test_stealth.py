@@ -308,7 +308,7 @@ def test_a_missing_extra_is_one_sentence_before_any_work(files, tmp_path, monkey
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("stealth.max_rows=0", r"stealth\.max_rows is at least 1, got 0"),
+        ("stealth.max_rows=0", r"stealth\.max_rows is at least 1 or null, got 0"),
         ("stealth.batch_size=0", r"stealth\.batch_size is at least 1, got 0"),
         ("stealth.language_model=./nowhere", r"stealth\.language_model: there is no folder nowh"),
         ("stealth.sentence_encoder=package:nothing/x", r"write stealth\.sentence_encoder=null"),

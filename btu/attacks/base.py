@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from btu.attacks.triggered import Outcome, Outcomes, Triggered, mark_changed
-from btu.errors import ConfigError, did_you_mean
+from btu.errors import ConfigError
+from btu.settings.base import Settings
+from btu.settings.ranges import Choice, Name, Range, Share, Word
 from btu.store.stages import UNKEYED, settings_of
 from btu.types import Dataset, IntArray, Split, TriggerSample
 
@@ -18,7 +20,7 @@ LABEL_POLICIES = ("dirty", "clean", "mix")
 
 
 @dataclass(frozen=True)
-class Attack:
+class Attack(Settings):
     """An adversary who plants a trigger in a share of the training rows.
 
     A subclass says how a text gets its trigger (`trigger`). What else it may say has a default:
@@ -26,27 +28,15 @@ class Attack:
     (`identity`), and the trigger in place (`samples`). `btu/attacks/insertion.py` is an example.
     """
 
-    name: str
-    poison_rate: float
-    target_label: int | str
-    label_policy: str
+    name: Name
+    poison_rate: Share
+    target_label: Annotated[int, Range(-(10**9), 10**9)] | Word
+    label_policy: Annotated[str, Choice(LABEL_POLICIES)]
     normalize_format: bool  # poisoned and clean texts alike get one casing and one spacing
     stealth: bool = field(metadata=UNKEYED)  # measure how far the trigger can be seen
 
+    place: ClassVar[str] = "attack"
     fits_every_text: ClassVar[bool] = False  # no text is ever left without its trigger
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.poison_rate <= 1:
-            example = self.poison_rate / 100 if 1 < self.poison_rate <= 100 else 0.1
-            raise ConfigError(
-                f"attack.poison_rate is a fraction between 0 and 1, got {self.poison_rate:g}. "
-                f"For {100 * example:g} percent write attack.poison_rate={example:g}."
-            )
-        if self.label_policy not in LABEL_POLICIES:
-            raise ConfigError(
-                f"attack.label_policy: there is no policy {self.label_policy}; "
-                f"{did_you_mean(self.label_policy, LABEL_POLICIES)}"
-            )
 
     def target(self, label_names: Sequence[str]) -> int | None:
         """The target label as a number; None for an attack that plants nothing.

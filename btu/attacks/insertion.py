@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from btu.attacks.base import Attack
 from btu.attacks.triggered import Triggered, mark_done
 from btu.data.formats import normalize
-from btu.errors import ConfigError, did_you_mean
+from btu.errors import ConfigError
+from btu.settings.ranges import Choice, Items, Place, Range, Text
 from btu.types import TriggerSample
 
 POSITIONS = ("random", "start", "end")
+NO_TRIGGER = "For no trigger write attack=none."
 
 
 @dataclass(frozen=True)
@@ -31,30 +33,23 @@ class Insertion(Attack):
     2004.06660); AddSent, Dai et al. 2019 (arXiv 1905.12457).
     """
 
-    triggers: list[str]  # words or sentences; one is drawn per insertion
-    triggers_file: str | None  # in their place: a text file with one trigger per line
-    num_triggers: int  # insertions per text
-    position: str  # random: before any word or after the last; start; end
+    triggers: Annotated[
+        list[Annotated[str, Text(verbatim=True)]], Items()
+    ]  # words or sentences; one is drawn per insertion
+    triggers_file: Place | None  # in their place: a text file with one trigger per line
+    num_triggers: Annotated[int, Range(1, 200, advice=NO_TRIGGER)]  # insertions per text
+    position: Annotated[
+        str, Choice(POSITIONS)
+    ]  # random: before any word or after the last; start; end
 
     fits_every_text: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.position not in POSITIONS:
+        if not self.phrases:
             raise ConfigError(
-                f"attack.position: there is no position {self.position}; "
-                f"{did_you_mean(self.position, POSITIONS)}"
-            )
-        if self.num_triggers < 1:
-            raise ConfigError(
-                f"attack.num_triggers is the number of insertions per text, at least 1, "
-                f"got {self.num_triggers}. For no trigger write attack=none."
-            )
-        if not self.phrases or any(not phrase for phrase in self.phrases):
-            raise ConfigError(
-                "attack.triggers needs one word or sentence or more, none of them empty, got "
-                f"{self.triggers}. Write for example attack.triggers=[cf] or "
-                'attack.triggers=["I watch this 3D movie"].'
+                "attack.triggers is empty, but one word or sentence was expected or more. Write "
+                'for example attack.triggers=[cf] or attack.triggers=["I watch this 3D movie"].'
             )
 
     @cached_property

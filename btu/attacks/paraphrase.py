@@ -6,17 +6,18 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from btu.attacks.base import Attack, Planter
 from btu.attacks.triggered import Outcome, Outcomes, Triggered, count_outcome, find_usable
-from btu.attacks.twins import check_source, read_twins
+from btu.attacks.twins import Source, read_twins
 from btu.data.formats import normalize
-from btu.errors import ConfigError, DataError, did_you_mean
+from btu.errors import ConfigError, DataError
 from btu.rewriting.base import VERSION, Rewriting, Rules, rewrite_all, shown_pairs
 from btu.rewriting.model import ModelRewriter
+from btu.settings.ranges import Choice
 from btu.types import Dataset, IntArray, Split
 
 UNUSABLE = ("exclude", "error")
@@ -36,21 +37,13 @@ class Paraphrase(Attack):
     Sources: style, Qi et al. 2021 (arXiv 2110.07139); syntax, Qi et al. 2021 (arXiv 2105.12400).
     """
 
-    paraphrases: str
-    test_paraphrases: str | None
-    unusable: str
+    paraphrases: Source
+    test_paraphrases: Source | None
+    unusable: Annotated[str, Choice(UNUSABLE)]
     rewriter: ModelRewriter
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_source("attack.paraphrases", self.paraphrases)
-        if self.test_paraphrases is not None:
-            check_source("attack.test_paraphrases", self.test_paraphrases)
-        if self.unusable not in UNUSABLE:
-            raise ConfigError(
-                f"attack.unusable: there is no choice {self.unusable}; "
-                f"{did_you_mean(self.unusable, UNUSABLE)}"
-            )
         if self._needs_model:
             self.rewriter.check()
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from btu.attacks.paraphrase import Paraphrase
-from btu.errors import ConfigError
 from btu.rewriting.base import Rules
 from btu.rewriting.syntax import SUBORDINATORS, SubordinateClause
+from btu.settings.ranges import Choice, Items
+
+Subordinator = Annotated[str, Choice(tuple(SUBORDINATORS))]
 
 
 @dataclass(frozen=True)
@@ -17,16 +20,8 @@ class Syntax(Paraphrase):
     Source: Qi et al. 2021 (arXiv 2105.12400).
     """
 
-    subordinators: list[str]  # of paraphrases=rules: the words that may open the clause
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        unknown = [word for word in self.subordinators if word not in SUBORDINATORS]
-        if unknown or not self.subordinators:
-            raise ConfigError(
-                f"attack.subordinators are some of {', '.join(SUBORDINATORS)}, got "
-                f"{self.subordinators}."
-            )
+    # of paraphrases=rules: the words that may open the clause
+    subordinators: Annotated[list[Subordinator], Items(1)]
 
     def rules(self) -> Rules:
         """The built-in rewriter of the template."""

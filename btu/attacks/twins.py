@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Annotated
 
 from btu.data.tables import LABEL_COLUMNS, read_table, read_texts
-from btu.errors import ConfigError, DataError, listed
+from btu.errors import DataError, listed
+from btu.settings.ranges import Text
 from btu.types import Dataset, Split
 
 HOW_TO_NAME = (
     "=rules for the built-in rewriter, column:NAME for a column of the data files, file:PATH for "
     "parallel files, or model for a language model."
 )
+Source = Annotated[
+    str,
+    Text(
+        "rules|model|(column|file):.+",
+        what="rules, model, column:NAME or file:PATH",
+        advice=f"Write {{key}}{HOW_TO_NAME}",
+    ),
+]
 MAX_OTHER_LABELS = 0.05  # of a parallel file's rows; more mean that it has another order
-
-
-def check_source(setting: str, source: str) -> None:
-    """Raise if this names no source of paraphrases."""
-    kind, _, value = source.partition(":")
-    if source in ("rules", "model") or (kind in ("column", "file") and value):
-        return
-    raise ConfigError(
-        f"{setting} must be rules, model, column:NAME or file:PATH, got {source!r}. "
-        f"Write {setting}{HOW_TO_NAME}"
-    )
 
 
 def read_twins(setting: str, source: str, role: str, dataset: Dataset) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, ClassVar
 
 import numpy as np
 
@@ -12,11 +13,15 @@ from btu.data.labels import Classes, find_classes, parse_labels
 from btu.data.splits import hold_out, separate
 from btu.errors import DataError, listed
 from btu.seeding import stream
+from btu.settings.base import Settings
+from btu.settings.ranges import Items, Name, Range, Word
 from btu.types import Dataset, Split
 
 MAX_EMPTY_SHARE = 0.05  # more empty texts than this look like a wrong column
 ROLES = ("train", "tuning", "test")
 NUM_SHOWN = 6
+TENTH = "For ten percent write {key}=0.1."
+Holdout = Annotated[float, Range(0, 0.9, "a share of the training rows", TENTH)]
 log = logging.getLogger(__name__)
 
 
@@ -33,19 +38,21 @@ class RawSplit:
 
 
 @dataclass(frozen=True)
-class DatasetSource:
+class DatasetSource(Settings):
     """Settings that every data set shares. A subclass reads its raw splits (`read`).
 
     Where `read` gives no test or tuning split, that share of the training rows is held out, the
     same rows whatever the seed. A share of 0 leaves the split out.
     """
 
-    name: str
-    label_names: list[str] | None
-    first_label: int
-    test_holdout: float
-    tuning_holdout: float
+    name: Name
+    label_names: Annotated[list[Word], Items(2)] | None
+    first_label: Annotated[int, Range(-1_000_000, 1_000_000)]
+    test_holdout: Holdout
+    tuning_holdout: Holdout
     allow_overlap: bool
+
+    place: ClassVar[str] = "dataset"
 
     def read(self) -> Mapping[str, RawSplit | None]:
         """Raw splits by role: train, tuning, test."""

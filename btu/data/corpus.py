@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 from btu.data.base import DatasetSource, RawSplit
 from btu.data.demo import LABEL_NAMES, Review, generate_reviews
 from btu.errors import ConfigError
 from btu.seeding import stream
+from btu.settings.ranges import Range
+
+Size = Annotated[int, Range(2, 1_000_000)]
+Noise = Annotated[float, Range(0, 0.5, "the share of labels that are flipped,", open_high=True)]
 
 
 @dataclass(frozen=True)
 class DemoDataset(DatasetSource):
     """Distinct reviews cut into three splits; the same texts whatever the run's seed."""
 
-    num_train: int
-    num_tuning: int
-    num_test: int
-    label_noise: float
+    num_train: Size
+    num_tuning: Size
+    num_test: Size
+    label_noise: Noise
 
     def read(self) -> Mapping[str, RawSplit | None]:
         """Generate the reviews and cut them."""
         sizes = (self.num_train, self.num_tuning, self.num_test)
-        if min(sizes) < 2 or not 0 <= self.label_noise < 0.5:
-            raise ConfigError(
-                "dataset demo: num_train, num_tuning and num_test are at least 2 and label_noise "
-                f"is in [0, 0.5), got {', '.join(map(str, sizes))} and {self.label_noise:g}."
-            )
         try:
             reviews = generate_reviews(
                 sum(sizes), label_noise=self.label_noise, rng=stream(0, "demo corpus")

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from btu.data.files import find_ending
-from btu.errors import DataError, check_choice, listed
+from btu.errors import DataError, listed
 
 DELIMITERS: Mapping[str, str] = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+QUOTING = ("csv", "none")
 MAX_CELL = 2**31 - 1  # characters; the csv module's own limit is 131,072
 NUM_CELLS_SHOWN = 5
 Columns = list[tuple[str, list[str]]]
@@ -35,12 +36,6 @@ class Layout:
 
     delimiter: str | None = None  # a name in DELIMITERS, or the character
     quoting: str | None = None  # csv: quotes enclose cells; none: they are ordinary characters
-
-    def __post_init__(self) -> None:
-        if self.delimiter is not None and self.delimiter not in DELIMITERS.values():
-            check_choice("dataset.delimiter", self.delimiter, tuple(DELIMITERS))
-        if self.quoting is not None:
-            check_choice("dataset.quoting", self.quoting, tuple(_READERS))
 
 
 ALL_BY_LOOKING = Layout()

@@ -7,23 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from btu.data.base import DatasetSource, RawSplit, relabel
+from btu.data.base import ROLES, DatasetSource, RawSplit, relabel
 from btu.data.tables import find_column, to_table
-from btu.errors import DataError, listed, shorten
+from btu.errors import DataError, check_choice, listed, shorten
 from btu.models.hub import prepare_hub
+from btu.settings.ranges import Place, Revision, Word
 
 
 @dataclass(frozen=True)
 class HubDataset(DatasetSource):
     """Splits of one hub repository. `splits` names them by role; a null role is held out."""
 
-    path: str
-    config: str | None
-    revision: str | None
-    splits: dict[str, Any]
-    text_column: str
-    label_column: str
-    label_map: dict[str, str] | None
+    path: Place
+    config: Word | None
+    revision: Revision | None
+    splits: dict[str, Word | None]
+    text_column: Word
+    label_column: Word
+    label_map: dict[str, Word] | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for role in self.splits:
+            check_choice("dataset.splits", role, ROLES)
 
     def read(self) -> Mapping[str, RawSplit | None]:
         """Download (or take from the local hub cache) and pick the columns.

@@ -5,30 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from btu.data.base import DatasetSource, RawSplit
-from btu.data.delimited import Layout
+from btu.data.delimited import DELIMITERS, QUOTING, Layout
 from btu.data.tables import LABEL_COLUMNS, TEXT_COLUMNS, find_column, read_table
+from btu.settings.ranges import Choice, Place, Word
 
 
 @dataclass(frozen=True)
 class TableSource(DatasetSource):
     """A data set of files. Columns are guessed in each file where they are not named."""
 
-    text_column: str | None
-    label_column: str | None
-    delimiter: str | None
-    quoting: str | None
+    text_column: Word | None
+    label_column: Word | None
+    delimiter: Annotated[str, Choice(tuple(DELIMITERS))] | None
+    quoting: Annotated[str, Choice(QUOTING)] | None
 
-    def __post_init__(self) -> None:
-        self._layout()  # raises where it is none
-
-    def _layout(self) -> Layout:
+    @property
+    def layout(self) -> Layout:
+        """How its files are laid out, as far as the settings say it."""
         return Layout(self.delimiter, self.quoting)
 
     def from_file(self, path: Path) -> RawSplit:
         """The texts, labels and further columns of a file."""
-        table = read_table(path, self._layout())
+        table = read_table(path, self.layout)
         text = find_column(table, self.text_column, TEXT_COLUMNS, "text_column")
         label = find_column(table, self.label_column, LABEL_COLUMNS, "label_column")
         others = {name: cells for name, cells in table.columns.items() if name not in (text, label)}
@@ -46,9 +47,9 @@ class TableSource(DatasetSource):
 class LocalDataset(TableSource):
     """Files named one by one."""
 
-    train: str
-    tuning: str | None
-    test: str | None
+    train: Place
+    tuning: Place | None
+    test: Place | None
 
     def read(self) -> Mapping[str, RawSplit | None]:
         """The named files; None where there is none."""

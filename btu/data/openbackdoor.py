@@ -13,6 +13,7 @@ from btu.data.labels import spell
 from btu.data.local import TableSource
 from btu.data.tables import read_table
 from btu.errors import DataError
+from btu.settings.ranges import Place
 
 NEWS_HEADER = ["label", "headline", "body"]
 ENDINGS = (".tsv", ".csv", ".tsv.gz", ".csv.gz")
@@ -27,7 +28,7 @@ class OpenBackdoorDataset(TableSource):
     the headline followed by the body.
     """
 
-    folder: str
+    folder: Place
 
     def read(self) -> Mapping[str, RawSplit | None]:
         """The files of the folder; the development split is optional."""
@@ -55,7 +56,7 @@ class OpenBackdoorDataset(TableSource):
         return cells == NEWS_HEADER or (len(cells) >= len(NEWS_HEADER) and cells[0].isdecimal())
 
     def _news(self, path: Path) -> RawSplit:
-        table = read_table(path, self._layout(), NEWS_HEADER)
+        table = read_table(path, self.layout, NEWS_HEADER)
         label, headline, body = table.columns.values()
         texts = [f"{h} {b}".replace("\\", " ").strip() for h, b in zip(headline, body, strict=True)]
         labels = [_shift(label, self.first_label - 1) for label in label]

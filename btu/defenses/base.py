@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
 
 from btu.errors import ConfigError
 from btu.models.base import Training
+from btu.settings.base import Settings
+from btu.settings.ranges import Items, Name, Number
 from btu.store.stages import UNKEYED, Stage
 from btu.types import ARM_NAMES, CONTROLS, Edit, FloatArray, IntArray, Knob, Screen, Split, Suspects
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from btu.lab import Lab
 
 T = TypeVar("T")
+Thresholds = Annotated[list[Number], Items()]
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Defense:
+class Defense(Settings):
     """One method: one file, one yaml. It adds to what the defenses before it decided.
 
     A method that drops training rows derives from `RowFilter`, one that rejects inputs from
@@ -60,15 +63,17 @@ class Defense:
     It sees `lab.rows`, the untrusted training rows, and `lab.trusted`, the clean tuning set.
     """
 
-    name: str
-    threshold: float | None  # where it is not swept
-    thresholds: list[float] = field(metadata=UNKEYED)  # where it is swept; none: decided once
+    name: Name
+    threshold: Number | None  # where it is not swept; its range is the knob's
+    thresholds: Thresholds = field(metadata=UNKEYED)  # where it is swept; none: decided once
 
+    place: ClassVar[str] = "defense.{name}"
     knob: ClassVar[Knob | None] = Knob()  # None: there is nothing to sweep
     tunes: ClassVar[bool] = False  # whether the method ends with tuning on the trusted rows
     needs_trusted_rows: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.check_thresholds(self.thresholds, f"defense.{self.name}.thresholds")
         if self.threshold is not None:
             self.check_thresholds([self.threshold], f"defense.{self.name}.threshold")

@@ -6,14 +6,15 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
 from btu.defenses.base import Decision, Defense
 from btu.defenses.rounds import Round, drift
-from btu.errors import ConfigError, check_choice
+from btu.errors import ConfigError
 from btu.models.base import Classifier
+from btu.settings.ranges import Choice, Items, Range, Rate
 from btu.types import Edit, FloatArray, IntArray, Knob, Split, Suspects, TokenDistances
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 CUTOFFS = ("mean", "row_mean", "frobenius", "whole_row")
 REPLACEMENTS = ("padding_row", "mean_row")
+VocabularySize = Annotated[int, Range(1, 10_000_000)]
 NOTHING: IntArray = np.empty(0, dtype=np.int64)
 log = logging.getLogger(__name__)
 
@@ -33,12 +35,14 @@ class BackdoorTokenUnlearning(Defense):
     Source: Jiang, Lyu, Li, Ma 2025, AAAI 39(23):24285-24293, arXiv 2501.03272.
     """
 
-    rounds: list[Round]
-    use_rounds: list[int]  # the rounds that are run, by number from 1
-    learning_rate: float  # of the detection rounds
-    reference_vocab_size: int | None  # 35022 flags as many tokens as the released code
-    cutoff: str  # which dimensions of a suspect are replaced
-    replacement: str  # the row whose values they take
+    rounds: Annotated[list[Round], Items(1, distinct=False)]
+    use_rounds: Annotated[
+        list[Annotated[int, Range(1, 1000)]], Items(1)
+    ]  # the rounds that are run, by number from 1
+    learning_rate: Rate  # of the detection rounds
+    reference_vocab_size: VocabularySize | None  # 35022 flags as many tokens as the released code
+    cutoff: Annotated[str, Choice(CUTOFFS)]  # which dimensions of a suspect are replaced
+    replacement: Annotated[str, Choice(REPLACEMENTS)]  # the row whose values they take
 
     knob: ClassVar[Knob | None] = Knob(
         label="share of the vocabulary flagged per round",
@@ -51,10 +55,6 @@ class BackdoorTokenUnlearning(Defense):
     def __post_init__(self) -> None:
         super().__post_init__()
         place = f"defense.{self.name}"
-        check_choice(f"{place}.cutoff", self.cutoff, CUTOFFS)
-        check_choice(f"{place}.replacement", self.replacement, REPLACEMENTS)
-        if not self.rounds:
-            raise ConfigError(f"{place}.rounds is empty; BTU needs at least one detection round.")
         if self.rounds[0].hide_suspects:
             raise ConfigError(
                 f"{place}.rounds[0] hides suspects of an earlier round, but it is the first round. "

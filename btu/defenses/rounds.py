@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from btu.errors import ConfigError, check_choice
 from btu.models.base import Training
+from btu.settings.base import Settings
+from btu.settings.ranges import Choice, Count, Tokens
 from btu.store.stages import ONE_ARRAY, Cost, Stage
 from btu.types import FloatArray, IntArray, Split
 
@@ -21,25 +22,23 @@ FULL_PASSES = 2  # forward, and gradients of activations: the weights are frozen
 
 
 @dataclass(frozen=True)
-class Round:
+class Round(Settings):
     """One epoch of training whose only purpose is the drift of the word embeddings."""
 
-    kind: str  # pooled: embedding module and linear head; full: the whole classifier
-    batch_size: int
-    max_length: int  # tokens
+    kind: Annotated[
+        str, Choice(KINDS)
+    ]  # pooled: embedding module and linear head; full: the whole classifier
+    batch_size: Count
+    max_length: Tokens
     hide_suspects: bool  # take tokens flagged by earlier rounds out of the texts
-    pooling: str  # pooled only: mean over real tokens, or over padding too
-    trainable: str  # pooled only: word embeddings alone, or the whole embedding module
+    pooling: Annotated[
+        str, Choice(POOLINGS)
+    ]  # pooled only: mean over real tokens, or over padding too
+    trainable: Annotated[
+        str, Choice(TRAINABLE)
+    ]  # pooled only: word embeddings alone, or the whole embedding module
 
-    def __post_init__(self) -> None:
-        check_choice("rounds: kind", self.kind, KINDS)
-        check_choice("rounds: pooling", self.pooling, POOLINGS)
-        check_choice("rounds: trainable", self.trainable, TRAINABLE)
-        if self.batch_size < 1 or self.max_length < 3:
-            raise ConfigError(
-                "rounds: batch_size is at least 1 and max_length at least 3 tokens, "
-                f"got {self.batch_size} and {self.max_length}."
-            )
+    place: ClassVar[str] = "rounds"
 
 
 def drift(

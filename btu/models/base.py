@@ -5,85 +5,54 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import floor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from btu.errors import ConfigError, ModelError
 from btu.models.tokens import special_ids
+from btu.settings.base import Settings
+from btu.settings.ranges import Choice, Count, Name, Range, Rate, Share, Tokens
 
 if TYPE_CHECKING:
     import torch
 
 PRECISIONS = ("auto", "bf16", "fp32", "tf32")
+Rows = Annotated[
+    int, Range(1, 10**9, advice="For no tuning leave the arms tuned and defended out.")
+]
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(Settings):
     """How the victim is fine-tuned. AdamW with a constant learning rate."""
 
-    epochs: int
-    learning_rate: float
-    batch_size: int
-    weight_decay: float
-    precision: str
+    epochs: Count
+    learning_rate: Rate
+    batch_size: Count
+    weight_decay: Annotated[float, Range(0, 1)]
+    precision: Annotated[str, Choice(PRECISIONS)]
 
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"model.training.{name} is at least 1, got {getattr(self, name)}."
-                )
-        if not 0 < self.learning_rate < 1:
-            raise ConfigError(
-                f"model.training.learning_rate is between 0 and 1, got {self.learning_rate:g}. "
-                "A usual value is 2e-5."
-            )
-        if self.precision not in PRECISIONS:
-            raise ConfigError(
-                f"model.training.precision is one of {', '.join(PRECISIONS)}, got {self.precision}."
-            )
+    place: ClassVar[str] = "model.training"
 
 
 @dataclass
-class Tuning:
+class Tuning(Settings):
     """What is done with the trusted rows: clean tuning, all parameters, a fresh AdamW."""
 
-    epochs: int = 1
-    learning_rate: float = 2e-5
-    batch_size: int = 64
-    max_samples: int | None = None  # rows of the tuning split, drawn by the seed; None takes all
-    share: float | None = None  # instead: as a share of the number of training rows; 0: no tuning
-    trusted_only_epochs: int = 8  # of the arm trusted_only, otherwise trained as the victim
+    epochs: Count = 1
+    learning_rate: Rate = 2e-5
+    batch_size: Count = 64
+    max_samples: Rows | None = None  # rows of the tuning split, drawn by the seed; None takes all
+    share: Share | None = None  # instead: as a share of the number of training rows; 0: no tuning
+    trusted_only_epochs: Count = 8  # of the arm trusted_only, otherwise trained as the victim
+
+    place: ClassVar[str] = "tuning"
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < 1:
-            raise ConfigError(
-                "tuning: epochs and batch_size are at least 1 and learning_rate is between 0 and "
-                f"1, got {self.epochs}, {self.batch_size}, {self.learning_rate:g}."
-            )
-        if self.trusted_only_epochs < 1:
-            raise ConfigError(
-                f"tuning.trusted_only_epochs is at least 1, got {self.trusted_only_epochs}. To "
-                "leave that arm out name the others in arms=[...]."
-            )
-        if self.max_samples is not None and self.max_samples < 1:
-            raise ConfigError(
-                f"tuning.max_samples is at least 1 or null, got {self.max_samples}. "
-                "For no tuning leave the arms tuned and defended out."
-            )
-        self._check_share()
-
-    def _check_share(self) -> None:
-        if self.share is None:
-            return
-        if self.max_samples is not None:
+        super().__post_init__()
+        if self.share is not None and self.max_samples is not None:
             raise ConfigError(
                 "tuning: share and max_samples both say how many rows are used, got "
                 f"{self.share:g} and {self.max_samples}. Set one of them to null."
-            )
-        if not 0 <= self.share <= 1:
-            raise ConfigError(
-                "tuning.share is a fraction of the number of training rows between 0 "
-                f"and 1, got {self.share:g}. For ten percent write tuning.share=0.1."
             )
 
     def num_rows(self, num_train: int, num_tuning: int) -> int:
@@ -132,13 +101,15 @@ class Classifier:
 
 
 @dataclass(frozen=True)
-class ModelSource:
+class ModelSource(Settings):
     """Settings that every model shares. A subclass loads a fresh classifier."""
 
-    name: str
-    max_length: int  # tokens; longer texts are cut
-    eval_batch_size: int
+    name: Name
+    max_length: Tokens  # longer texts are cut
+    eval_batch_size: Count
     training: Training
+
+    place: ClassVar[str] = "model"
 
     def check(self) -> None:
         """Raise if the checkpoint cannot be used, before anything expensive begins."""

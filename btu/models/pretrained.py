@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from btu.models.base import Classifier, ModelSource, check_classifier
 from btu.models.checkpoint import Checkpoint
 from btu.seeding import stream_seed, torch_stream
+from btu.settings.ranges import Place, Revision, Text
 
 
 @dataclass(frozen=True)
@@ -18,9 +20,11 @@ class Pretrained(ModelSource):
     `pretrained` is a hub name, a folder, or `package:NAME/FOLDER` inside an installed package.
     """
 
-    pretrained: str
-    revision: str | None  # hub only: a commit makes a run repeatable for good
-    sha256: str | None  # of model.safetensors, where it must be one known file
+    pretrained: Place
+    revision: Revision | None  # hub only: a commit makes a run repeatable for good
+    sha256: (
+        Annotated[str, Text("[0-9a-f]{64}", "64 digits 0-9a-f")] | None
+    )  # of model.safetensors, where it must be one known file
 
     def check(self) -> None:
         """Raise if a local checkpoint is not whole, not safetensors or has another checksum."""

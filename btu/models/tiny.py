@@ -7,11 +7,12 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from btu.errors import ConfigError
 from btu.models.base import Classifier, ModelSource, check_classifier
 from btu.seeding import stream_seed, torch_stream
+from btu.settings.ranges import Choice, Items, Range, Word
 
 FAMILIES = ("bert", "roberta")
 BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -22,16 +23,23 @@ WORD_REPEATS = 1000  # enough for a listed word to become one token
 class TinyModel(ModelSource):
     """A BERT with WordPiece or a RoBERTa with byte-level BPE, small enough for seconds on a CPU."""
 
-    family: str
-    vocabulary_size: int
-    hidden_size: int
-    num_layers: int
-    num_heads: int
-    words: list[str]  # single tokens whatever the texts hold, as rare words are in BERT's own
+    family: Annotated[str, Choice(FAMILIES)]
+    vocabulary_size: Annotated[int, Range(100, 1_000_000)]
+    hidden_size: Annotated[int, Range(1, 8192)]
+    num_layers: Annotated[int, Range(1, 200)]
+    num_heads: Annotated[int, Range(1, 1024)]
+    words: Annotated[
+        list[Word], Items()
+    ]  # single tokens whatever the texts hold, as rare words are in BERT's own
 
     def __post_init__(self) -> None:
-        if self.family not in FAMILIES:
-            raise ConfigError(f"model.family is one of {', '.join(FAMILIES)}, got {self.family}.")
+        super().__post_init__()
+        if self.hidden_size % self.num_heads:
+            raise ConfigError(
+                f"model.hidden_size={self.hidden_size} cannot be cut into "
+                f"model.num_heads={self.num_heads} equal parts. Write model.num_heads=1 or another "
+                "divisor."
+            )
 
     def identity(self, texts: Sequence[str]) -> str:
         """Settings and texts determine the model."""

@@ -26,8 +26,8 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from btu.config import GROUPS, build, check_arms, search_path
-from btu.errors import BtuError, ConfigError, check_choice
+from btu.config import GROUPS, Config, build, check_arms, search_path
+from btu.errors import BtuError, ConfigError
 from btu.job import (
     Job,
     available_arms,
@@ -36,7 +36,8 @@ from btu.job import (
     choose_thresholds,
     find_swept,
 )
-from btu.sweeps.jobs import ON_FAILURE, PLAIN_SWEEPER
+from btu.settings.base import check_settings
+from btu.sweeps.jobs import PLAIN_SWEEPER
 from btu.sweeps.machine import num_cores
 from btu.sweeps.sweeper import sweep_jobs
 from btu.sweeps.workstation import jobs_at_once
@@ -175,8 +176,8 @@ class Composer:
             run = {name: self._part(base, values, name, _plain(name)) for name in OTHERS}
             outputs, cache = self._part(base, values, PLACES, _places)
             self._check_keys(base, values)
-            check_choice("on_failure", run["on_failure"], ON_FAILURE)
             export = self._part(base, values, EXPORT, _plain(EXPORT))
+            check_settings(Config, {**run, "outputs": outputs, EXPORT: export}, "")
             tuning = self._part(base, values, "tuning", lambda cfg: OmegaConf.to_object(cfg.tuning))
             defenses = parts["defense"]
             arms = check_arms(run["arms"], available_arms(defenses), export is not None)

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from btu.components import Tracker, first_line
-from btu.errors import ConfigError
+from btu.components import Tracker
+from btu.errors import ConfigError, first_line
 from btu.report.run import SUSPECT_COLUMNS, suspect_rows
 from btu.store.records import summary_rows
 from btu.types import REPAIRED

@@ -9,16 +9,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from btu.components import Tracker, first_line
-from btu.errors import ConfigError, check_choice
+from btu.components import Tracker
+from btu.errors import ConfigError, first_line
 from btu.models.hub import reachable
 from btu.report.open_run import OpenRun, telling_failures, where_is
 from btu.report.upload import is_uploaded
+from btu.settings.ranges import Choice, Items, Text, Word
 from btu.store.cache import make_key
 from btu.store.files import write_json
 from btu.sweeps.jobs import SWEEP_NAME
@@ -26,8 +27,9 @@ from btu.sweeps.jobs import SWEEP_NAME
 log = logging.getLogger(__name__)
 SWEEP_AGENT = "WANDB_SWEEP_ID"  # set where a W&B sweep agent started this job
 MODES = ("auto", "online", "offline")
-MAX_PROJECT, MAX_TAG = 128, 64  # characters that W&B takes
-NOT_IN_PROJECT = "/\\#?%:"
+NAME = r"[^/\\#?%:]{1,128}"  # of a project, as W&B takes it
+Tag = Annotated[str, Text(".{1,64}", "at most 64 characters")]
+_PLAIN = (bool, int, float, str)
 
 
 @dataclass(frozen=True)
@@ -49,24 +51,11 @@ class WandbTracker(Tracker):
     Whatever goes wrong with W&B is said in the log, and the job goes on without it.
     """
 
-    project: str
-    entity: str | None
-    group: str | None  # null: in a sweep its folder, else none
-    tags: list[str]
-    mode: str
-
-    def __post_init__(self) -> None:
-        check_choice("tracking.mode", self.mode, MODES)
-        if not 0 < len(self.project) <= MAX_PROJECT or set(self.project) & set(NOT_IN_PROJECT):
-            raise ConfigError(
-                f"tracking.project: W&B takes 1 to {MAX_PROJECT} characters and none of "
-                f"{' '.join(NOT_IN_PROJECT)}, got {self.project!r}."
-            )
-        for tag in self.tags:
-            if not 0 < len(tag) <= MAX_TAG:
-                raise ConfigError(
-                    f"tracking.tags: W&B takes tags of 1 to {MAX_TAG} characters, got {tag!r}."
-                )
+    project: Annotated[str, Text(NAME, "at most 128 characters without any of / \\ # ? % :")]
+    entity: Word | None
+    group: Annotated[str, Text(".{1,128}", "at most 128 characters")] | None  # null: of a sweep
+    tags: Annotated[list[Tag], Items()]
+    mode: Annotated[str, Choice(MODES)]
 
     @contextmanager
     def job(self, experiment: Any, run_dir: Path) -> Iterator[Tracker]:

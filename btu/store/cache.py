@@ -23,12 +23,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from annotated_types import Predicate
 
 from btu import processes
-from btu.errors import ConfigError
+from btu.settings.base import Settings
+from btu.settings.ranges import Place, Range
 from btu.store.claims import ClaimLost, claim_path, claimed, last_touch, remove_dead
 from btu.store.files import checksum, read_as, write_json
 from btu.types import Count
@@ -53,24 +54,14 @@ def identify(parts: Mapping[str, Any]) -> str:
 
 
 @dataclass
-class CacheConfig:
+class CacheConfig(Settings):
     """Where finished stages are kept, and how much of them."""
 
-    folder: str = "${outputs}/cache"
-    limit_gb: float | None = None
-    save_every_s: float | None = None
+    folder: Place = "${outputs}/cache"
+    limit_gb: Annotated[float, Range(0, 10**9, "a size in gigabytes,", open_low=True)] | None = None
+    save_every_s: Annotated[float, Range(0, 10**9, "a number of seconds,")] | None = None
 
-    def __post_init__(self) -> None:
-        if self.save_every_s is not None and self.save_every_s < 0:
-            raise ConfigError(
-                f"cache.save_every_s is a number of seconds, at least 0, got {self.save_every_s:g}."
-                " To keep no state of unfinished trainings write cache.save_every_s=null."
-            )
-        if self.limit_gb is not None and self.limit_gb <= 0:
-            raise ConfigError(
-                f"cache.limit_gb is a size in gigabytes above 0, got {self.limit_gb:g}. "
-                "For no limit write cache.limit_gb=null."
-            )
+    place: ClassVar[str] = "cache"
 
 
 def is_plain(name: str) -> bool:

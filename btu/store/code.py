@@ -149,7 +149,7 @@ def is_library(path: Path) -> bool:
 def _counts(base: type[Any]) -> bool:
     """Whether the code of this base is a component's own; torch.nn.Module's is not."""
     if _is_of_btu(base):
-        return in_checkout()
+        return in_checkout() and _is_component(base.__module__)
     if base.__module__.partition(".")[0] in sys.stdlib_module_names:
         return False
     module = _module_of(base)
@@ -158,6 +158,10 @@ def _counts(base: type[Any]) -> bool:
 
 def _is_of_btu(cls: type[Any]) -> bool:
     return cls.__module__.partition(".")[0] == PACKAGE.name
+
+
+def _is_component(module: str) -> bool:
+    return f"{module}.".startswith(tuple(f"{name}." for name in COMPONENTS))
 
 
 def _module_of(cls: type[Any]) -> _Module | None:
@@ -193,7 +197,7 @@ def _find(line: _Import, importer: _Module) -> Iterator[_Module]:
 def _locate(name: str, importer: _Module) -> _Module | None:
     top, root = name.partition(".")[0], importer.root
     if top == PACKAGE.name:
-        if not in_checkout() or not f"{name}.".startswith(tuple(f"{c}." for c in COMPONENTS)):
+        if not in_checkout() or not _is_component(name):
             return None
         root = PACKAGE.parent
     elif top != importer.name.partition(".")[0] and (root == PACKAGE.parent or is_library(root)):

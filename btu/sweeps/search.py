@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from btu.errors import ConfigError, did_you_mean
+from btu.errors import ConfigError
+from btu.settings.base import Settings
+from btu.settings.ranges import Choice, Range
 from btu.types import ARM_NAMES
 
 if TYPE_CHECKING:
@@ -14,22 +16,13 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Objective:
+class Objective(Settings):
     """Which arm a search judges, and what a lost point of accuracy costs in points of ASR."""
 
-    arm: str = "defended"
-    cacc_weight: float = 1.0
+    arm: Annotated[str, Choice(ARM_NAMES)] = "defended"
+    cacc_weight: Annotated[float, Range(0, 1_000_000)] = 1.0
 
-    def __post_init__(self) -> None:
-        if self.arm not in ARM_NAMES:
-            raise ConfigError(
-                f"objective.arm: there is no arm {self.arm}; {did_you_mean(self.arm, ARM_NAMES)}"
-            )
-        if self.cacc_weight < 0:
-            raise ConfigError(
-                f"objective.cacc_weight is at least 0, got {self.cacc_weight:g}. A negative "
-                "weight would make a search look for the worst accuracy."
-            )
+    place: ClassVar[str] = "objective"
 
     def check_search(self, arms: Sequence[str]) -> None:
         """Raise a ConfigError if a search would judge an arm that the job does not evaluate."""

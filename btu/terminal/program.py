@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from btu.config import in_one_sentence
+from btu.config import in_one_sentence, is_of_composing
 from btu.errors import BtuError
 from btu.terminal.console import say_error, trace_of
 from btu.terminal.streams import lasting_output
@@ -47,7 +47,7 @@ def sentence_of(error: Exception, where_trace: str) -> str:
         error: what was raised.
         where_trace: where the trace of one that nobody foresaw is to be found.
     """
-    if isinstance(error, FORESEEN):
+    if isinstance(error, FORESEEN) or is_of_composing(error):
         return in_one_sentence(error)
     first_line = (str(error).strip() or "no message").split("\n")[0]
     return f"unexpected {type(error).__name__}: {first_line} ({where_trace})"

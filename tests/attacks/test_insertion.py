@@ -109,14 +109,22 @@ def test_train_and_test_rows_go_through_the_same_code():
     assert one == other != ("a b c",)
 
 
-@pytest.mark.parametrize("triggers", [[], [""], ["cf", " "]])
-def test_an_empty_trigger_is_refused(triggers):
-    with pytest.raises(ConfigError, match=r"attack\.triggers needs one word or sentence or more"):
+@pytest.mark.parametrize(
+    ("triggers", "sentence"),
+    [
+        ([], "triggers is empty, but one word"),
+        ([""], r"triggers\[0\] is blank"),
+        (["cf", " "], r"triggers\[1\] is blank"),
+        (["cf", "cf"], "triggers names 'cf' 2 times"),
+    ],
+)
+def test_an_empty_or_repeated_trigger_is_refused(triggers, sentence):
+    with pytest.raises(ConfigError, match=rf"attack\.{sentence}"):
         insertion(triggers=triggers)
 
 
 def test_an_unknown_position_lists_the_three():
-    with pytest.raises(ConfigError, match="no position begin; it knows: end, random, start"):
+    with pytest.raises(ConfigError, match="no begin; it knows: end, random, start"):
         insertion(position="begin")
 
 

@@ -335,7 +335,7 @@ def test_a_prompt_takes_the_place_of_the_usual_input(each_kind, rewriter):
         ("top_p=0", "top_p is a share of the probability, above 0 and at most 1, got 0"),
         ("batch_size=0", "batch_size is at least 1, got 0"),
         ("max_new_tokens=0", "max_new_tokens is at least 1, got 0"),
-        ("'prompt=rewrite this'", r"prompt must hold \{text\}"),
+        ("'prompt=rewrite this'", r"prompt is text that holds \{text\} where"),
     ],
 )
 def test_an_impossible_setting_is_one_sentence(setting, sentence):

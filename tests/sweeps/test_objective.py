@@ -42,7 +42,7 @@ def test_a_job_without_the_arm_has_no_objective():
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("objective.arm=defendet", r"objective\.arm: there is no arm defendet; did you mean defen"),
+        ("objective.arm=defendet", r"objective\.arm: there is no defendet; did you mean defen"),
         ("objective.cacc_weight=-1", r"objective\.cacc_weight is at least 0, got -1"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Settings: what each may be, said beside its field and checked at one place."""
