@@ -22,8 +22,8 @@ RULE_BLIND = (
 ABOUT_SPREAD = (
     "Per cent, mean over seeds ± sample standard deviation (n - 1), from two seeds on. CACC is "
     "measured on the clean test rows; ASR, base rate and PACC on the attacked rows. Excess is what "
-    "ASR exceeds the base rate by, at least 0. An input that a defense rejects counts as wrong, not "
-    "as attacked."
+    "ASR exceeds the base rate by, at least 0. An input that a defense rejects counts as wrong, "
+    "not as attacked."
 )
 
 
@@ -73,6 +73,14 @@ def best_of(rows: Sequence[Group]) -> Group:
 def blocks(groups: Sequence[Group]) -> list[list[Group]]:
     """The rows of each dataset, attack and model (and settings they share), in order."""
     return _split(groups, lambda g: g.block)
+
+
+def studies(groups: Sequence[Group]) -> dict[tuple[str, str], list[Group]]:
+    """The rows of each dataset and model: what one table or picture can show of all attacks."""
+    rows: dict[tuple[str, str], list[Group]] = {}
+    for group in groups:
+        rows.setdefault((group.dataset, group.model), []).append(group)
+    return rows
 
 
 def _at_best(block: Sequence[Group]) -> list[Group]:
