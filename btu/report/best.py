@@ -81,6 +81,14 @@ def blocks(groups: Sequence[Group]) -> list[list[Group]]:
     return _split(groups, lambda g: g.block)
 
 
+def studies(groups: Sequence[Group]) -> dict[tuple[str, str], list[Group]]:
+    """The rows of each dataset and model: what one table or picture can show of all attacks."""
+    rows: dict[tuple[str, str], list[Group]] = {}
+    for group in groups:
+        rows.setdefault((group.dataset, group.model), []).append(group)
+    return rows
+
+
 def _at_best(block: Sequence[Group]) -> list[Group]:
     shown: list[Group] = []
     for rows in _split(block, lambda g: (g.variant, g.arm)):
