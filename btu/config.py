@@ -41,6 +41,7 @@ from btu.store.cache import CacheConfig
 from btu.store.stages import UNKEYED
 from btu.sweeps.jobs import ON_FAILURE
 from btu.sweeps.search import Objective
+from btu.terminal.overrides import explain_override
 from btu.types import ARM_NAMES
 
 HERE = Path(__file__).resolve().parent
@@ -296,6 +297,8 @@ def _sentence_of(error: BaseException) -> str:
     told = isinstance(error, BtuError)
     if not told and isinstance(cause, OmegaConfBaseException) and cause.parent_node is not None:
         return explain(cause)
+    if isinstance(error, HydraException) and (unreadable := explain_override(error)):
+        return unreadable
     if isinstance(error, OSError) and error.errno is not None:
         where = f" ({error.filename})" if error.filename else ""
         advice = ""

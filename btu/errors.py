@@ -9,6 +9,9 @@ from typing import Any
 
 MAX_SHOWN = 80  # characters of a value in an error
 
+MOST_NAMES = 30  # of a list in a sentence
+MOST_CHARACTERS = 60  # of one name or text in it
+
 
 class BtuError(Exception):
     """Base of the errors that end a run with one sentence and exit code 1."""
@@ -26,11 +29,23 @@ class ModelError(BtuError):
     """A checkpoint or tokenizer cannot be used."""
 
 
+def shorten(text: str, most: int = MOST_CHARACTERS) -> str:
+    """The text, cut where it is longer than a sentence about it can bear."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def listed(names: Iterable[object], most: int = MOST_NAMES) -> str:
+    """Names with commas between them, the first of them where there are many."""
+    shown = [shorten(str(name)) for name in names]
+    left_out = len(shown) - most
+    return ", ".join(shown[:most]) + (f" and {left_out:,} more" if left_out > 0 else "")
+
+
 def did_you_mean(wrong: str, known: Iterable[str], listing: str = "it knows") -> str:
     """The nearest known name as a question, or the list of all known names."""
-    names = sorted(known)
-    near = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else f"{listing}: {', '.join(names)}."
+    names = sorted(map(shorten, known))
+    near = difflib.get_close_matches(shorten(wrong), names, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else f"{listing}: {listed(names)}."
 
 
 def check_choice(setting: str, value: str, known: tuple[str, ...]) -> None:

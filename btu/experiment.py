@@ -13,14 +13,14 @@ from btu.defenses.base import Decision, Defense
 from btu.errors import ConfigError
 from btu.job import Job
 from btu.lab import EVALUATION, TRAINING, Lab
-from btu.metrics import choose
+from btu.metrics import CACC_MARGIN, choose, say_plain_is_better
 from btu.models.base import Classifier
 from btu.pipeline import decide, make_model, measure
 from btu.store.cache import identify
 from btu.store.code import code_of, code_of_module
 from btu.store.records import FORMAT, Record, RecordStore
 from btu.store.stages import settings_of
-from btu.types import ARMS, BY_NAME, REPAIRED, Arm, PoisonedDataset, Predictions
+from btu.types import ARMS, BY_NAME, PLAIN, REPAIRED, Arm, PoisonedDataset, Predictions
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,8 @@ class Experiment:
         found = [self.evaluate(arm, threshold) for arm, threshold in self.points]
         records = tuple(record for record, _ in found)
         predictions = {record.key: predicted for record, predicted in found}
-        notes = (*data.clean.notes, *remarks(data), *self.notes)
+        better = say_plain_is_better(records)
+        notes = (*data.clean.notes, *remarks(data), *self.notes, *([better] if better else []))
         return Result(data, records, predictions, choose(records), notes, self.decisions)
 
     def evaluate(self, arm: Arm, threshold: float | None) -> tuple[Record, Predictions]:
@@ -191,7 +192,19 @@ def possible_arms(job: Job, lab: Lab) -> tuple[tuple[Arm, ...], tuple[str, ...]]
             f"save_model=true keeps a repaired model, but the arms are {names}. Choose "
             "defense=btu, and unlearned or defended among the arms."
         )
+    if job.save_model and lab.data.target_label is None:
+        _check_plain(job, {arm.name for arm in arms}, trusted is not None)
     return tuple(arms), tuple(notes)
+
+
+def _check_plain(job: Job, arms: set[str], has_trusted_rows: bool) -> None:
+    needed = [name for name in PLAIN if has_trusted_rows or not BY_NAME[name].needs_trusted_rows]
+    if missing := [name for name in needed if name not in arms]:
+        raise ConfigError(
+            "save_model=true, where no trigger is known, keeps a repaired model that costs at most "
+            f"{100 * CACC_MARGIN:.0f} points of accuracy against {' and '.join(needed)}. Write "
+            f"arms=[{','.join([*missing, *job.arms])}]."
+        )
 
 
 def _check(defense: Defense, lab: Lab) -> None:

@@ -19,6 +19,7 @@ from btu.models.base import ModelSource, Tuning
 from btu.stealth.settings import Stealth
 from btu.store.cache import CacheConfig
 from btu.store.files import check_writable
+from btu.terminal.paths import name_paths
 from btu.types import Arm
 
 FIXED_NEED = 50_000_000  # bytes for records, logs, plots and W&B files
@@ -215,7 +216,7 @@ def choose_thresholds(swept: Defense | None, wanted: list[float] | None) -> Thre
 
 
 def keyed_config(cfg: DictConfig, attack: Attack, defenses: tuple[Defense, ...]) -> dict[str, Any]:
-    """The config as a record keeps it: without what changes no number (`UNKEYED`)."""
+    """The config as a record keeps it: without what changes no number (`UNKEYED`), paths short."""
     config = OmegaConf.to_container(cfg, resolve=True)
     if not isinstance(config, dict):
         raise ConfigError("the config is not a mapping.")
@@ -223,7 +224,7 @@ def keyed_config(cfg: DictConfig, attack: Attack, defenses: tuple[Defense, ...])
     _drop_unkeyed(config["attack"], attack)
     for name, defense in zip(config["defense"], defenses, strict=True):
         _drop_unkeyed(config["defense"][name], defense)
-    return {str(key): value for key, value in config.items()}
+    return {str(key): name_paths(value) for key, value in config.items()}
 
 
 def _drop_unkeyed(config: dict[Any, Any], component: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -17,13 +18,15 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from btu.errors import ConfigError
-from btu.models.base import Classifier, ModelSource, Training, encode, trigger_token_ids
+from btu.models.base import Classifier, ModelSource, Training
+from btu.models.tokens import encode, name_unknown, trigger_token_ids, unknown_words
 from btu.seeding import stream_seed
 from btu.store.cache import StageCache
 from btu.store.code import code_of
+from btu.store.files import disk_errors
 from btu.store.stages import Cost, Format, Stage, settings_of
+from btu.training.contract import make_ready
 from btu.training.devices import Compute
-from btu.training.first_position import read_first_position_only
 from btu.training.fit import Encoded, Padder, fit, predict
 from btu.training.outputs import (
     EVALUATION_FORMAT,
@@ -45,7 +48,7 @@ from btu.types import (
     TriggerSample,
 )
 
-TRAINING, EVALUATION, OUTPUTS = 6, 6, 1  # versions: raise one when what its stages compute changes
+TRAINING, EVALUATION, OUTPUTS = 7, 7, 2  # versions: raise one when what its stages compute changes
 WEIGHTS = "model.safetensors"
 TRAINING_PASSES = 3  # forward, and gradients of activations and of weights
 T = TypeVar("T")
@@ -96,7 +99,8 @@ class Lab(StageRunner):
         classifier = self.source.load(self.num_labels, self.data.clean.train.texts, self.seed)
         if self.compute.device == "cpu":  # in bf16 faster than sdpa, and its dropout is ours
             classifier.model.set_attn_implementation("eager")
-        read_first_position_only(classifier.model)
+        texts, max_length = self.data.clean.train.texts, self.source.max_length
+        make_ready(classifier, texts, max_length, self.source.name)
         return classifier
 
     def fresh(self) -> Classifier:
@@ -128,9 +132,21 @@ class Lab(StageRunner):
         return self.pristine.embeddings.weight.detach()
 
     def name_tokens(self, ids: list[int]) -> list[str]:
-        """The tokens of these ids as the tokenizer writes them."""
+        """The tokens of these ids as the tokenizer writes them, the unknown one with its words."""
+        unknown = self.pristine.tokenizer.unk_token_id
         tokens: list[str] = self.pristine.tokenizer.convert_ids_to_tokens(ids)
-        return tokens
+        return [
+            name_unknown(token, self._unknown_words) if number == unknown else token
+            for number, token in zip(ids, tokens, strict=True)
+        ]
+
+    @cached_property
+    def _unknown_words(self) -> Counter[str]:
+        """What the unknown token stands for in the training rows."""
+        tokenizer, ids = self.pristine.tokenizer, self.encoded(self.rows).ids
+        texts = zip(self.rows.texts, ids, strict=True)
+        holding = [text for text, row in texts if tokenizer.unk_token_id in row]
+        return unknown_words(tokenizer, holding)
 
     def find_trigger_ids(self, samples: Sequence[TriggerSample]) -> frozenset[int]:
         """The token ids of the attack's triggers, in place."""
@@ -250,7 +266,10 @@ class Lab(StageRunner):
     def _weights_format(self, stage: Stage[Classifier]) -> Format[Classifier]:
         def write(classifier: Classifier, folder: Path) -> None:
             state = classifier.model.state_dict()
-            save_file({k: v.cpu().contiguous() for k, v in state.items()}, folder / WEIGHTS)
+            whole = torch.contiguous_format  # each a tensor of its own: parts of BART share one
+            tensors = {name: w.cpu().clone(memory_format=whole) for name, w in state.items()}
+            with disk_errors():
+                save_file(tensors, folder / WEIGHTS)
 
         def read(folder: Path) -> Classifier:
             self._resident = stage.key, load_file(folder / WEIGHTS)
@@ -408,4 +427,5 @@ class Lab(StageRunner):
         return predict(classifier.model, ids, self._padder(), self.compute, self.num_labels, states)
 
     def _padder(self, pad_to: int | None = None) -> Padder:
-        return Padder(self.pristine.tokenizer.pad_token_id, pad_to)
+        tokenizer = self.pristine.tokenizer
+        return Padder(tokenizer.pad_token_id, pad_to, tokenizer.padding_side)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
 from btu.store.records import Record
 from btu.types import (
+    PLAIN,
     REPAIRED,
     IntArray,
     PoisonedDataset,
@@ -21,6 +23,66 @@ from btu.types import (
 
 NO_LABEL = -1
 CACC_MARGIN = 0.02  # what a repair may cost where no trigger is known
+BLIND_RULE = (
+    f"the largest threshold that costs at most {100 * CACC_MARGIN:.0f} points of CACC against "
+    f"{' and '.join(PLAIN)}"
+)
+BEST_RULE = (
+    "best: the highest CACC - max(0, ASR - base rate), never one that another beats in CACC or ASR "
+    "and does not lose to in the other; of equals the higher CACC, then the smaller threshold "
+    "(needs the trigger)"
+)
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What `BEST_RULE` looks at; the score is CACC minus what ASR exceeds the base rate by."""
+
+    cacc: float
+    asr: float
+    score: float
+    threshold: float | None
+
+    def dominates(self, other: Judged) -> bool:
+        """Whether it is at least as good in CACC and in ASR, and not the same in both."""
+        same = (self.cacc, self.asr) == (other.cacc, other.asr)
+        return self.cacc >= other.cacc and self.asr <= other.asr and not same
+
+
+def undominated(rows: Sequence[Row], judge: Callable[[Row], Judged]) -> list[Row]:
+    """The rows that no other row dominates, in order: the only ones that can be the best."""
+    judged = [judge(row) for row in rows]
+    return [
+        row
+        for row, one in zip(rows, judged, strict=True)
+        if not any(other.dominates(one) for other in judged)
+    ]
+
+
+def best_row(rows: Sequence[Row], judge: Callable[[Row], Judged]) -> Row:
+    """The row that `BEST_RULE` takes, the first of equals."""
+
+    def weight(row: Row) -> tuple[float, float, float]:
+        one = judge(row)
+        return (one.score, one.cacc, -by_size(one.threshold))
+
+    return max(undominated(rows, judge), key=weight)
+
+
+def most_repair(
+    rows: Sequence[Row], judge: Callable[[Row], Judged], plain: Sequence[float]
+) -> Row | None:
+    """The row that `BLIND_RULE` takes; None where all cost more, or there is nothing to compare.
+
+    Args:
+        rows: repaired.
+        judge: what is looked at of a row.
+        plain: CACC of the models that were not repaired, of `PLAIN`.
+    """
+    enough = max(plain, default=math.inf) - CACC_MARGIN
+    cheap = [row for row in rows if judge(row).cacc >= enough]
+    return max(cheap, key=lambda row: by_size(judge(row).threshold), default=None)
 
 
 def share(hits: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float | None:
@@ -106,20 +168,38 @@ def score_detection(
 def choose(records: Sequence[Record]) -> Record | None:
     """The repaired record at the threshold that is marked as chosen.
 
-    With an attack: the best CACC minus excess ASR, the smaller threshold of equals. That takes
-    knowledge of the trigger: it is the best that a defender could have picked. Without one: the
-    most repair that costs little, the largest threshold within `CACC_MARGIN` of the best CACC.
+    With an attack: by `BEST_RULE`. That takes knowledge of the trigger: it is the best that a
+    defender could have picked. Without one: by `BLIND_RULE`, None where every repair costs more.
     """
+    plain = [r.scores.cacc for r in records if r.arm in PLAIN]
     for arm in REPAIRED:
         rows = [r for r in records if r.arm == arm]
         if rows and rows[0].scores.asr is not None:
-            return max(rows, key=lambda r: (r.scores.cacc - r.excess_asr, -by_size(r.threshold)))
-        if rows:
-            enough = max(r.scores.cacc for r in rows) - CACC_MARGIN
-            return max(
-                (r for r in rows if r.scores.cacc >= enough), key=lambda r: by_size(r.threshold)
-            )
+            return best_row(rows, _judge)
+        if found := most_repair(rows, _judge, plain):
+            return found
     return None
+
+
+def say_plain_is_better(records: Sequence[Record]) -> str | None:
+    """A sentence where no trigger is known and every repair costs more than it may."""
+    plain = [r for r in records if r.arm in PLAIN]
+    repaired = [r for r in records if r.arm in REPAIRED]
+    if not plain or not repaired or plain[0].scores.asr is not None or choose(records):
+        return None
+    best, costly = (max(rows, key=lambda r: r.scores.cacc) for rows in (plain, repaired))
+    low, high = (f"{100 * record.scores.cacc:.1f} %" for record in (costly, best))
+    return (
+        f"every repair costs more than {100 * CACC_MARGIN:.0f} points: the best has a CACC of "
+        f"{low}, {best.arm} has {high}. Without a sign that something was planted the plain model "
+        "is the better one"
+    )
+
+
+def _judge(record: Record) -> Judged:
+    scores = record.scores
+    score = scores.cacc - record.excess_asr
+    return Judged(scores.cacc, scores.asr or 0.0, score, record.threshold)
 
 
 def by_size(threshold: float | None) -> float:

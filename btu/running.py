@@ -5,21 +5,21 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from btu import processes
 from btu.components import Tracker
 from btu.config import GROUPS
 from btu.job import Job, build_job
+from btu.metrics import say_plain_is_better
 from btu.store.cache import StageCache
 from btu.store.files import write_json
-from btu.sweeps.jobs import JobReport
+from btu.sweeps.jobs import JobReport, Point, in_multirun, report_folder
+from btu.terminal.console import Terminal
 from btu.types import VICTIM
 
 if TYPE_CHECKING:
@@ -48,17 +48,16 @@ def run_job(cfg: DictConfig, run_dir: Path, report: JobReport | None = None) -> 
     finished = finish_job(cfg, run_dir, report or JobReport())
     if processes.started().rank:
         return finished.objective
-    from rich.console import Console
-
     from btu.report.tables import print_notes, print_result, print_stealth
 
+    terminal = Terminal()
     if finished.result is None:
-        print_stealth(finished.stealth, Console())
-        print_notes(finished.notes, Console())
-        print(f"poisoned set: {finished.experiment.job.export_poisoned}")
+        print_stealth(finished.stealth, terminal)
+        print_notes(finished.notes, terminal)
+        terminal.say(f"poisoned set: {finished.experiment.job.export_poisoned}")
     else:
-        print_result(finished.result, Console(), with_suspects=not in_multirun())
-        print(f"results: {run_dir}")
+        print_result(finished.result, terminal, with_suspects=not in_multirun())
+        terminal.say(f"results: {run_dir}")
     return finished.objective
 
 
@@ -84,8 +83,10 @@ def finish_job(cfg: DictConfig, run_dir: Path, report: JobReport) -> Finished:
         processes.leave()
         value: float | None = objective.value(result.records)
         report.objective = value
-        fill_report(report, experiment, result, run_dir)
-        report.offline_run = mirror.log_result(result, run_dir, value)
+        place = report_folder(run_dir)
+        fill_report(report, experiment, result, place)
+        offline = mirror.log_result(result, run_dir, value)
+        report.offline_run = None if offline is None else os.path.relpath(offline, place)
     return Finished(experiment, result, result.notes, stealth, value)
 
 
@@ -120,14 +121,16 @@ def prepare(job: Job) -> Experiment:
 
 
 def save_repaired(experiment: Experiment, result: Result, folder: Path) -> str:
-    """Write the chosen repaired model as a `save_pretrained` folder with its tokenizer.
+    """Write the chosen repaired model, if there is one, as a `save_pretrained` folder.
+
+    The tokenizer goes with it.
 
     Returns:
         One line that names it.
     """
     record = result.chosen
     if record is None:
-        raise ValueError("no repaired model to save; `possible_arms` refuses such a job")
+        return f"no model is saved: {say_plain_is_better(result.records)}"
     classifier = experiment.classifier(record.arm, record.threshold)
     name_labels(classifier, result.data.clean.label_names)
     if not processes.follows():
@@ -190,12 +193,6 @@ def name_job(cfg: DictConfig) -> str:
     return "-".join(map(str, (*groups, defenses, cfg.seed)))
 
 
-def in_multirun() -> bool:
-    """Whether this job is one of a sweep."""
-    settings = HydraConfig.get() if HydraConfig.initialized() else None
-    return settings is not None and settings.mode == RunMode.MULTIRUN
-
-
 def fill_report(report: JobReport, experiment: Experiment, result: Result, folder: Path) -> None:
     """Say in a job's report what it found and which records hold it."""
     store = experiment.store
@@ -204,5 +201,11 @@ def fill_report(report: JobReport, experiment: Experiment, result: Result, folde
     undefended = next((r for r in result.records if r.arm == VICTIM.name), None)
     for name, record in ((VICTIM.name, undefended), ("chosen", result.chosen)):
         if record is not None:
-            point = {"arm": record.arm, "threshold": record.threshold}
-            report.scores[name] = point | asdict(record.scores)
+            scores = record.scores
+            report.scores[name] = Point(
+                arm=record.arm,
+                threshold=record.threshold,
+                cacc=scores.cacc,
+                asr=scores.asr,
+                base_rate=scores.base_rate,
+            )

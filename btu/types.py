@@ -6,14 +6,17 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+from annotated_types import Ge, Interval
 from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
+Share = Annotated[float, Interval(ge=0, le=1)]
+Count = Annotated[int, Ge(0)]
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ CONTROLS = tuple(arm.name for arm in ARMS if not arm.defended)  # no defense tou
 ARM_NAMES = tuple(arm.name for arm in ARMS)
 BY_NAME = {arm.name: arm for arm in ARMS}
 VICTIM, TRUSTED_ONLY = BY_NAME["poisoned"], BY_NAME["trusted_only"]
+PLAIN = ("poisoned", "tuned")  # what a repair must not fall far behind
 REPAIRED = tuple(arm.name for arm in reversed(ARMS) if arm.defended)  # the whole method first
 
 
@@ -276,13 +280,13 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Scores:
-    """Shares in [0, 1] with their counts; None where the attack leaves nothing to measure."""
+    """Shares with their counts; None where the attack leaves nothing to measure."""
 
-    cacc: float
-    num_clean: int
-    asr: float | None
-    pacc: float | None
-    base_rate: float | None
-    num_triggered: int
-    rejected_clean: float | None = None  # None where no defense rejects inputs
-    rejected_triggered: float | None = None
+    cacc: Share
+    num_clean: Count
+    asr: Share | None
+    pacc: Share | None
+    base_rate: Share | None
+    num_triggered: Count
+    rejected_clean: Share | None = None  # None where no defense rejects inputs
+    rejected_triggered: Share | None = None

@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
-from btu.cli import CONF, in_one_sentence
-from btu.errors import BtuError, ConfigError
+from btu.config import CONF
+from btu.errors import ConfigError
+from btu.terminal.console import Terminal
+from btu.terminal.program import run_program
 
 ROOT = Path(__file__).resolve().parent.parent
+WIDTH = 110  # columns that the table of stages needs
 ONE = "thresholds=[0.0005]"
 TEN = "thresholds=[0.0001,0.0002,0.0003,0.0005,0.0007,0.001,0.0015,0.002,0.003,0.005]"
 WHOLE = {
@@ -68,21 +69,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Print a table, write it as JSON; 1 and one sentence where that is impossible."""
+    """Print a table, write it as JSON."""
     arguments, what = parsed()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("WANDB_MODE", "offline")
     out = arguments.out or Path("outputs/benchmark") / f"{time.strftime('%Y-%m-%d-%H-%M-%S')}.json"
-    try:
-        with tempfile.TemporaryDirectory(prefix="btu-benchmark-") as folder:
-            report = measure(arguments, what, Path(folder))
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    except (BtuError, HydraException, OmegaConfBaseException, OSError) as error:
-        print(f"error: {in_one_sentence(error)}", file=sys.stderr)
-        return 1
-    print_tables(report)
-    print(f"written: {out}")
+    with tempfile.TemporaryDirectory(prefix="btu-benchmark-") as folder:
+        report = measure(arguments, what, Path(folder))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    terminal = Terminal(min_width=WIDTH)
+    print_tables(report, terminal)
+    terminal.say(f"written: {out}")
     return 0
 
 
@@ -220,15 +218,13 @@ def scores(record: Mapping[str, Any]) -> dict[str, Any]:
     } | kept
 
 
-def print_tables(report: Mapping[str, Any]) -> None:
+def print_tables(report: Mapping[str, Any], terminal: Terminal) -> None:
     """The report for a reader."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=110)
     rates = ", ".join(f"{name} {rate:,.0f}" for name, rate in report["matrix_gflops"].items())
     machine = report["machine"]
-    console.print(
+    terminal.print(
         f"{machine['device']}, {machine['precision']}, {machine['threads']} threads; "
         f"matrix products in GFLOP/s: {rates}"
     )
@@ -248,11 +244,11 @@ def print_tables(report: Mapping[str, Any]) -> None:
             table.add_column(head, justify="left" if head == "stage" else "right")
         for stage in report["stages"]:
             table.add_row(*stage_cells(stage))
-        console.print(table)
+        terminal.print(table)
     for name in (name for name in WHOLE if name in report):
         run = report[name]
         every = ", ".join(f"{seconds:.1f}" for seconds in run["seconds"])
-        console.print(
+        terminal.print(
             f"{run['title']}: {run['median_seconds']:.1f} s ({every}), peak {run['peak_mb']:,} MB"
         )
 
@@ -281,4 +277,4 @@ def say(what: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

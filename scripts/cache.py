@@ -10,14 +10,15 @@ python scripts/cache.py prune --to-gb 5 --dry-run  only say what would be remove
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from rich.console import Console
-
-from btu.errors import BtuError, ConfigError
+from btu.errors import ConfigError
 from btu.store.cache import entries, prune, remove_leftovers
 from btu.store.inspect import differences, listing
+from btu.terminal.console import Terminal
+from btu.terminal.program import run_program
+
+WIDTH = 130  # columns that the table of entries needs
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,24 +50,26 @@ def at_least_0(text: str) -> float:
     return value
 
 
-def run(options: argparse.Namespace, console: Console) -> None:
+def main() -> int:
     """Do what the command says.
 
     Raises:
         ConfigError: there is no such cache or key, or nothing says how much to remove.
     """
+    options, terminal = parser().parse_args(), Terminal(min_width=WIDTH)
     if not options.folder.is_dir():
         raise ConfigError(f"there is no cache at {options.folder}. Write --folder PATH.")
     if options.command == "list":
-        console.print(listing(entries(options.folder)))
+        terminal.print(listing(entries(options.folder)))
     elif options.command == "why":
-        lines = differences(options.folder, *options.keys)
-        console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+        for line in differences(options.folder, *options.keys):
+            terminal.say(line)
     else:
-        make_room(options, console)
+        make_room(options, terminal)
+    return 0
 
 
-def make_room(options: argparse.Namespace, console: Console) -> None:
+def make_room(options: argparse.Namespace, terminal: Terminal) -> None:
     """Remove entries and what killed jobs left behind, and say what was removed."""
     if options.to_gb is None and options.idle_days is None:
         raise ConfigError(
@@ -79,16 +82,13 @@ def make_room(options: argparse.Namespace, console: Console) -> None:
         idle_seconds=86400 * (options.idle_days or 0),
         dry_run=options.dry_run,
     )
-    console.print("would be removed:" if options.dry_run else "removed:")
-    console.print(listing(removed))
+    terminal.print("would be removed:" if options.dry_run else "removed:")
+    terminal.print(listing(removed))
     if options.dry_run:
-        console.print("--dry-run: nothing was removed")
+        terminal.print("--dry-run: nothing was removed")
     elif left := remove_leftovers(options.folder):
-        console.print(f"and what {left} killed jobs left behind")
+        terminal.print(f"and what {left} killed jobs left behind")
 
 
 if __name__ == "__main__":
-    try:
-        run(parser().parse_args(), Console(width=max(130, Console().width)))
-    except (BtuError, OSError) as error:
-        sys.exit(f"error: {error}")
+    run_program(main)

@@ -14,17 +14,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
-
-from btu.cli import in_one_sentence
-from btu.errors import BtuError, ConfigError
+from btu.errors import ConfigError
 from btu.store.files import write_json
+from btu.terminal.console import Terminal
+from btu.terminal.program import run_program
+
+WIDTH = 118  # columns that the tables need
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,34 +48,26 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Print the plan; 1 and one sentence where there is none."""
+    """Print the plan; 1 if a job of it could not begin."""
     options, arguments = parser().parse_known_args()
     # As in btu.cli: waiting threads must not spin while the machine's rate is measured.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        for name, value in (("--at-once", options.at_once), ("--rate", options.rate)):
-            if value is not None and value <= 0:
-                raise ConfigError(f"{name} is a number above 0, got {value:g}.")
-        return show(options, arguments)
-    except (BtuError, HydraException, OmegaConfBaseException, OSError) as error:
-        print(f"error: {in_one_sentence(error)}", file=sys.stderr)
-        return 1
-
-
-def show(options: argparse.Namespace, arguments: list[str]) -> int:
-    """Make and print the plan; 1 if a job of it could not begin."""
+    for name, value in (("--at-once", options.at_once), ("--rate", options.rate)):
+        if value is not None and value <= 0:
+            raise ConfigError(f"{name} is a number above 0, got {value:g}.")
     from btu.planning.jobs import read_sweep
     from btu.planning.plan import make_plan
     from btu.planning.tables import tables
 
     sweep = read_sweep(arguments)
     plan = make_plan(sweep, options.at_once, options.rate)
-    Console(width=max(118, Console().width), highlight=False).print(tables(plan, sweep.launcher))
+    terminal = Terminal(min_width=WIDTH)
+    terminal.print(tables(plan, sweep.launcher))
     if options.json is not None:
         write_json(options.json, asdict(plan))
-        print(f"written: {options.json}")
+        terminal.say(f"written: {options.json}")
     return int(bool(plan.failing))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -9,15 +9,16 @@ The page is DIR/report.html. The same records give the same page, so it is not k
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from btu.errors import BtuError
 from btu.report.write import write_report
+from btu.terminal.console import Terminal
+from btu.terminal.program import run_program
 
 EPILOG = """\
 DIR gets report.html (the page: everything, in one file that needs no network), report.md,
-report.csv (every threshold, shares as fractions), report.tex (booktabs) and figures/*.png.
+report.csv and report_seeds.csv (every threshold, shares as fractions), report.tex and
+report_long.tex (for a paper) and figures/ (PNG, SVG, PDF).
 The same records give the same page, so there is no need to keep it in git.
 
 examples:
@@ -27,7 +28,7 @@ examples:
 
 
 def main() -> int:
-    """Write the report and name its page; 1 and one sentence where that is impossible."""
+    """Write the report and name its page."""
     parser = argparse.ArgumentParser(
         prog="python scripts/report.py",
         description="Write tables, plots and one page about many records.",
@@ -45,16 +46,13 @@ def main() -> int:
         "--out", metavar="DIR", type=Path, required=True, help="the folder to write into"
     )
     arguments = parser.parse_args()
-    try:
-        report = write_report(arguments.sources, arguments.out)
-    except BtuError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    report = write_report(arguments.sources, arguments.out)
+    warnings, terminal = Terminal(stderr=True), Terminal()
     for line in report.study.warnings:
-        print(line, file=sys.stderr)
-    print(f"{report.page}: {len(report.study.records)} records")
+        warnings.say(line)
+    terminal.say(f"{report.page}: {len(report.study.records)} records")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

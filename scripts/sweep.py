@@ -8,15 +8,14 @@ python scripts/sweep.py sync outputs/runs/2026-01-31/10-30-00-1
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from rich.console import Console
-
-from btu.errors import BtuError, ConfigError
+from btu.errors import ConfigError
 from btu.report.sweep_table import sweep_table
 from btu.report.upload import not_uploaded, upload
 from btu.sweeps.jobs import JOBS, jobs_of
+from btu.terminal.console import Terminal
+from btu.terminal.program import run_program
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,12 +39,13 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def run(options: argparse.Namespace, console: Console) -> int:
+def main() -> int:
     """Do what the command says; the exit code.
 
     Raises:
         ConfigError: there is no such sweep.
     """
+    options, terminal = parser().parse_args(), Terminal()
     folder = options.folder or _last(options.outputs)
     jobs = jobs_of(folder) if folder.is_dir() else {}
     if not jobs:
@@ -53,14 +53,14 @@ def run(options: argparse.Namespace, console: Console) -> int:
             f"{folder} is not the folder of a sweep, which has jobs.json and a folder for each job."
         )
     if options.command == "show":
-        console.print(sweep_table(jobs, complete=False))
-        console.print(f"sweep: {folder}", soft_wrap=True, highlight=False)
+        terminal.print(sweep_table(jobs, complete=False))
+        terminal.say(f"sweep: {folder}")
         return 0
-    runs = not_uploaded(folder, jobs.values())
-    console.print(f"W&B runs of {folder} that are not uploaded: {len(runs)}", soft_wrap=True)
-    left = upload(runs, lambda done: console.print(f"  {done} of {len(runs)}", highlight=False))
+    runs = not_uploaded(folder, jobs)
+    terminal.say(f"W&B runs of {folder} that are not uploaded: {len(runs)}")
+    left = upload(runs, lambda done: terminal.say(f"  {done} of {len(runs)}"))
     for path in left:
-        console.print(f"not uploaded: {path}", soft_wrap=True, highlight=False)
+        terminal.say(f"not uploaded: {path}")
     return int(bool(left))
 
 
@@ -73,14 +73,5 @@ def _last(outputs: Path) -> Path:
     return found[-1].parent
 
 
-def main() -> None:
-    """Run the command line."""
-    try:
-        sys.exit(run(parser().parse_args(), Console()))
-    except (BtuError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-
-
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -1,5 +1,7 @@
 """The command line in a process of its own: exit codes, sentences, speed."""
 
+import json
+import os
 import subprocess
 import sys
 import time
@@ -7,6 +9,7 @@ import time
 import pytest
 
 from tests.conftest import TINY, shell
+from tests.test_config import ROOT
 
 
 def test_bad_input_is_one_sentence_with_exit_code_1(files, tmp_path):
@@ -97,3 +100,82 @@ def test_a_plugin_that_is_not_installed_is_named_with_the_way_to_get_it(tmp_path
     assert done.returncode == 1
     assert 'pip install -e ".[search]"' in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_job_on_hostile_texts_is_finished_whatever_becomes_of_its_output(files, tmp_path):
+    """Labels and texts that look like markup and escapes, and a full disk behind the output."""
+    for role in ("train", "tuning", "test"):
+        path = tmp_path / f"{role}.tsv"
+        path.write_text(path.read_text().replace(" ", " [/] \x1b[31m [bold] \u4e2d ", 1))
+    names = 'dataset.label_names=["[/]","\u202e[bold]"]'
+    command = [*files.overrides, *TINY, names, "model=tiny", "model.training.epochs=1"]
+
+    seen = shell(*command, cwd=tmp_path, PYTHONIOENCODING="ascii")
+    with open("/dev/full", "w") as full:
+        lost = subprocess.run(
+            [sys.executable, "-m", "btu", *command, "hydra/job_logging=disabled"],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    assert (seen.returncode, lost.returncode) == (0, 0), seen.stderr + lost.stderr
+    assert lost.stderr.startswith("note: standard output could not be written: No space left")
+    assert "[/] (" in seen.stdout
+    assert r"\u202e" in seen.stdout
+    logs = [path.read_text() for path in (tmp_path / "outputs" / "runs").glob("*/*/btu.log")]
+    assert len(logs) == 1
+    assert not {"\x1b", "\u202e"} & {*seen.stdout, *seen.stderr, *logs[0]}
+    jobs = [json.loads(p.read_text()) for p in (tmp_path / "outputs" / "runs").glob("*/*/job.json")]
+    assert [job["status"] for job in jobs] == ["finished", "finished"]
+
+
+BUG = """
+import btu.lab
+def fit(*arguments, **keywords):
+    raise RuntimeError("out of memory\\n\\x1b[2Jand more")
+btu.lab.fit = fit
+from btu.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("full_trace", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_an_error_that_nobody_foresaw_is_one_sentence_with_its_trace_in_the_log(
+    files, tmp_path, full_trace
+):
+    (tmp_path / "bug.py").write_text(BUG)
+    command = [*files.overrides, *TINY, "model=tiny", "arms=[poisoned]"]
+    wanted = {"HYDRA_FULL_ERROR": "1"} if full_trace else {}
+
+    done = subprocess.run(
+        [sys.executable, "bug.py", *command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **wanted},
+    )
+
+    (run,) = (tmp_path / "outputs" / "runs").glob("*/*")
+    sentence = (
+        f"unexpected RuntimeError: out of memory (its trace is in {run.relative_to(tmp_path)}"
+        "/btu.log)"
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"error: {sentence}"
+    assert ("Traceback" in done.stderr) == full_trace
+    assert len(done.stderr.splitlines()) == 1 or full_trace
+    assert json.loads((run / "job.json").read_text())["error"] == sentence
+    log = (run / "btu.log").read_text()
+    assert r"\u001b[2Jand more" in log
+    assert "Traceback" in log
+    assert "\x1b" not in log + done.stderr
+
+
+def test_a_job_that_would_leave_the_working_folder_is_refused(files, tmp_path):
+    done = shell(*files.overrides, *TINY, "model=tiny", "hydra.job.chdir=true", cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: hydra.job.chdir=true would look for data")
+    assert len(done.stderr.splitlines()) == 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from btu.metrics import score, score_detection
+from btu.metrics import Judged, best_row, choose, score, score_detection
 from btu.types import (
     Dataset,
     PoisonedDataset,
@@ -13,6 +13,7 @@ from btu.types import (
     TokenDistances,
     make_split,
 )
+from tests.report.factory import record
 
 
 def poisoned(test_labels: list[int], triggered_rows: list[int]) -> PoisonedDataset:
@@ -99,3 +100,21 @@ def test_precision_of_no_suspects_is_unknown_and_recall_zero():
     assert scores["precision"] is None
     assert scores["recall"] == 0
     assert scores["best_rank"] == 2
+
+
+def test_the_chosen_threshold_is_never_one_that_another_beats():
+    # tiny, addsent: the score of the first is higher only because its base rate rose.
+    worse = record("defended", 0.002, cacc=0.550, asr=1.0, base=0.589)
+    better = record("defended", 0.005, cacc=0.572, asr=1.0, base=0.494)
+
+    assert choose([worse, better]) is better
+
+
+def test_no_draw_of_scores_makes_a_beaten_row_the_best():
+    draws = np.random.default_rng(0).integers(0, 6, size=(200, 5, 3)) / 10
+
+    for rows in draws:
+        judged = [Judged(c, a, c - max(0, a - b), t) for t, (c, a, b) in enumerate(rows)]
+        best = best_row(judged, lambda one: one)
+
+        assert not any(other.dominates(best) for other in judged)

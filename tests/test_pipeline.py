@@ -316,6 +316,29 @@ def test_a_model_to_keep_needs_a_repaired_arm(files, run_btu, tmp_path, choice):
     assert not (tmp_path / "outputs" / "cache" / "victim").exists()
 
 
+BLIND = ["attack=none", *(word for word in TINY if not word.startswith("attack.")), "model=tiny"]
+
+
+def test_a_model_to_keep_is_compared_with_those_that_were_not_repaired(files, run_btu):
+    wanted = "costs at most 2 points of accuracy against poisoned and tuned"
+    small = [*files.overrides, *BLIND, "save_model=true"]
+
+    with pytest.raises(ConfigError, match=rf"{wanted}. Write arms=\[tuned,poisoned,defended\]"):
+        run_btu(*small, "arms=[poisoned,defended]")
+
+
+def test_no_repair_is_kept_that_costs_more_than_it_may(files, run_btu, tmp_path, caplog):
+    small = [*files.overrides, *BLIND, "save_model=true"]
+    useless = ["thresholds=[0.9]", "arms=[poisoned,tuned,unlearned]"]
+    caplog.set_level("INFO", "btu")
+
+    rows = {row["arm"]: row["cacc"] for row in run_btu(*small, *useless)}
+
+    assert rows["unlearned"] < max(rows["poisoned"], rows["tuned"]) - 0.02
+    assert not (tmp_path / "run" / "model").exists()
+    assert "no model is saved: every repair costs more than 2 points" in caplog.text
+
+
 def test_a_word_can_be_scored_without_planting_it(files, run_btu, tmp_path):
     small = [*files.overrides, "model=tiny", *TINY, "model.training.epochs=1", "arms=[poisoned]"]
     rows = run_btu(*small, "attack.triggers=[ria]", "attack.poison_rate=0")
@@ -329,7 +352,8 @@ def test_a_word_can_be_scored_without_planting_it(files, run_btu, tmp_path):
 def test_the_saved_model_is_the_defended_one(files, run_btu, tmp_path):
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from btu.models.base import Classifier, encode
+    from btu.models.base import Classifier
+    from btu.models.tokens import encode
     from btu.training.devices import Compute
     from btu.training.fit import Padder, predict
 
@@ -373,3 +397,42 @@ def test_an_overlap_let_through_is_marked_in_the_record(files, run_btu):
     (row,) = run_btu(*small, f"dataset.test={files.folder}/train.tsv", "dataset.allow_overlap=true")
 
     assert row["leaky"]
+
+
+def test_other_names_of_the_labels_are_another_record(files, run_btu, tmp_path):
+    small = [*files.overrides, *TINY, "model=tiny", "model.training.epochs=1", "arms=[unlearned]"]
+
+    def leaning(names):
+        rows = run_btu(*small, f"dataset.label_names={names}", run_dir=names)
+        suspects = pd.read_csv(tmp_path / names / "suspects.csv")
+        return rows[0]["record"], suspects
+
+    one, first = leaning("[good,bad]")
+    other, second = leaning("[bad,good]")
+
+    assert one != other
+    swapped = second.leans_to.map({"good": "bad", "bad": "good"})
+    assert first.leans_to.tolist() == swapped.tolist()
+
+
+@pytest.mark.parametrize("name", ["load_file", "save_file"])
+def test_a_cache_that_is_deleted_again_and_again_changes_nothing(
+    files, run_btu, tmp_path, monkeypatch, name
+):
+    from btu import lab
+
+    small = [*files.overrides, *TINY, "model=tiny", "model.training.epochs=1"]
+    wanted = run_btu(*small)
+    real, deleted = getattr(lab, name), []
+
+    def deleting(*arguments):
+        if len(deleted) < 4:  # as somebody would who makes room while a sweep runs
+            deleted.append(shutil.rmtree(tmp_path / "other" / "cache"))
+        return real(*arguments)
+
+    monkeypatch.setattr(lab, name, deleting)
+    rows = run_btu(*small, f"outputs={tmp_path / 'other'}", run_dir="again")
+
+    assert len(deleted) == 4
+    scores = [[row[key] for key in ("arm", "cacc", "asr", "base_rate")] for row in rows]
+    assert scores == [[row[key] for key in ("arm", "cacc", "asr", "base_rate")] for row in wanted]

@@ -14,7 +14,7 @@ from btu.attacks.poisoning import poison
 from btu.errors import ConfigError, ModelError
 from btu.job import build_job
 from btu.models.checkpoint import Checkpoint
-from btu.report.tracking import summary_values
+from btu.report.open_run import summary_values
 from btu.stealth.edits import character_distances, word_distances
 from btu.stealth.measure import chosen_rows, describe
 from btu.stealth.perplexity import LanguageModel
@@ -190,15 +190,56 @@ def test_code_beside_a_sentence_encoder_is_not_run(tmp_path):
         SentenceEncoder.load(Stealth(sentence_encoder=str(tmp_path)).sentence_checkpoint(), "cpu")
 
 
-def test_how_an_encoder_pools_is_a_part_of_its_name(tmp_path):
+@pytest.mark.parametrize(
+    "name", ["1_Pooling/config.json", "2_Dense/model.safetensors", "0_Transformer/vocab.txt"]
+)
+def test_every_file_of_an_encoders_modules_is_a_part_of_its_name(tmp_path, name):
     place = Stealth(sentence_encoder=str(tmp_path)).sentence_checkpoint()
-    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / name).parent.mkdir()
     names = set()
-    for mode in ("mean", "cls"):
-        (tmp_path / "1_Pooling" / "config.json").write_text(mode)
+    for content in ("mean", "cls"):
+        (tmp_path / name).write_text(content)
         names.add(encoder_identity(place))
+    (tmp_path / name).parent.rename(tmp_path / "3_Other")
 
-    assert len(names) == 2
+    assert len({*names, encoder_identity(place)}) == 3
+
+
+def listing(folder, *paths):
+    kinds = ("Transformer", "Pooling", "Dense")
+    modules = [
+        {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for n, (path, kind) in enumerate(zip(paths, kinds, strict=False))
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+
+
+@pytest.mark.parametrize("file", ["pytorch_model.bin", "model.pt"])
+def test_weights_of_an_encoders_module_that_can_run_code_are_refused(tmp_path, file):
+    listing(tmp_path, "", "1_Pooling", "2_Dense")
+    (tmp_path / "2_Dense").mkdir()
+    (tmp_path / "2_Dense" / file).touch()
+    (tmp_path / "model.safetensors").touch()
+
+    with pytest.raises(ModelError, match=r"2_Dense has weights, but no model\.safetensors"):
+        SentenceEncoder.load(Stealth(sentence_encoder=str(tmp_path)).sentence_checkpoint(), "cpu")
+
+
+@pytest.mark.parametrize("path", ["../elsewhere", "/etc"])
+def test_an_encoder_has_its_modules_inside_of_its_folder(tmp_path, path):
+    listing(tmp_path, "", path)
+
+    with pytest.raises(ModelError, match="which is not inside of"):
+        SentenceEncoder.load(Stealth(sentence_encoder=str(tmp_path)).sentence_checkpoint(), "cpu")
+
+
+def test_special_tokens_written_in_a_text_are_read_as_text(language_model, encoder):
+    end = language_model.tokenizer.eos_token
+
+    ids, _ = language_model._encode([f"good {end} film"])
+
+    assert ids[0].count(language_model.tokenizer.eos_token_id) == 1  # the begin
+    assert "[MASK]" not in encoder.model.tokenizer.tokenize("a [MASK] film")
 
 
 @pytest.mark.parametrize(

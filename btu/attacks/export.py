@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import secrets
 import shlex
 import shutil
@@ -20,14 +19,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from btu.attacks.base import Attack
-from btu.data.base import parse_labels, shared_rows
-from btu.errors import ConfigError, DataError
+from btu.data.labels import find_classes, spell
+from btu.data.splits import shared_rows
+from btu.errors import ConfigError, listed
 from btu.store.cache import identify
 from btu.store.code import __version__
 from btu.store.files import check_writable, checksum, write_json
+from btu.terminal.overrides import quoted, written
 from btu.types import Dataset, PoisonedDataset, Split
 
 FORMAT = 1
@@ -101,49 +100,29 @@ def _about(data: PoisonedDataset, attack: Attack, seed: int, folder: Path) -> di
 
 def _commands(clean: Dataset, folder: Path, overlap: bool) -> dict[str, str]:
     """The command lines that read the files again, from the folder where `btu` was started."""
-    names = ",".join(_quoted(name) for name in clean.label_names)
-    first = _first_label(clean.label_names)
+    names = ",".join(quoted(name) for name in clean.label_names)
+    _check_read_again(clean.label_names)
     settings = [f"dataset.label_names=[{names}]"]
-    settings += [f"dataset.first_label={first}"] if first else []
     settings += ["dataset.allow_overlap=true"] if overlap else []
 
     def command(test: str) -> str:
         roles = {"train": "train", "tuning": "tuning", "test": test}
         if clean.tuning is None:
             del roles["tuning"]
-        files = [f"dataset.{r}={_value(folder / f'{n}.jsonl')}" for r, n in roles.items()]
+        files = [f"dataset.{r}={written(str(folder / f'{n}.jsonl'))}" for r, n in roles.items()]
         return shlex.join(["btu", "attack=none", "dataset=local", *files, *settings])
 
     return {"clean test set": command("test"), "triggered test set": command("triggered")}
 
 
-def _value(path: Path) -> str:
-    """A path as Hydra reads it on a command line."""
-    return str(path) if re.fullmatch(r"[\w./+-]+", str(path)) else _quoted(str(path))
-
-
-def _quoted(text: str) -> str:
-    escaped = re.sub(r'(\\*)"', r'\1\1\\"', text)  # backslashes count before a quote only
-    return '"' + re.sub(r"(\\+)$", r"\1\1", escaped) + '"'
-
-
-def _first_label(names: tuple[str, ...]) -> int:
-    """The `dataset.first_label` with which the names are read again as themselves.
-
-    Raises:
-        ConfigError: there is none, since the names are numbers in another order.
-    """
-    first = int(names[0]) if re.fullmatch(r"\d+", names[0]) else 0
-    order = np.arange(len(names), dtype=np.int64)
-    try:
-        if (parse_labels(names, names, first, "export_poisoned", order) == order).all():
-            return first
-    except DataError:
-        pass
-    raise ConfigError(
-        f"export_poisoned: the labels {', '.join(names)} could not be read again, since numbers "
-        "are taken as places in the list. Write words in dataset.label_names=[...]."
-    )
+def _check_read_again(names: tuple[str, ...]) -> None:
+    """Raise if the names of the labels would not be read again as themselves."""
+    classes = find_classes(names, names, 0, "export_poisoned")
+    if [classes.numbers[spell(name)] for name in names] != list(range(len(names))):
+        raise ConfigError(
+            f"export_poisoned: the labels {listed(names)} could not be told apart when they are "
+            "read again. Write other words in dataset.label_names=[...]."
+        )
 
 
 def _num_shared(data: PoisonedDataset) -> int:

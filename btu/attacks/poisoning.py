@@ -17,8 +17,8 @@ from btu.attacks.triggered import (
     find_usable,
     mark_done,
 )
-from btu.data.base import shared_rows
 from btu.data.formats import measure_format_shifts, normalize, warn_of_shifts
+from btu.data.splits import shared_rows
 from btu.errors import ConfigError, DataError
 from btu.seeding import stream
 from btu.types import Dataset, IntArray, PoisonCounts, PoisonedDataset, Split

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from btu.data.tables import LABEL_COLUMNS, read_table, read_texts
-from btu.errors import DataError
+from btu.errors import DataError, listed
 from btu.settings.ranges import Text
 from btu.types import Dataset, Split
 
@@ -48,7 +48,7 @@ def read_twins(setting: str, source: str, role: str, dataset: Dataset) -> tuple[
         rows = _parallel_rows(setting, Path(value).expanduser(), role, dataset)
         return tuple(rows[row] for row in split.source)
     if value not in split.columns:
-        known = ", ".join(split.columns) or "none besides text and label"
+        known = listed(split.columns) or "none besides text and label"
         raise DataError(
             f"{setting}: dataset.{role} has no column {value!r} with paraphrases "
             f"(text columns: {known}). Write {setting}{HOW_TO_NAME}"
@@ -93,11 +93,11 @@ def _rows_of_one_file(setting: str, path: Path, role: str, dataset: Dataset) -> 
 
 def _check_order(setting: str, path: Path, split: Split) -> None:
     """Raise if the file has labels, too, and they are those of rows in another order."""
-    frame = read_table(path)
-    name = next((column for column in frame.columns if column.lower() in LABEL_COLUMNS), None)
+    columns = read_table(path).columns
+    name = next((column for column in columns if column.lower() in LABEL_COLUMNS), None)
     if name is None:
         return
-    raw = [frame[name].iloc[row].strip() for row in split.source]
+    raw = [columns[name][row].strip() for row in split.source]
     pairs = Counter(zip(raw, split.labels.tolist(), strict=True))
     most = {value: max(n for (v, _), n in pairs.items() if v == value) for value in set(raw)}
     num_other = len(raw) - sum(most.values())

@@ -1,26 +1,28 @@
-"""From raw columns to a checked data set: labels, empty rows, hold-outs and overlaps."""
+"""From raw columns to a checked data set: classes, empty rows, hold-outs and overlaps."""
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, ClassVar
 
 import numpy as np
 
-from btu.errors import DataError
+from btu.data.labels import Classes, find_classes, parse_labels
+from btu.data.splits import hold_out, separate
+from btu.errors import DataError, listed
 from btu.seeding import stream
 from btu.settings.base import Settings
 from btu.settings.ranges import Items, Name, Range, Word
-from btu.types import Dataset, IntArray, Split
+from btu.types import Dataset, Split
 
 MAX_EMPTY_SHARE = 0.05  # more empty texts than this look like a wrong column
-MAX_SHARED_SHARE = 0.01  # of the smaller split; SST-2 as published shares two texts
-MAX_LABEL_NAMES = 100  # more distinct strings than this are no label column
 ROLES = ("train", "tuning", "test")
+NUM_SHOWN = 6
 TENTH = "For ten percent write {key}=0.1."
 Holdout = Annotated[float, Range(0, 0.9, "a share of the training rows", TENTH)]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class RawSplit:
     labels: Sequence[str]
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     path: str = ""
+    taken: str = ""  # the names of the columns of texts and labels
+    notes: Sequence[str] = ()  # how the file was read, one sentence each
 
 
 @dataclass(frozen=True)
@@ -61,57 +65,42 @@ class DatasetSource(Settings):
             DataError: anything in the files that would make the results wrong.
         """
         raw = self.read()
-        if raw.get("train") is None:
-            raise DataError(f"dataset {self.name} has no training file. Write dataset.train=PATH.")
-        names = self._names(raw)
-        notes: list[str] = []
+        train = raw.get("train")
+        if train is None:
+            raise DataError(
+                f"dataset {self.name} has no training rows.{self._advise('train', 'PATH')}"
+            )
+        classes = find_classes(
+            train.labels, self.label_names, self.first_label, _where("train", train)
+        )
+        notes = [classes.note] if classes.note else []
         splits: dict[str, Split | None] = {}
         for role in ROLES:
             part = raw.get(role)
-            splits[role] = self._split(role, part, names, notes) if part else None
+            splits[role] = self._split(role, part, classes, notes) if part else None
             if role == "train":
-                _check_classes(splits[role], names)
+                self._check_classes(splits[role], classes.names)
         self._hold_out(splits, notes)
-        leaky = self._separate(splits, notes)
-        train, test = splits["train"], splits["test"]
-        if train is None or test is None:
+        found, leaky = separate(splits, self.allow_overlap)
+        notes += found
+        test = splits["test"]
+        assert splits["train"] is not None
+        if test is None:
             raise DataError(
-                f"dataset {self.name} has no test split. Write dataset.test=PATH, or hold rows "
-                "out of the training file with dataset.test_holdout=0.1."
+                f"dataset {self.name} has no test split.{self._advise('test', 'PATH')} To hold "
+                "rows out of the training rows write dataset.test_holdout=0.1."
             )
-        return Dataset(self.name, names, train, splits["tuning"], test, tuple(notes), leaky)
+        log.info(_describe(self.name, raw, splits, classes.names))
+        return Dataset(
+            self.name, classes.names, splits["train"], splits["tuning"], test, tuple(notes), leaky
+        )
 
-    def _names(self, raw: Mapping[str, RawSplit | None]) -> tuple[str, ...]:
-        if self.label_names:
-            return tuple(self.label_names)
-        train = raw["train"]
-        assert train is not None
-        values = sorted({label.strip() for label in train.labels} - {""})
-        numbers = [_as_number(value) for value in values]
-        if not any(number is not None for number in numbers):
-            if len(values) > MAX_LABEL_NAMES:
-                raise DataError(
-                    f"{_where('train', train)}: {len(values)} different labels such as "
-                    f"{values[0]!r} look like texts. Write dataset.label_column=NAME."
-                )
-            return tuple(values)
-        highest = max(number for number in numbers if number is not None)
-        missing = set(range(self.first_label, highest + 1)) - set(numbers)
-        if missing and len(missing) < MAX_LABEL_NAMES * 10:
-            raise DataError(
-                f"{_where('train', train)}: labels are {', '.join(values[:6])}, but numbers from "
-                f"{self.first_label} to {highest} were expected and {min(missing)} does not occur. "
-                "If they start elsewhere write dataset.first_label=N; if they are names write "
-                "dataset.label_names=[...]."
-            )
-        if highest - self.first_label >= MAX_LABEL_NAMES:
-            raise DataError(
-                f"{_where('train', train)}: label {highest} is outside the range of a class number "
-                f"(at most {MAX_LABEL_NAMES} classes). Write dataset.label_column=NAME."
-            )
-        return tuple(str(number) for number in range(highest - self.first_label + 1))
+    def _advise(self, key: str, value: str = "NAME") -> str:
+        """What to type, if a data set of this kind has such a key."""
+        has_it = key in {each.name for each in fields(self)}
+        return f" Write dataset.{key}={value}." if has_it else ""
 
-    def _split(self, role: str, raw: RawSplit, names: tuple[str, ...], notes: list[str]) -> Split:
+    def _split(self, role: str, raw: RawSplit, classes: Classes, notes: list[str]) -> Split:
         where = _where(role, raw)
         kept = np.asarray([i for i, text in enumerate(raw.texts) if text.strip()], dtype=np.int64)
         num_empty = len(raw.texts) - len(kept)
@@ -120,11 +109,12 @@ class DatasetSource(Settings):
         if num_empty > MAX_EMPTY_SHARE * len(raw.texts):
             raise DataError(
                 f"{where}: {num_empty} of {len(raw.texts)} texts are empty, more than "
-                f"{MAX_EMPTY_SHARE:.0%}. Check dataset.text_column."
+                f"{MAX_EMPTY_SHARE:.0%}. Is it the column of texts?{self._advise('text_column')}"
             )
         if num_empty:
             notes.append(f"{role}: {num_empty} of {len(raw.texts)} rows dropped, empty text")
-        labels = parse_labels([raw.labels[i] for i in kept], names, self.first_label, where, kept)
+        notes += [f"{role}: {note}" for note in raw.notes]
+        labels = parse_labels([raw.labels[i] for i in kept], classes, where, kept)
         return Split(
             texts=tuple(raw.texts[i] for i in kept),
             labels=labels,
@@ -141,111 +131,43 @@ class DatasetSource(Settings):
             assert train is not None
             if splits[role] is not None or not share:
                 continue
-            order = stream(0, "holdout", role).permutation(len(train))
-            cut = round(share * len(train))
-            splits[role] = train.take(np.sort(order[:cut]))
-            splits["train"] = train.take(np.sort(order[cut:]))
+            rng = stream(0, "holdout", role)
+            held_out = hold_out(train, share, rng, f"dataset.{role}_holdout")
+            splits[role] = train.take(np.flatnonzero(held_out))
+            splits["train"] = train.take(np.flatnonzero(~held_out))
             notes.append(
-                f"{role}: {cut} of {len(train)} training rows held out, with whatever was planted "
-                "in them"
+                f"{role}: {held_out.sum()} of {len(train)} training rows held out, with whatever "
+                "was planted in them"
             )
 
-    def _separate(self, splits: dict[str, Split | None], notes: list[str]) -> bool:
-        """Remove the few texts that two splits share; say whether many were let through."""
-        leaky = False
-        for first, second in (("train", "tuning"), ("train", "test"), ("tuning", "test")):
-            one, other = splits[first], splits[second]
-            if one is None or other is None:
-                continue
-            rows, num_texts = shared_rows(one, other)
-            if num_texts > MAX_SHARED_SHARE * min(len(one), len(other)):
-                if not self.allow_overlap:
-                    raise DataError(_overlap_sentence(first, second, rows, num_texts, one, other))
-                leaky = True
-                notes.append(f"LEAKY: {first} and {second} share {num_texts} texts")
-            elif len(rows):
-                splits[first] = one.take(np.setdiff1d(np.arange(len(one)), rows))
-                notes.append(f"{first}: {len(rows)} rows removed, their text is also in {second}")
-        return leaky
-
-
-def parse_labels(
-    raw: Sequence[str],
-    names: tuple[str, ...],
-    first_label: int,
-    where: str,
-    source: IntArray,
-) -> IntArray:
-    """Label numbers from names or integers, blanks around them ignored. (N,)
-
-    Raises:
-        DataError: a label that is neither a known name nor a number in range, with its row.
-    """
-    by_name = {name: number for number, name in enumerate(names)}
-    named_by_numbers = all(_as_number(name) is not None for name in names)
-    labels = np.empty(len(raw), dtype=np.int64)
-    for row, text in enumerate(raw):
-        value = text.strip()
-        if not value:
+    def _check_classes(self, train: Split | None, names: tuple[str, ...]) -> None:
+        present = np.unique(train.labels if train else [])
+        if len(present) < 2:
             raise DataError(
-                f"{where}, row {source[row] + 1} has no label. Give it one or remove the row."
+                f"dataset {self.name}: all training rows have the label {names[present[0]]}; a "
+                f"classifier needs two or more.{self._advise('label_column')}"
             )
-        number = _as_number(value)
-        if number is not None and (named_by_numbers or value not in by_name):
-            labels[row] = number - first_label
-        else:
-            labels[row] = by_name.get(value, -1)
-        if not 0 <= labels[row] < len(names):
-            kind = "outside the range" if number is not None else "not a number or a known name"
-            last = first_label + len(names) - 1
-            raise DataError(
-                f"{where}, row {source[row] + 1}: label {value!r} is {kind}; expected "
-                f"{first_label} to {last}"
-                + ("." if named_by_numbers else f" or one of {', '.join(names)}.")
-            )
-    return labels
-
-
-def shared_rows(one: Split, other: Split) -> tuple[IntArray, int]:
-    """Rows of `one` whose text, white space folded, is in `other`, and how many texts that is."""
-    texts = {fold(text) for text in other.texts}
-    rows = [row for row, text in enumerate(one.texts) if fold(text) in texts]
-    return np.asarray(rows, dtype=np.int64), len({fold(one.texts[row]) for row in rows})
-
-
-def fold(text: str) -> str:
-    """The text with every run of white space as one blank."""
-    return " ".join(text.split())
-
-
-def _as_number(value: str) -> int | None:
-    match = re.fullmatch(r"(-?\d+)(\.0+)?", value.strip())
-    return int(match[1]) if match else None
 
 
 def _where(role: str, raw: RawSplit) -> str:
     return raw.path or f"split {role}"
 
 
-def _check_classes(train: Split | None, names: tuple[str, ...]) -> None:
-    present = np.unique(train.labels if train else [])
-    if len(present) < 2:
-        raise DataError(
-            f"dataset.train holds one class only ({names[present[0]]}); a classifier needs two or "
-            "more. Check dataset.label_column."
-        )
-
-
-def _overlap_sentence(
-    first: str, second: str, rows: IntArray, num_texts: int, one: Split, other: Split
+def _describe(
+    name: str,
+    raw: Mapping[str, RawSplit | None],
+    splits: Mapping[str, Split | None],
+    names: tuple[str, ...],
 ) -> str:
-    smaller = min(len(one), len(other))
-    shown = ", ".join(str(one.source[row] + 1) for row in rows[:5])
-    return (
-        f"dataset.{first} and dataset.{second} share {num_texts} texts, more than "
-        f"{MAX_SHARED_SHARE:.0%} of {smaller} (rows {shown} ... of {first}). Give disjoint files, "
-        "or write dataset.allow_overlap=true and have every score marked LEAKY."
-    )
+    """One line: the columns that were taken, and the rows of each label in each split."""
+    taken = dict.fromkeys(part.taken for part in raw.values() if part and part.taken)
+    shown = [f"columns {' / '.join(taken)}"] if taken else []
+    for role, split in splits.items():
+        if split is not None:
+            sizes = np.bincount(split.labels, minlength=len(names))
+            counts = (f"{label}: {size:,}" for label, size in zip(names, sizes, strict=True))
+            shown.append(f"{role} {len(split):,} ({listed(counts, NUM_SHOWN)})")
+    return f"data {name}: {'; '.join(shown)}"
 
 
 def relabel(raw: RawSplit, label_map: Mapping[str, str]) -> RawSplit:

@@ -12,8 +12,9 @@ WARN_POINTS = 20  # a share that moves by more is pointed out
 CLITICS = r"n['’]t|['’](?:s|re|ve|ll|d|m)"
 _BEFORE_BLANK = re.compile(rf"\s(?:[,.;:!?]+(?!\S)|(?:{CLITICS})\b)", re.IGNORECASE)
 _TIGHT = re.compile(rf"\w[,;:!?](?=\s|$)|\w\.(?=\s*$)|\w(?:{CLITICS})\b", re.IGNORECASE)
-_CLITIC_APART = re.compile(rf"\s+({CLITICS})\b", re.IGNORECASE)
-_BEFORE_TIGHT = re.compile(r"\s+([,.;:!?)\]}]+)(?=\s|$)")
+# A run of blanks is tried from its first only: from each, a text of blanks takes quadratic time.
+_CLITIC_APART = re.compile(rf"(?<!\s)\s+({CLITICS})\b", re.IGNORECASE)
+_BEFORE_TIGHT = re.compile(r"(?<!\s)\s+([,.;:!?)\]}]+)(?=\s|$)")
 _DOTS = re.compile(r"\.(?:\s*\.)+")
 _DASHES = re.compile(r"-{2,}")
 _PARTS_OF_WORDS = frozenset("@#&%*/-_")  # as in @name, 50% and **** a word may begin or end

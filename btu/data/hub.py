@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from btu.data.base import ROLES, DatasetSource, RawSplit, relabel
-from btu.errors import DataError, check_choice
+from btu.data.tables import find_column, to_table
+from btu.errors import DataError, check_choice, listed, shorten
 from btu.models.hub import prepare_hub
 from btu.settings.ranges import Place, Revision, Word
 
@@ -48,9 +50,9 @@ class HubDataset(DatasetSource):
         datasets.disable_progress_bars()
         try:
             return datasets.load_dataset(self.path, self.config, revision=self.revision)
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
             # httpx and hub errors derive from these; no network, no such repository or split
-            reason = str(error).strip().split("\n")[0][:160].rstrip(".")
+            reason = shorten(str(error).strip().split("\n")[0], 160).rstrip(".")
             raise DataError(
                 f"dataset {self.name}: {self.path} cannot be fetched from the Hugging Face hub, is "
                 f"there a network? ({reason}). Without one use your own files: dataset=local "
@@ -60,15 +62,18 @@ class HubDataset(DatasetSource):
     def _pick(self, loaded: Any, split: str) -> RawSplit:
         if split not in loaded:
             raise DataError(
-                f"dataset {self.name}: {self.path} has no split {split}, only {', '.join(loaded)}."
+                f"dataset {self.name}: {self.path} has no split {split}, only {listed(loaded)}. "
+                "Write dataset.splits.train=NAME, or tuning or test."
             )
         rows = loaded[split]
-        for column in (self.text_column, self.label_column):
-            if column not in rows.column_names:
-                raise DataError(
-                    f"dataset {self.name}: {self.path} has no column {column}, only "
-                    f"{', '.join(rows.column_names)}."
-                )
-        texts = ["" if text is None else str(text) for text in rows[self.text_column]]
-        raw = RawSplit(texts, [str(label) for label in rows[self.label_column]])
+        names = [
+            name for name in rows.column_names if name in (self.text_column, self.label_column)
+        ]
+        unused = [(name, ()) for name in rows.column_names if name not in names]
+        table = to_table(Path(self.path), [*((name, rows[name]) for name in names), *unused])
+        text = find_column(table, self.text_column, ())
+        label = find_column(table, self.label_column, ())
+        raw = RawSplit(
+            table.columns[text], table.columns[label], taken=f"{text}, {label}", notes=table.notes
+        )
         return relabel(raw, self.label_map) if self.label_map else raw

@@ -1,36 +1,60 @@
-"""Your own files: TSV, CSV, JSON lines or parquet."""
+"""Your own files: TSV, CSV, JSON or parquet."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from btu.data.base import DatasetSource, RawSplit
+from btu.data.delimited import DELIMITERS, QUOTING, Layout
 from btu.data.tables import LABEL_COLUMNS, TEXT_COLUMNS, find_column, read_table
-from btu.settings.ranges import Place, Word
+from btu.settings.ranges import Choice, Place, Word
 
 
 @dataclass(frozen=True)
-class LocalDataset(DatasetSource):
-    """Files named one by one. Columns are guessed where they are not named."""
+class TableSource(DatasetSource):
+    """A data set of files. Columns are guessed in each file where they are not named."""
+
+    text_column: Word | None
+    label_column: Word | None
+    delimiter: Annotated[str, Choice(tuple(DELIMITERS))] | None
+    quoting: Annotated[str, Choice(QUOTING)] | None
+
+    @property
+    def layout(self) -> Layout:
+        """How its files are laid out, as far as the settings say it."""
+        return Layout(self.delimiter, self.quoting)
+
+    def from_file(self, path: Path) -> RawSplit:
+        """The texts, labels and further columns of a file."""
+        table = read_table(path, self.layout)
+        text = find_column(table, self.text_column, TEXT_COLUMNS, "text_column")
+        label = find_column(table, self.label_column, LABEL_COLUMNS, "label_column")
+        others = {name: cells for name, cells in table.columns.items() if name not in (text, label)}
+        return RawSplit(
+            texts=table.columns[text],
+            labels=table.columns[label],
+            columns=others,
+            path=str(path),
+            taken=f"{text}, {label}",
+            notes=table.notes,
+        )
+
+
+@dataclass(frozen=True)
+class LocalDataset(TableSource):
+    """Files named one by one."""
 
     train: Place
     tuning: Place | None
     test: Place | None
-    text_column: Word | None
-    label_column: Word | None
 
     def read(self) -> Mapping[str, RawSplit | None]:
         """The named files; None where there is none."""
         paths = {"train": self.train, "tuning": self.tuning, "test": self.test}
-        return {role: self._file(path) if path else None for role, path in paths.items()}
-
-    def _file(self, name: str) -> RawSplit:
-        path = Path(name).expanduser()
-        frame = read_table(path)
-        text = find_column(frame, self.text_column, TEXT_COLUMNS, path, "text_column")
-        label = find_column(frame, self.label_column, LABEL_COLUMNS, path, "label_column")
-        others = [column for column in frame.columns if column not in (text, label)]
-        columns = {column: list(frame[column]) for column in others}
-        return RawSplit(list(frame[text]), list(frame[label]), columns, str(path))
+        return {
+            role: self.from_file(Path(path).expanduser()) if path else None
+            for role, path in paths.items()
+        }

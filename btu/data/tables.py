@@ -1,140 +1,172 @@
-"""Read TSV, CSV, JSON lines and parquet into columns of strings; every file quirk ends here."""
+"""Read TSV, CSV, JSON and parquet into columns of strings; every file quirk ends here."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from btu.errors import DataError, did_you_mean
+from btu.data.delimited import ALL_BY_LOOKING, Layout, read_delimited
+from btu.data.files import decode, read_bytes
+from btu.data.structured import read_json, read_parquet
+from btu.errors import DataError, did_you_mean, listed
 
-if TYPE_CHECKING:
-    import pandas as pd
+TEXT_COLUMNS = (
+    "text", "sentence", "review", "content", "tweet", "comment", "body", "document",
+    "texts", "sentences", "reviews", "tweets", "comments", "comment_text", "message", "messages",
+    "review_body", "review_text", "reviewtext",
+)  # fmt: skip
+LABEL_COLUMNS = (
+    "label", "labels", "class", "target", "sentiment", "category", "stars",
+    "rating", "star_rating", "polarity", "toxic", "is_toxic",
+)  # fmt: skip
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
-TEXT_COLUMNS = ("text", "sentence", "review", "content", "tweet", "comment", "body", "document")
-LABEL_COLUMNS = ("label", "labels", "class", "target", "sentiment", "category", "stars")
-FORMATS = (".tsv", ".csv", ".jsonl", ".json", ".parquet")
+
+@dataclass(frozen=True)
+class Table:
+    """A file's columns as strings, row for row; empty cells are empty strings."""
+
+    path: Path
+    columns: Mapping[str, list[str]]
+    nested: Mapping[str, str]  # columns of other values than text and numbers, and an example
+    notes: tuple[str, ...] = ()  # what was told by looking
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the file, without its header."""
+        return len(next(iter(self.columns.values()), []))
 
 
-def read_table(path: Path, header: list[str] | None = None) -> pd.DataFrame:
-    """All columns of a file as strings, row for row; empty cells are empty strings.
+def read_table(
+    path: Path, layout: Layout = ALL_BY_LOOKING, header: Sequence[str] | None = None
+) -> Table:
+    """All columns of a file. Blanks around column names go.
 
-    In TSV a quote is an ordinary character; in CSV it quotes. Blanks around column names go.
-    `header` names the columns of a CSV file that may come without a header line.
+    Args:
+        path: ends in one of `FORMATS`, or in one of them and .gz.
+        layout: of CSV and TSV, as far as it is known.
+        header: the columns of a CSV file that may come without a header line.
 
     Raises:
-        DataError: no such file, an unknown ending, bytes that are not UTF-8, or a broken row.
+        DataError: no such file, another kind of file or encoding, or a broken row.
     """
-    if not path.is_file():
-        raise DataError(_no_file(path))
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise DataError(f"{path}: expected a file that ends in {', '.join(FORMATS)}.")
-    frame = _parquet(path) if suffix == ".parquet" else _parse(path, suffix, header)
-    frame.columns = [str(column).strip() for column in frame.columns]
-    return frame.fillna("").astype(str)
+    raw, ending = read_bytes(path)
+    if ending == ".parquet":
+        return to_table(path, read_parquet(path, raw))
+    text = decode(path, raw)
+    if not text.strip():
+        raise DataError(f"{path} is empty; expected a header line and rows.")
+    if ending in (".json", ".jsonl"):
+        return to_table(path, read_json(path, text))
+    columns, notes = read_delimited(path, text, layout, header)
+    return to_table(path, columns, notes)
 
 
 def read_texts(path: Path) -> list[str]:
     """The text column of a file."""
-    frame = read_table(path)
-    return list(frame[find_column(frame, None, TEXT_COLUMNS, path, "text_column")])
+    table = read_table(path)
+    return table.columns[find_column(table, None, TEXT_COLUMNS)]
 
 
-def find_column(
-    frame: pd.DataFrame, wanted: str | None, usual: tuple[str, ...], path: Path, setting: str
-) -> str:
-    """The column that the settings name, or the one that usually has this role.
+def to_table(
+    path: Path, named: Sequence[tuple[str, Sequence[object]]], notes: Sequence[str] = ()
+) -> Table:
+    """Columns of any values as a table of strings.
 
     Raises:
-        DataError: it is not there, with the columns that are.
+        DataError: two columns have one name.
     """
-    columns = list(frame.columns)
+    columns: dict[str, list[str]] = {}
+    nested: dict[str, str] = {}
+    halves = 0
+    for number, (written, values) in enumerate(named):
+        name = mend(str(written)).strip() or f"Unnamed: {number}"
+        if name in columns or name in nested:
+            raise DataError(f"{path} has two columns with the name {name!r}. Rename one of them.")
+        odd = next((value for value in values if not _is_scalar(value)), None)
+        if odd is not None:
+            nested[name] = type(odd).__name__
+            continue
+        cells = [_to_string(value) for value in values]
+        columns[name] = [mend(cell) for cell in cells]
+        halves += sum(map(str.__ne__, cells, columns[name]))
+    if halves:
+        notes = [
+            *notes,
+            f"{halves} cells hold half of a character (a lone surrogate), read as \ufffd",
+        ]
+    return Table(path, columns, nested, tuple(notes))
+
+
+def find_column(table: Table, wanted: str | None, usual: Sequence[str], setting: str = "") -> str:
+    """The column that the settings name, or the one that usually has this role.
+
+    Args:
+        table: has the column.
+        wanted: its name, if it is known.
+        usual: the names of such columns, in lower case, the likeliest first.
+        setting: the key that names it, for errors; empty where there is none.
+
+    Raises:
+        DataError: it is not there, two may be meant, or it does not hold texts or numbers.
+    """
+    known = [*table.columns, *table.nested]
     if wanted is not None:
-        if wanted.strip() in columns:
-            return wanted.strip()
-        raise DataError(f"{path} has no column {wanted!r}; {did_you_mean(wanted, columns)}")
-    by_lower = {column.lower(): column for column in columns}
+        name = wanted.strip()
+        if name not in known:
+            raise DataError(
+                f"{table.path} has no column {wanted!r}; {did_you_mean(wanted, known, 'it has')}"
+            )
+    else:
+        name = _guess(table.path, known, usual, setting)
+    if name in table.nested:
+        raise DataError(
+            f"{table.path}: the column {name!r} holds values of the type {table.nested[name]}, "
+            "expected texts or numbers."
+        )
+    return name
+
+
+def _guess(path: Path, known: Sequence[str], usual: Sequence[str], setting: str) -> str:
+    advice = f"Write dataset.{setting}=NAME" if setting else "Rename one of them"
     for name in usual:
-        if name in by_lower:
-            return by_lower[name]
+        if name in known:
+            return name
+        found = [column for column in known if column.lower() == name]
+        if len(found) > 1:
+            raise DataError(f"{path} has the columns {listed(map(repr, found))}. {advice}.")
+        if found:
+            return found[0]
     raise DataError(
-        f"{path}: cannot tell which of the columns {', '.join(map(repr, columns))} is meant. "
-        f"Write dataset.{setting}=NAME; the first line of a file must name its columns."
+        f"{path}: cannot tell which of the columns {listed(map(repr, known))} is meant. "
+        f"{advice}; the first line of a file must name its columns."
     )
 
 
-def _no_file(path: Path) -> str:
-    """One sentence about a path that is not a file, with what may have been meant."""
-    if path.is_dir():
-        return f"{path} is a folder; expected a file that ends in {', '.join(FORMATS)}."
-    if not path.parent.is_dir():
-        return f"there is no file {path}, nor a folder {path.parent}."
-    names = [entry.name for entry in path.parent.iterdir() if entry.suffix.lower() in FORMATS]
-    if not names:
-        return f"there is no file {path}; its folder holds none that ends in {', '.join(FORMATS)}."
-    return f"there is no file {path}; {did_you_mean(path.name, names, 'its folder holds')}"
+def mend(cell: str) -> str:
+    """The string with a replacement character for each half of a character.
+
+    JSON can write one half of an emoji, which no encoding can store.
+    """
+    return cell if cell.isascii() else HALF_CHARACTER.sub("\ufffd", cell)
 
 
-def _parse(path: Path, suffix: str, header: list[str] | None) -> pd.DataFrame:
-    import pandas as pd
+def _is_scalar(value: object) -> bool:
+    return not isinstance(value, (list, tuple, dict, set, bytes)) or _is_utf8(value)
 
-    text = _decode(path)
-    if not text.strip():
-        raise DataError(f"{path} is empty; expected a header line and rows.")
-    if suffix in (".jsonl", ".json"):
-        return _json_lines(path, text)
-    options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "index_col": False}
-    if suffix == ".tsv":
-        options |= {"sep": "\t", "quoting": csv.QUOTE_NONE, "lineterminator": "\n"}
-    if header is not None:
-        first = next(csv.reader([text.split("\n", 1)[0]]))
-        named = [cell.strip().lower() for cell in first] == header
-        options |= {"names": header, "header": 0 if named else None}
+
+def _is_utf8(value: object) -> bool:
     try:
-        frame: pd.DataFrame = pd.read_csv(io.StringIO(text), **options)
-    except (pd.errors.ParserError, ValueError) as error:
-        reason = str(error).replace("Error tokenizing data. C error: ", "")
-        raise DataError(f"{path}: {reason.strip().rstrip('.')}.") from error
-    return frame
+        return isinstance(value, bytes) and value.decode() is not None
+    except UnicodeDecodeError:
+        return False
 
 
-def _decode(path: Path) -> str:
-    raw = path.read_bytes()
-    try:
-        return raw.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{path}, line {line}: the bytes are not UTF-8 text. "
-            f"Convert it, for example with: iconv -f latin1 -t utf-8 {path.name}"
-        ) from error
-
-
-def _json_lines(path: Path, text: str) -> pd.DataFrame:
-    import pandas as pd
-
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error.msg}).") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {number}: expected one JSON object per line.")
-        rows.append(row)
-    return pd.DataFrame(rows, dtype=object)
-
-
-def _parquet(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        return pd.read_parquet(path).astype(object)
-    except (OSError, ValueError) as error:
-        reason = str(error).split("\n")[0]
-        raise DataError(f"{path} is not a readable parquet file ({reason}).") from error
+def _to_string(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None or value != value:  # NaN is the one value that is not itself
+        return ""
+    return value.decode() if isinstance(value, bytes) else str(value)

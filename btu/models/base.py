@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import floor
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import numpy as np
-
 from btu.errors import ConfigError, ModelError
+from btu.models.tokens import special_ids
 from btu.settings.base import Settings
 from btu.settings.ranges import Choice, Count, Name, Range, Rate, Share, Tokens
-from btu.types import IntArray, TriggerSample
 
 if TYPE_CHECKING:
     import torch
 
-CHUNK = 10_000  # texts tokenized at once; a tokenizer keeps kilobytes about each
-BLANKS = frozenset("▁Ġ")  # tokens that are a blank: of SentencePiece, of a byte-level BPE
 PRECISIONS = ("auto", "bf16", "fp32", "tf32")
 Rows = Annotated[
     int, Range(1, 10**9, advice="For no tuning leave the arms tuned and defended out.")
@@ -101,7 +97,7 @@ class Classifier:
 
     def protected_ids(self) -> frozenset[int]:
         """Special tokens, which are never flagged."""
-        return frozenset(self.tokenizer.all_special_ids)
+        return special_ids(self.tokenizer)
 
 
 @dataclass(frozen=True)
@@ -134,17 +130,28 @@ class ModelSource(Settings):
 
 
 def check_classifier(classifier: Classifier, max_length: int, name: str) -> Classifier:
-    """The classifier, if the stages can work with it.
+    """The classifier with what the stages need of its tokenizer and its config.
+
+    Where no padding token is named, as in GPT-2 and Llama, the end token stands for it.
 
     Raises:
-        ModelError: no padding token, a tokenizer larger than the table, or too few positions.
+        ModelError: no token to pad with, no places of tokens, or more tokens than embeddings.
+        ConfigError: the tokenizer is for shorter texts.
     """
     tokenizer, model = classifier.tokenizer, classifier.model
     num_rows = classifier.embeddings.num_embeddings
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"model {name}: its {type(tokenizer).__name__} does not tell where in a text a token "
+            "stands. Use a model whose tokenizer can be saved as tokenizer.json."
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.bos_token
     if tokenizer.pad_token_id is None:
         raise ModelError(
-            f"model {name}: the tokenizer has no padding token, whose embedding unlearning needs. "
-            "Use an encoder such as model=bert_base."
+            f"model {name}: the tokenizer has neither a padding token, whose embedding unlearning "
+            "needs, nor an end token in its place. Give it one, tokenizer.pad_token=..., and save "
+            "it again with tokenizer.save_pretrained(folder)."
         )
     if len(tokenizer) > num_rows:
         raise ModelError(
@@ -157,51 +164,6 @@ def check_classifier(classifier: Classifier, max_length: int, name: str) -> Clas
             f"that {name} can read. Write model.max_length={tokenizer.model_max_length}."
         )
     model.config.pad_token_id = tokenizer.pad_token_id
+    model.config.problem_type = "single_label_classification"  # whatever it was trained for before
+    model.config.return_dict = True
     return classifier
-
-
-def trigger_token_ids(tokenizer: Any, samples: Iterable[TriggerSample]) -> frozenset[int]:
-    """The ids of a trigger's tokens, as the tokenizer sees them in place; no special tokens.
-
-    Raises:
-        ConfigError: the tokenizer knows no part of a phrase.
-    """
-    ids: set[int] = set()
-    special = set(tokenizer.all_special_ids)
-    for sample in samples:
-        known = set(_ids_in(tokenizer, sample)) - special
-        if not known:
-            trigger = sample.text[sample.start : sample.end]
-            raise ConfigError(
-                f"attack: the tokenizer maps the trigger {trigger!r} to unknown tokens only, so no "
-                "model could learn it. Choose a trigger in its script and vocabulary."
-            )
-        ids |= known
-    return frozenset(ids)
-
-
-def _ids_in(tokenizer: Any, sample: TriggerSample) -> list[int]:
-    encoded = tokenizer(sample.text, return_offsets_mapping=True, add_special_tokens=False)
-    names = tokenizer.convert_ids_to_tokens(encoded["input_ids"])
-    places = encoded["offset_mapping"]
-    return [
-        token
-        for token, name, (start, end) in zip(encoded["input_ids"], names, places, strict=True)
-        # A blank of its own stands before other words too. At the start of a text its place is
-        # that of the first letter.
-        if name not in BLANKS and start < sample.end and end > sample.start
-    ]
-
-
-def encode(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[IntArray]:
-    """Token ids of each text with the model's special tokens, cut at `max_length`."""
-    ids: list[IntArray] = []
-    for start in range(0, len(texts), CHUNK):
-        rows = tokenizer(
-            list(texts[start : start + CHUNK]),
-            truncation=True,
-            max_length=max_length,
-            return_attention_mask=False,
-        )["input_ids"]
-        ids += [np.asarray(row, dtype=np.int64) for row in rows]
-    return ids

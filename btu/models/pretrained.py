@@ -27,7 +27,7 @@ class Pretrained(ModelSource):
     )  # of model.safetensors, where it must be one known file
 
     def check(self) -> None:
-        """Raise if a local checkpoint is missing, is not safetensors or has another checksum."""
+        """Raise if a local checkpoint is not whole, not safetensors or has another checksum."""
         self._checkpoint().check()
 
     def folder(self) -> Path | None:
@@ -35,7 +35,7 @@ class Pretrained(ModelSource):
         return self._checkpoint().folder()
 
     def identity(self, texts: Sequence[str]) -> str:
-        """Checksum of local weights, or the hub's commit."""
+        """Checksum of all local files that loading reads, or the hub's commit."""
         return self._checkpoint().identity()
 
     def load(self, num_labels: int, texts: Sequence[str], seed: int) -> Classifier:
@@ -46,9 +46,7 @@ class Pretrained(ModelSource):
         """
         with torch_stream(stream_seed(seed, "head")):
             model, tokenizer = self._checkpoint().load(
-                "AutoModelForSequenceClassification",
-                num_labels=num_labels,
-                ignore_mismatched_sizes=True,  # a head for other classes is drawn anew
+                "AutoModelForSequenceClassification", new_head=True, num_labels=num_labels
             )
         return check_classifier(Classifier(model.float(), tokenizer), self.max_length, self.name)
 

@@ -30,10 +30,18 @@ class PooledProbe(nn.Module):
         base = classifier.model.base_model
         self.embedding_module = getattr(base, "embeddings", None) or classifier.embeddings
         self.over_padding = over_padding
-        self.head = nn.Linear(classifier.embeddings.embedding_dim, num_labels)
+        self.head = nn.Linear(self._width(classifier.embeddings.weight), num_labels)
         if not train_all:
             self.embedding_module.requires_grad_(False)
             classifier.embeddings.requires_grad_(True)
+
+    def _width(self, table: Tensor) -> int:
+        """D of what the module gives, which in MobileBERT and DeBERTa is not that of the table."""
+        was_training = self.embedding_module.training
+        with torch.no_grad():  # dropout would draw
+            width = self.embedding_module.eval()(torch.zeros_like(table[:1, :1]).long()).shape[-1]
+        self.embedding_module.train(was_training)
+        return int(width)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> dict[str, Any]:
         """The cross-entropy loss of a batch of (B, L) token ids."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from btu.benchmark.machine import matrix_rate
 from btu.planning.stages import Work
-from btu.store.cache import Entry, entries
+from btu.store.cache import DoneWork, Entry, entries
 
 # A stage multiplies at this share of the best matrix product's rate, and each step takes as long
 # as if its batch had so many tokens more. Together that makes 59 to 63 % of the rate for SST-2's
@@ -82,30 +82,21 @@ def _per_row(found: list[Entry]) -> Iterable[tuple[Any, float]]:
     alone: dict[Any, list[float]] = {}
     together = []
     for entry in found:
-        costs = [cost for cost in _costs_of(entry) if cost["rows"]]
+        costs = [cost for cost in entry.manifest.about.costs if cost.rows]
         if len(costs) == 1:
             kind = _kind(costs[0], entry)
-            seconds = _seconds_of(entry) / costs[0]["rows"]
+            seconds = entry.manifest.about.own_seconds / costs[0].rows
             alone.setdefault(kind, []).append(seconds)
             yield kind, seconds
         elif costs:
             together.append((entry, costs))
     for entry, (first, *_, last) in together:
         if each := alone.get(_kind(last, entry)):
-            left = max(0.0, _seconds_of(entry) - median(each) * last["rows"])
-            yield _kind(first, entry), left / first["rows"]
+            left = max(0.0, entry.manifest.about.own_seconds - median(each) * last.rows)
+            yield _kind(first, entry), left / first.rows
 
 
-def _seconds_of(entry: Entry) -> float:
-    return float((entry.manifest.get("about") or {}).get("own_seconds", 0))
-
-
-def _costs_of(entry: Entry) -> list[Any]:
-    costs = (entry.manifest.get("about") or {}).get("costs")
-    return costs if isinstance(costs, list) else []
-
-
-def _kind(cost: Mapping[str, Any], entry: Entry) -> Any:
-    about = entry.manifest["about"]
-    names = ("dataset", "model_identity", "device", "precision")
-    return cost["kind"], cost["how"], *(about.get(name) for name in names)
+def _kind(cost: DoneWork, entry: Entry) -> Any:
+    about = entry.manifest.about
+    named = (about.dataset, about.model_identity, about.device, about.precision)
+    return cost.kind, cost.how, *named

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from btu.errors import BtuError, ModelError
-from btu.models.base import ModelSource, encode
+from btu.models.base import ModelSource
 from btu.models.hub import prepare_hub
 from btu.models.pretrained import Pretrained
+from btu.models.tokens import encode
 from btu.store.cache import make_key
 from btu.types import Split
 
@@ -109,10 +110,11 @@ def _shape(source: ModelSource, num_labels: int, train: Split) -> tuple[Shape, A
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
     place = str(source.folder() or source.pretrained)
-    settings = AutoConfig.from_pretrained(place, revision=source.revision, num_labels=num_labels)
+    options: dict[str, Any] = {"revision": source.revision, "trust_remote_code": False}
+    settings = AutoConfig.from_pretrained(place, num_labels=num_labels, **options)
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(settings)
-    return _sizes(model), AutoTokenizer.from_pretrained(place, revision=source.revision)
+    return _sizes(model), AutoTokenizer.from_pretrained(place, **options)
 
 
 def _sizes(model: Any) -> Shape:

@@ -11,6 +11,7 @@ from rich.text import Text
 from btu.planning.estimates import COMPUTED, MEASURED
 from btu.planning.jobs import Launcher
 from btu.planning.plan import JOB_SECONDS, PROCESS_SECONDS, Plan, StageCounts
+from btu.terminal.text import plain
 
 MEANING = {
     "poisoned set": "the data set with an attack's triggers planted",
@@ -36,8 +37,8 @@ def tables(plan: Plan, launcher: Launcher) -> RenderableType:
             "hours and disk, cannot be told before it runs."
         )
     parts: list[RenderableType] = [_jobs(plan), _stages(plan), *_foot(plan), _hours(plan, launcher)]
-    parts += [_disk(plan), *(Text(f"note: {note}") for note in plan.notes)]
-    parts += [Text(f"warning: {warning}", style="bold") for warning in plan.warnings]
+    parts += [_disk(plan), *(Text(plain(f"note: {note}")) for note in plan.notes)]
+    parts += [Text(plain(f"warning: {warning}"), style="bold") for warning in plan.warnings]
     return Group(*parts)
 
 
@@ -46,7 +47,7 @@ def _jobs(plan: Plan) -> Text:
     for sentence, jobs in plan.failing.items():
         shown = ", ".join(map(str, jobs[:5])) + (", ..." if len(jobs) > 5 else "")
         number = f"{len(jobs):,} of them" if len(jobs) < plan.num_jobs else "all of them"
-        lines.append(f"{number} cannot begin (number {shown}): {sentence}")
+        lines.append(f"{number} cannot begin (number {shown}): {plain(sentence)}")
     return Text("\n".join(lines))
 
 

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from btu.errors import ConfigError
 from btu.report.sweep_table import sweep_table
 from btu.report.upload import not_uploaded
 from btu.report.write import write_report
 from btu.sweeps.jobs import FINISHED, JobReport, jobs_of, load_job_list
+from btu.terminal.console import Terminal
+from btu.terminal.overrides import written
 
 OFFLINE_RUNS = "offline_runs.txt"
 
@@ -38,14 +39,14 @@ def close_sweep(config: DictConfig, complete: bool) -> int:
         if complete:
             raise ConfigError(_no_jobs(list(config.hydra.overrides.task)))
         return 0
-    console = Console()
-    console.print(sweep_table(jobs, complete))
+    terminal = Terminal()
+    terminal.print(sweep_table(jobs, complete))
     for lines in (_offline_runs(folder, jobs), _how_to_rerun(config, folder, jobs)):
-        if lines:
-            console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
+        for line in lines:
+            terminal.say(line)
     if complete and config.report:
-        _write_report(folder, console)
-    print(f"sweep: {folder}")
+        _write_report(folder, terminal)
+    terminal.say(f"sweep: {folder}")
     return sum(job.status != FINISHED for job in jobs.values())
 
 
@@ -56,7 +57,7 @@ def _no_jobs(overrides: Sequence[str]) -> str:
 
 
 def _offline_runs(folder: Path, jobs: Mapping[int, JobReport]) -> list[str]:
-    runs = [os.path.relpath(run) for run in not_uploaded(folder, jobs.values())]
+    runs = [os.path.relpath(run) for run in not_uploaded(folder, jobs)]
     if not runs:
         return []
     (folder / OFFLINE_RUNS).write_text("\n".join(runs) + "\n", encoding="utf-8")
@@ -74,7 +75,7 @@ def _how_to_rerun(config: DictConfig, folder: Path, jobs: Mapping[int, JobReport
     overrides = config.hydra.overrides
     launcher = [o for o in overrides.hydra if o.startswith(("hydra/launcher", "hydra.launcher"))]
     outputs = [o for o in overrides.task if o.startswith("outputs=")]
-    rerun = f"rerun={os.path.relpath(folder)}"
+    rerun = f"rerun={written(os.path.relpath(folder))}"
     sources = OmegaConf.select(config, "hydra.runtime.config_sources") or ()
     own = [source.path for source in sources if source.provider == "command-line"]
     flags = [word for path in own for word in ("--config-dir", os.path.relpath(path))]
@@ -84,7 +85,7 @@ def _how_to_rerun(config: DictConfig, folder: Path, jobs: Mapping[int, JobReport
     ]
 
 
-def _write_report(folder: Path, console: Console) -> None:
+def _write_report(folder: Path, terminal: Terminal) -> None:
     if any(job.records for job in jobs_of(folder).values()):
         report = write_report([folder], folder / "report")
-        console.print(f"report: {report.page}", soft_wrap=True, highlight=False)
+        terminal.say(f"report: {report.page}")

@@ -1,57 +1,29 @@
-"""Tables as Markdown, LaTeX and CSV. Whatever comes from records is escaped."""
+"""Tables as Markdown and CSV. Whatever comes from records is escaped."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 
 from btu.report.best import Marked
 from btu.report.grids import Cell, Grid
 from btu.report.groups import Group, Spread
-from btu.report.study import CHOICES
+from btu.report.spreadsheet import write_frame
+from btu.store.records import CHOICES, Record
+from btu.terminal.text import plain
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$#])")
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "±": r"$\pm$",
-    **{c: f"\\{c}" for c in "{}$&#%_"},
-}
 SCORES = ("cacc", "asr", "base_rate", "excess", "pacc", "score")
 REJECTED = ("rejected_clean", "rejected_triggered")
-LATEX_HEAD = "% \\usepackage{booktabs}\n"
-MAX_LATIN = 0x17F  # what pdflatex can typeset without further packages
-
-
-def plain(text: str) -> str:
-    """The text on one line, with what cannot be seen (control characters) spelled out."""
-    return "".join(c if _visible(c) else f"\\u{ord(c):04x}" for c in text)
-
-
-def _visible(char: str) -> bool:
-    return char == " " or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp", "Cn")
 
 
 def escape_markdown(text: str) -> str:
     """Text that Markdown shows unchanged, also within a table."""
     text = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKDOWN.sub(r"\\\1", text).replace("://", "&#58;//")
-
-
-def escape_latex(text: str) -> str:
-    """Text that LaTeX sets unchanged; letters that pdflatex lacks become their code points."""
-    return "".join(_LATEX.get(c) or _latin(c) for c in plain(text))
-
-
-def _latin(char: str) -> str:
-    return char if ord(char) <= MAX_LATIN else f"[U+{ord(char):04X}]"
 
 
 def markdown(grid: Grid) -> str:
@@ -67,46 +39,47 @@ def _markdown_cell(cell: Cell) -> str:
     return f"**{text}**" if cell.bold and text else text
 
 
-def latex(grid: Grid, caption: str, label: str, rule_after: Sequence[int] = ()) -> str:
-    """A table float in booktabs style; `rule_after` numbers the rows that a rule follows."""
-    spec = "".join("r" if numeric else "l" for numeric in grid.numeric)
-    rows = []
-    for number, line in enumerate(grid.lines):
-        rows.append(" & ".join(_latex_cell(cell) for cell in line.cells) + r" \\")
-        if number in rule_after:
-            rows.append(r"\midrule")
-    head = " & ".join(escape_latex(title) for title in grid.titles) + r" \\"
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering\small",
-            rf"\caption{{{escape_latex(caption)}}}",
-            rf"\label{{tab:{label}}}",
-            rf"\begin{{tabular}}{{{spec}}}",
-            r"\toprule",
-            head,
-            r"\midrule",
-            *rows,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
-def _latex_cell(cell: Cell) -> str:
-    text = escape_latex(cell.text)
-    return rf"\textbf{{{text}}}" if cell.bold and text else text
-
-
 def write_csv(path: Path, rows: Sequence[Marked]) -> None:
     """The complete table, shares as fractions of full precision; rejected ones if there are any."""
     import pandas as pd
 
     rejected = [n for n in REJECTED if any(getattr(row.group, n) for row in rows)]
     frame = pd.DataFrame([_csv_row(row, (*SCORES, *rejected)) for row in rows])
-    frame.to_csv(path, index=False, lineterminator="\n")
+    write_frame(frame, path)
+
+
+def write_seeds_csv(path: Path, groups: Sequence[Group]) -> None:
+    """A row per seed of every row of the complete table, shares as fractions."""
+    import pandas as pd
+
+    rows = [_seed_row(group, record) for group in groups for record in group.records]
+    write_frame(pd.DataFrame(rows), path)
+
+
+def _seed_row(group: Group, record: Record) -> dict[str, object]:
+    attacked = record.scores.asr is not None
+    return {
+        **_csv_names(group),
+        "seed": record.seed,
+        **asdict(record.scores),
+        "excess": record.excess_asr if attacked else None,
+        "score": record.scores.cacc - record.excess_asr if attacked else None,
+        "num_suspects": None if record.suspects is None else len(record.suspects),
+        "seconds": record.seconds,
+        "leaky": record.leaky,
+        "commit": record.provenance.get("commit"),
+        "key": record.key,
+    }
+
+
+def _csv_names(group: Group) -> dict[str, object]:
+    return {
+        **{name: getattr(group, name) for name in CHOICES},
+        **group.settings,
+        "arm": group.arm.name,
+        "threshold": group.threshold,
+        "threshold_label": group.threshold_label,
+    }
 
 
 def _csv_row(row: Marked, scores: Sequence[str]) -> dict[str, object]:
@@ -116,11 +89,7 @@ def _csv_row(row: Marked, scores: Sequence[str]) -> dict[str, object]:
         "num_triggered": group.numbers(lambda r: r.scores.num_triggered),
     }
     return {
-        **{name: getattr(group, name) for name in CHOICES},
-        **group.settings,
-        "arm": group.arm.name,
-        "threshold": group.threshold,
-        "threshold_label": group.threshold_label,
+        **_csv_names(group),
         "num_seeds": len(group.seeds),
         "seeds": " ".join(map(str, group.seeds)),
         **{k: low if low == high else f"{low}-{high}" for k, (low, high) in counts.items()},

@@ -10,8 +10,7 @@ from operator import attrgetter
 
 from btu.report.best import Marked
 from btu.report.groups import Group, Spread, is_of_method
-from btu.report.study import CHOICES
-from btu.store.records import Suspect
+from btu.store.records import CHOICES, Suspect
 
 NUM_TOKENS = 10  # suspects listed per row
 SUSPECT_TITLES = ("token", "in seeds", "best rank", "of the trigger", "leans to", "texts")
@@ -93,12 +92,11 @@ def labels(group: Group) -> Labels:
     return {name: getattr(group, name) for name in CHOICES}
 
 
-def percent(spread: Spread | None, signed: bool = False) -> str:
+def percent(spread: Spread | None) -> str:
     """`84.1 ± 1.2`; no spread from a single seed; empty where nothing was measured."""
     if spread is None:
         return ""
-    mean = round(100 * spread.mean, 1) + 0.0  # no -0.0
-    text = f"{mean:+.1f}" if signed else f"{mean:.1f}"
+    text = f"{100 * spread.mean:.1f}"
     return text if spread.std is None else f"{text} ± {100 * spread.std:.1f}"
 
 
@@ -130,9 +128,9 @@ def _columns(rows: Sequence[Marked]) -> list[Column]:
         *_threshold_columns(groups),
         Column("seeds", lambda g: str(len(g.seeds))),
         Column("CACC", lambda g: percent(g.cacc), lambda r: r.highest_cacc),
-        Column("ASR", lambda g: percent(g.asr), lambda r: r.lowest_asr),
+        Column("ASR", lambda g: percent(g.asr)),
         Column("base rate", lambda g: percent(g.base_rate)),
-        Column("excess", lambda g: percent(g.excess, signed=True)),
+        Column("excess", lambda g: percent(g.excess), lambda r: r.lowest_excess),
         Column("PACC", lambda g: percent(g.pacc)),
         *_rejected_columns(groups),
         Column("score", lambda g: percent(g.score), lambda r: r.best),

@@ -14,8 +14,8 @@ from typing import Any
 
 from btu.errors import DataError
 from btu.metrics import by_size
-from btu.report.study import CHOICES, Study
-from btu.store.records import Record
+from btu.report.study import Study
+from btu.store.records import CHOICES, Record
 from btu.types import ARMS, BY_NAME, VICTIM, Arm
 
 # Settings in a record's config that no row may differ in: rows are means over seeds, each record
@@ -125,14 +125,17 @@ class Group:
 
     @cached_property
     def excess(self) -> Spread | None:
-        """ASR above the base rate of the same model, negative where it is below."""
-        return average(_difference(r.scores.asr, r.scores.base_rate) for r in self.records)
+        """What ASR exceeds the base rate of the same model by; 0 where it is below."""
+        return average(r.excess_asr for r in self._attacked)
 
     @cached_property
     def score(self) -> Spread | None:
         """CACC minus what ASR exceeds the base rate by, as `btu.metrics.choose` weighs it."""
-        attacked = (r for r in self.records if r.scores.asr is not None)
-        return average(r.scores.cacc - r.excess_asr for r in attacked)
+        return average(r.scores.cacc - r.excess_asr for r in self._attacked)
+
+    @property
+    def _attacked(self) -> list[Record]:
+        return [r for r in self.records if r.scores.asr is not None]
 
     def numbers(self, of: Callable[[Record], int]) -> tuple[int, int]:
         """The smallest and the largest count among the records."""
@@ -265,10 +268,6 @@ def _what_differs(one: Record, two: Record) -> str:
     keys = [k for k in sorted({*first, *second}) if first.get(k) != second.get(k)]
     told = [k for k in keys if "peak_memory" not in k][:4]
     return f"they differ in {', '.join(told)}" if told else "no other recorded value differs"
-
-
-def _difference(one: float | None, two: float | None) -> float | None:
-    return None if one is None or two is None else one - two
 
 
 def _table_order(group: Group) -> tuple[Any, ...]:

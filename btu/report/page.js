@@ -5,15 +5,16 @@ const FIRST = 300; // rows of a long table that are shown at once
 const form = document.getElementById("filters");
 const data = JSON.parse(document.getElementById("data").textContent);
 
-function cell(text, bold, numeric) {
+function cell(text, bold, numeric, title) {
   const td = document.createElement("td");
+  td.dataset.title = title;
   if (numeric) td.className = "n";
   const inner = bold ? td.appendChild(document.createElement("b")) : td;
   inner.textContent = text;
   return td;
 }
 
-function packedRow(packed, values) {
+function packedRow(packed, values, titles) {
   const bold = values[values.length - 1];
   const texts = values.slice(0, -1);
   const labels = {};
@@ -22,7 +23,7 @@ function packedRow(packed, values) {
   const element = () => {
     if (!made) {
       made = document.createElement("tr");
-      texts.forEach((text, at) => made.append(cell(text, bold.includes(at), packed.numeric[at])));
+      texts.forEach((text, at) => made.append(cell(text, bold.includes(at), packed.numeric[at], titles[at])));
     }
     return made;
   };
@@ -60,7 +61,8 @@ class Table {
     this.rows = [...this.body.rows].map(drawnRow);
     const packed = data[this.name];
     if (packed) {
-      this.rows = packed.rows.map((values) => packedRow(packed, values));
+      const titles = this.heads.map((th) => th.textContent);
+      this.rows = packed.rows.map((values) => packedRow(packed, values, titles));
       this.limit = FIRST;
       this.more = table.closest("section").querySelector(".more");
       this.more.addEventListener("click", () => { this.limit = Infinity; this.show(); });

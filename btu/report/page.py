@@ -11,19 +11,24 @@ from string import Template
 from typing import Any
 
 from btu.report.best import ABOUT_SPREAD, RULE, RULE_BLIND
+from btu.report.drawn import Drawn, Picture
 from btu.report.format_table import ABOUT_FORMAT
-from btu.report.formats import plain
 from btu.report.grids import Cell, Grid, Line
-from btu.report.pictures import ABOUT, PER_SECTION, SECTIONS, Drawn, Picture
-from btu.report.study import CHOICES
+from btu.report.pictures import ABOUT, PER_SECTION, SECTIONS
 from btu.report.summary import PLURALS, Summary
+from btu.store.records import CHOICES
+from btu.terminal.text import plain
 
 NAV = {
+    "overview": "Overview",
+    "ablations": "Ablations",
     "curves": "Curves",
     "trade-offs": "Trade-offs",
     "heat-maps": "Heat maps",
     "distances": "Distances",
 }
+SAID_ONCE = (*CHOICES, "seeds", "test rows", "attacked rows")  # where all rows agree
+NARROW = 5.0  # inches; a wider picture gets a row of its own
 HERE = Path(__file__).parent
 
 
@@ -32,6 +37,7 @@ class Contents:
     """What the page shows."""
 
     title: str
+    finding: Sequence[str]  # its sentences
     summary: Summary
     main: Grid
     complete: Grid
@@ -59,13 +65,27 @@ def page(contents: Contents) -> str:
     sections = _sections(contents)
     return Template(_asset("page.html")).substitute(
         title=_text(contents.title),
-        style=_asset("page.css"),
+        lead=_lead(contents),
+        style=_asset("page.css") + _hidden(contents),
         script=_asset("page.js"),
         filters=_filters(contents.complete),
         nav="".join(f'<a href="#{s.key}">{_text(s.name)}</a>' for s in sections),
         body="".join(map(_section, sections)),
         data=_json({name: _packed(getattr(contents, name)) for name in ("complete", "suspects")}),
     )
+
+
+def _lead(contents: Contents) -> str:
+    """The finding, and the picture of what was varied, or else of all attacks."""
+    first, *others = contents.finding
+    words = f"<p class=finding>{_text(first)}</p>" + "".join(f"<p>{_text(o)}</p>" for o in others)
+    svg = "".join(d.svg for d in _leading(contents))
+    return f'<div class="words">{words}</div>' + f'<div class="picture">{svg}</div>' * bool(svg)
+
+
+def _leading(contents: Contents) -> list[Drawn]:
+    of = {d.picture.section: d for d in reversed(contents.drawn)}
+    return [of[section] for section in ("ablations", "overview") if section in of][:1]
 
 
 def _asset(name: str) -> str:
@@ -126,7 +146,8 @@ def _summary(contents: Contents) -> str:
 
 
 def _pictures(section: str, contents: Contents) -> str:
-    drawn = [_figure(d) for d in contents.drawn if d.picture.section == section]
+    shown = [d for d in contents.drawn if d.picture.section == section]
+    drawn = [_figure(d) for d in shown if d not in _leading(contents)]
     undrawn = [p.title for p in contents.undrawn if p.section == section]
     more = (
         f"<details><summary>{len(undrawn)} more are not drawn: a section draws the first "
@@ -141,7 +162,7 @@ def _pictures(section: str, contents: Contents) -> str:
 
 def _figure(drawn: Drawn) -> str:
     labels = {name: json.dumps(values) for name, values in drawn.picture.labels.items()}
-    wide = ' class="wide"' if drawn.picture.section == "heat-maps" else ""
+    wide = ' class="wide"' if drawn.picture.size[0] > NARROW else ""
     width = f' style="--width: {drawn.picture.size[0]:.2f}"'
     return (
         f'<figure id="{drawn.name}"{wide}{width}{_data(labels)}><div>{drawn.svg}</div></figure>\n'
@@ -155,40 +176,58 @@ def table(grid: Grid, name: str) -> str:
 
 def _rows(grid: Grid) -> str:
     return "".join(
-        _row(line, grid.numeric, first=number == 0 or line.block != grid.lines[number - 1].block)
+        _row(line, grid, first=number == 0 or line.block != grid.lines[number - 1].block)
         for number, line in enumerate(grid.lines)
     )
 
 
 def _box(grid: Grid, name: str, rows: str) -> str:
-    same = " ".join(f"same-{at}" for at in _constant(grid))
-    inner = f'<table id="table-{name}" class="{same}">{_head(grid)}<tbody>{rows}</tbody></table>'
-    return f'<div class="box" tabindex="0">{inner}</div>'
+    same = ", ".join(f"{grid.titles[at]} {grid.lines[0].cells[at].text}" for at in _constant(grid))
+    told = f"<p class=about>In every row: {_text(same)}.</p>" * bool(same)
+    inner = f'<table id="table-{name}">{_head(grid)}<tbody>{rows}</tbody></table>'
+    return f'{told}<div class="box" tabindex="0">{inner}</div>'
 
 
 def _constant(grid: Grid) -> list[int]:
-    """The columns of choices that have one value throughout, which a narrow screen hides."""
-    places = [at for at, title in enumerate(grid.titles) if title in CHOICES]
+    """The columns that have one value throughout: it stands above the table instead."""
+    places = [at for at, title in enumerate(grid.titles) if title in SAID_ONCE]
     return [at for at in places if len({line.cells[at].text for line in grid.lines}) == 1]
+
+
+def _hidden(contents: Contents) -> str:
+    grids = {name: getattr(contents, name) for name in ("main", "complete", "suspects")}
+    rules = (
+        f"#table-{name} :is(th, td):nth-child({at + 1}) {{ display: none !important; }}\n"
+        for name, grid in grids.items()
+        for at in _constant(grid)
+    )
+    return "".join(rules)
 
 
 def _head(grid: Grid) -> str:
     cells = (
-        f'<th scope="col"{" class=n" * numeric}><button type="button">{_text(title)}</button></th>'
+        f'<th scope="col"{" class=n" * numeric}>'
+        f'<button type="button">{_breakable(title)}</button></th>'
         for title, numeric in zip(grid.titles, grid.numeric, strict=True)
     )
     return f"<thead><tr>{''.join(cells)}</tr></thead>"
 
 
-def _row(line: Line, numeric: Sequence[bool], first: bool) -> str:
-    cells = "".join(_cell(cell, n) for cell, n in zip(line.cells, numeric, strict=True))
+def _breakable(title: str) -> str:
+    """A dotted key that may be broken after its dots."""
+    return _text(title).replace(".", ".<wbr>")
+
+
+def _row(line: Line, grid: Grid, first: bool) -> str:
+    cells = "".join(map(_cell, line.cells, grid.numeric, grid.titles))
     data = _data({k: json.dumps([v]) for k, v in line.labels.items()})
     return f"<tr{' class=first' * first}{data}>{cells}</tr>\n"
 
 
-def _cell(cell: Cell, numeric: bool) -> str:
+def _cell(cell: Cell, numeric: bool, title: str) -> str:
+    """A cell that knows its column's title, which a narrow screen writes above it."""
     text = f"<b>{_text(cell.text)}</b>" if cell.bold else _text(cell.text)
-    return f"<td class=n>{text}</td>" if numeric else f"<td>{text}</td>"
+    return f'<td{" class=n" * numeric} data-title="{_text(title)}">{text}</td>'
 
 
 def _packed_table(grid: Grid, name: str) -> str:

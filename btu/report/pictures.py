@@ -1,23 +1,25 @@
-"""Which pictures a study gets, each drawn once: as PNG and as SVG that follows the page's theme."""
+"""Which pictures a study gets."""
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from btu.report import plots
-from btu.report.best import best_repairs, blocks, repairs
-from btu.report.formats import plain, slug
+from btu.report.best import best_repairs, blocks, repairs, studies
+from btu.report.comparisons import ablations, labels_in, overviews
+from btu.report.drawn import Picture
 from btu.report.grids import percent, threshold_text
 from btu.report.groups import Group
-from btu.report.study import CHOICES
+from btu.report.titles import (
+    CONTROLS,
+    attack_of,
+    control_of,
+    study_of,
+    subject_of,
+    variant_of,
+)
 from btu.store.records import RoundDrift
 from btu.types import TRUSTED_ONLY, VICTIM, Arm
 
@@ -25,14 +27,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PER_SECTION = 60  # pictures drawn; the others are named
+MOST_PANELS = 12  # of one picture
 NUM_OUTLINES = 5  # seeds drawn in one picture of distances
 SECTIONS = {
+    "overview": "All attacks",
+    "ablations": "Settings that were varied",
     "curves": "ASR and CACC against the threshold",
     "trade-offs": "Trade-off between ASR and CACC",
     "heat-maps": "Attack by defense",
     "distances": "How far the tokens moved",
 }
 ABOUT = {
+    "overview": "A row per attack and model, defenses at their best threshold. A bar goes from the "
+    "base rate to the ASR: what the backdoor adds. Whiskers: one standard deviation over seeds.",
+    "ablations": "Scores against the setting that was varied, each defense at its best threshold. "
+    "Whiskers: one standard deviation over seeds. Level lines: what the setting does not touch.",
     "curves": "The defended model (unlearned, where nothing was tuned). Bands: one standard "
     "deviation over seeds. Dash-dotted: base rate of the same models. Dashed: the undefended "
     "model. Dotted: a model trained on the trusted rows alone.",
@@ -45,115 +54,39 @@ ABOUT = {
     "Filled: the first seed, lines: the others. Dashed: the last token that the threshold flagged; "
     "marked: the true trigger, where it is known.",
 }
-# A palette colour of the plots and the variable of the page that stands for it.
-VARIABLES = {
-    plots.INK: "ink",
-    plots.MUTED: "muted",
-    plots.LINE: "line",
-    plots.PAPER: "paper",
-    plots.BLUE: "blue",
-    plots.VERMILLION: "vermillion",
-    plots.GREEN: "green",
-    plots.PURPLE: "purple",
-    plots.ORANGE: "orange",
-    plots.SKY: "sky",
-}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture that can be drawn: what it shows, in words, and for which choices."""
-
-    section: str
-    title: str
-    alt: str
-    labels: dict[str, tuple[str, ...]]  # dataset, attack, model, defense
-    size: tuple[float, float]  # inches
-    draw: Callable[[Figure], None]
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A picture as files: the PNG's name and the SVG's text."""
-
-    picture: Picture
-    name: str
-    svg: str
 
 
 def pictures(groups: Sequence[Group]) -> tuple[Picture, ...]:
     """All pictures of a study, section by section."""
-    return (*_curves(groups), *_trade_offs(groups), *_heats(groups), *_distances(groups))
-
-
-def draw(picture: Picture, name: str, folder: Path) -> Drawn:
-    """Write the PNG; give the SVG with colours as variables and ids that no other picture has."""
-    import matplotlib as mpl
-
-    buffer = io.StringIO()
-    with (
-        plots.new_figure(*picture.size) as figure,
-        mpl.rc_context({"svg.hashsalt": name}),
-        warnings.catch_warnings(),
-    ):
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # tokens of any script
-        picture.draw(figure)
-        figure.savefig(folder / f"{name}.png", dpi=144, metadata={"Software": None})
-        figure.set_layout_engine("none")  # computed once, it is half of the work
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return Drawn(picture, name, themed(buffer.getvalue(), picture.alt))
-
-
-def names(chosen: Sequence[Picture]) -> list[str]:
-    """A file name for each picture, distinct also on systems that ignore case."""
-    taken: dict[str, int] = {}
-    given = []
-    for picture in chosen:
-        name = slug(picture.section, picture.title)
-        taken[name.lower()] = taken.get(name.lower(), 0) + 1
-        number = taken[name.lower()]
-        given.append(name if number == 1 else f"{name}-{number}-")
-    return given
-
-
-def themed(svg: str, alt: str) -> str:
-    """An SVG for a page: no head, no metadata, the page's colours and fonts, a title."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
-    head, body = svg.split(">", 1)
-    view = re.search(r'viewBox="[^"]*"', head)
-    body = re.sub(r'<g id="[^"]*"', "<g", body)
-    body = re.sub(r' xlink:href="#', ' href="#', body)
-    body = re.sub(r'( (?:d|x|y|transform|points)=")([^"]*)', _shorter, body)
-    body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
-    for color, variable in VARIABLES.items():
-        body = re.sub(rf"((?:fill|stroke): ){color}\b", rf"\1var(--{variable})", body)
-    title = escape(plain(alt))
     return (
-        f'<svg role="img" {view.group(0) if view else ""} aria-label="{title}">'
-        f"<title>{title}</title>{body.strip()}"
+        *overviews(groups),
+        *ablations(groups),
+        *_curves(groups),
+        *_trade_offs(groups),
+        *_heats(groups),
+        *_distances(groups),
     )
 
 
-def _shorter(match: re.Match[str]) -> str:
-    return match.group(1) + re.sub(r"(\.\d\d)\d+", r"\1", match.group(2))
-
-
 def _curves(groups: Sequence[Group]) -> list[Picture]:
-    return [
-        _curve(rows, block)
-        for block in blocks(groups)
-        for rows in repairs(block)
-        if sum(g.threshold is not None for g in rows) > 1
-    ]
+    """Of each defense all attacks in one picture, and then each attack by itself."""
+    shown: dict[tuple[str, str, str, str | None], list[tuple[Group, plots.Curve]]] = {}
+    single = []
+    for block in blocks(groups):
+        for rows in repairs(block):
+            if sum(g.threshold is not None for g in rows) > 1:
+                first, curve = rows[0], _curve(rows, block)
+                single.append(_single(rows, curve))
+                key = (first.dataset, first.model, variant_of(first), first.threshold_label)
+                shown.setdefault(key, []).append((first, curve))
+    return [*(_all_attacks(panels) for panels in shown.values() if len(panels) > 1), *single]
 
 
-def _curve(rows: Sequence[Group], block: Sequence[Group]) -> Picture:
-    title = f"{_name(rows[0])} / {_variant(rows[0])}: {rows[0].arm.name}"
-    label = rows[0].threshold_label or "threshold"
-    curve = plots.Curve(
+def _curve(rows: Sequence[Group], block: Sequence[Group]) -> plots.Curve:
+    title = subject_of(rows[0], variant_of(rows[0])) + ", unlearned" * (not rows[0].arm.tuned)
+    return plots.Curve(
         title=title,
-        threshold_label=label,
+        threshold_label=rows[0].threshold_label or "threshold",
         thresholds=tuple(g.threshold for g in rows),
         cacc=tuple(g.cacc for g in rows),
         asr=tuple(g.asr for g in rows),
@@ -161,29 +94,49 @@ def _curve(rows: Sequence[Group], block: Sequence[Group]) -> Picture:
         undefended=_level(VICTIM, rows[0], block),
         trusted_only=_level(TRUSTED_ONLY, rows[0], block),
     )
+
+
+def _single(rows: Sequence[Group], curve: plots.Curve) -> Picture:
+    first = rows[0]
     told = "; ".join(
         f"{threshold_text(g) or plots.DECIDED_ONCE}: CACC {percent(g.cacc)}, ASR {percent(g.asr)}"
         for g in rows
     )
-    alt = f"ASR and CACC in per cent by {label}, {title}. {told}"
-    return Picture(
-        "curves", title, alt, _labels(rows), (4.8, 3.7), partial(_one, plots.draw_curve, curve)
+    alt = f"ASR and CACC in per cent by {curve.threshold_label}, {curve.title}. {told}"
+    parts = (*_parts(first), variant_of(first), first.arm.name)
+    paint = partial(_one, plots.draw_curve, curve)
+    return Picture("curves", curve.title, parts, alt, labels_in(rows), (4.8, 3.7), paint)
+
+
+def _all_attacks(panels: Sequence[tuple[Group, plots.Curve]]) -> Picture:
+    first = panels[0][0]
+    title = f"{variant_of(first)} against all attacks on {study_of(first)}"
+    shown = dict(
+        zip(
+            (attack_of(g).replace("\n", ", ") for g, _ in panels),
+            (c for _, c in panels),
+            strict=True,
+        )
     )
+    shown = dict(list(shown.items())[:MOST_PANELS])
+    alt = f"ASR and CACC in per cent by {panels[0][1].threshold_label}, {title}: {', '.join(shown)}"
+    size = (6.6, 1.0 + 2.1 * -(-len(shown) // 2))
+    parts = (first.dataset, first.model, variant_of(first), "all-attacks")
+    paint = partial(_whole, plots.draw_curves, title, shown)
+    return Picture("curves", title, parts, alt, labels_in([g for g, _ in panels]), size, paint)
 
 
 def _level(arm: Arm, row: Group, block: Sequence[Group]) -> plots.Level:
-    control = _control(arm, block, row)
+    control = control_of(block, arm, row)
     return plots.Level(control.cacc, control.asr) if control else plots.Level()
-
-
-def _control(arm: Arm, block: Sequence[Group], row: Group | None = None) -> Group | None:
-    """The first row of a control, trained and tuned like the given row."""
-    rows = (g for g in block if g.arm == arm and (row is None or g.may_control(row)))
-    return next(rows, None)
 
 
 def _one(function: Callable[..., None], value: object, figure: Figure) -> None:
     function(figure.subplots(), value)
+
+
+def _whole(function: Callable[..., None], title: str, value: object, figure: Figure) -> None:
+    function(figure, title, value)
 
 
 def _trade_offs(groups: Sequence[Group]) -> list[Picture]:
@@ -192,7 +145,7 @@ def _trade_offs(groups: Sequence[Group]) -> list[Picture]:
         points = [
             plots.Point(
                 g.arm.name,
-                _variant(g) if g.arm.defended else "",
+                variant_of(g) if g.arm.defended else "",
                 g.asr,
                 g.cacc,
                 g.threshold is not None,
@@ -202,10 +155,12 @@ def _trade_offs(groups: Sequence[Group]) -> list[Picture]:
         ]
         if len(points) < 2:
             continue
-        title = _name(block[0])
-        alt = f"CACC against ASR of {len(points)} rows of the table, {title}"
-        draw_points = partial(_trade_off, title, points)
-        drawn.append(Picture("trade-offs", title, alt, _labels(block), (4.8, 3.7), draw_points))
+        subject = subject_of(block[0])
+        title = f"Accuracy against attack success: {subject}"
+        alt = f"CACC against ASR of {len(points)} rows of the table, {subject}"
+        paint = partial(_trade_off, title, points)
+        labels = labels_in(block)
+        drawn.append(Picture("trade-offs", title, _parts(block[0]), alt, labels, (4.8, 3.7), paint))
     return drawn
 
 
@@ -214,25 +169,27 @@ def _trade_off(title: str, points: Sequence[plots.Point], figure: Figure) -> Non
 
 
 def _heats(groups: Sequence[Group]) -> list[Picture]:
-    studies: dict[tuple[str, str], list[list[Group]]] = {}
-    for block in blocks(groups):
-        if any(g.excess for g in block):
-            studies.setdefault((block[0].dataset, block[0].model), []).append(block)
-    return [_heat(" / ".join(name), attacks) for name, attacks in studies.items()]
+    attacked = {
+        name: [block for block in blocks(rows) if any(g.excess for g in block)]
+        for name, rows in studies(groups).items()
+    }
+    return [_heat(name, attacks) for name, attacks in attacked.items() if attacks]
 
 
-def _heat(title: str, attacks: Sequence[Sequence[Group]]) -> Picture:
-    rows = [_attack(block[0]) for block in attacks]
-    columns = ["undefended"]
+def _heat(name: tuple[str, str], attacks: Sequence[Sequence[Group]]) -> Picture:
+    rows = [attack_of(block[0]) for block in attacks]
+    columns = [CONTROLS[VICTIM]]
     cells: list[dict[str, Group | None]] = []
     for block in attacks:
-        controls = {columns[0]: _control(VICTIM, block)}
-        if trusted_only := _control(TRUSTED_ONLY, block):
-            controls["trusted rows only"] = trusted_only
-        cells.append({**controls, **{_variant(g): g for g in best_repairs(block)}})
-        columns += [name for name in cells[-1] if name not in columns]
+        controls = {columns[0]: control_of(block, VICTIM)}
+        if trusted_only := control_of(block, TRUSTED_ONLY):
+            controls[CONTROLS[TRUSTED_ONLY]] = trusted_only
+        cells.append({**controls, **{variant_of(g): g for g in best_repairs(block)}})
+        columns += [column for column in cells[-1] if column not in columns]
     excess = tuple(tuple(_excess(row.get(c)) for c in columns) for row in cells)
     texts = tuple(tuple(_heat_text(row.get(c)) for c in columns) for row in cells)
+    study = study_of(attacks[0][0])
+    title = f"What each defense leaves of each attack on {study}"
     heat = plots.Heat(title, tuple(rows), tuple(columns), excess, texts)
     told = "; ".join(
         f"{r}, {c}: {' '.join(text.split())}"
@@ -240,12 +197,11 @@ def _heat(title: str, attacks: Sequence[Sequence[Group]]) -> Picture:
         for c, text in zip(columns, line, strict=True)
         if text
     )
-    size = (1.3 + 1.5 * len(columns), 0.7 + 0.62 * len(rows))
-    every = [g for block in attacks for g in block]
-    alt = f"ASR, base rate and CACC by attack and defense, {title}. {told}"
-    return Picture(
-        "heat-maps", title, alt, _labels(every), size, partial(_one, plots.draw_heat, heat)
-    )
+    size = (1.5 + 1.5 * len(columns), 1.0 + 0.62 * len(rows))
+    labels = labels_in([g for block in attacks for g in block])
+    alt = f"ASR, base rate and CACC by attack and defense, {study}. {told}"
+    paint = partial(_one, plots.draw_heat, heat)
+    return Picture("heat-maps", title, name, alt, labels, size, paint)
 
 
 def _excess(group: Group | None) -> float | None:
@@ -266,12 +222,14 @@ def _distances(groups: Sequence[Group]) -> list[Picture]:
         if not by_seed:
             continue
         at = threshold_text(best)
-        title = f"{_name(best)} / {_variant(best)}" + f", threshold {at}" * bool(at)
+        told = f"{subject_of(best, variant_of(best))}" + f", threshold {at}" * bool(at)
         num_rounds = max(map(len, by_seed))
-        size = (4.8, 0.9 + 1.25 * num_rounds)
-        alt = f"{title}: {' '.join(map(_told, by_seed[0]))}"
+        alt = f"{told}: {' '.join(map(_told, by_seed[0]))}"
+        title = f"How far training moved the tokens: {told}"
+        parts = (*_parts(best), variant_of(best), f"threshold-{at}" * bool(at))
         paint = partial(_distance, title, by_seed, num_rounds)
-        drawn.append(Picture("distances", title, alt, _labels([best]), size, paint))
+        size = (4.8, 0.9 + 1.25 * num_rounds)
+        drawn.append(Picture("distances", title, parts, alt, labels_in([best]), size, paint))
     return drawn
 
 
@@ -290,21 +248,7 @@ def _told(drift: RoundDrift) -> str:
     )
 
 
-def _labels(rows: Sequence[Group]) -> dict[str, tuple[str, ...]]:
-    distinct = {name: dict.fromkeys(getattr(g, name) for g in rows) for name in CHOICES}
-    return {name: tuple(values) for name, values in distinct.items()}
-
-
-def _name(group: Group) -> str:
-    shared = [f"{key.split('.')[-1]}={value}" for key, value in group.block[3] if value]
-    return plain(" / ".join([group.dataset, group.attack, group.model, *shared]))
-
-
-def _attack(group: Group) -> str:
-    shared = [f"{key.split('.')[-1]}={value}" for key, value in group.block[3] if value]
-    return "\n".join(map(plain, [group.attack, *shared]))
-
-
-def _variant(group: Group) -> str:
-    own = [f"{key.split('.')[-1]}={value}" for key, value in group.method.items() if value]
-    return plain(" ".join([group.defense, *own]))
+def _parts(group: Group) -> tuple[str, ...]:
+    """What the file names of a block's pictures begin with."""
+    shared = (f"{key.split('.')[-1]}={value}" for key, value in group.block[3] if value)
+    return (group.dataset, group.attack, group.model, *shared)

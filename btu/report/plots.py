@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from btu.metrics import by_size
 from btu.report.groups import Spread, average
+from btu.report.palette import (
+    ASR_COLOR,
+    BLUE,
+    CACC_COLOR,
+    INK,
+    LINE,
+    MARKERS,
+    MUTED,
+    PAPER,
+    VERMILLION,
+    Look,
+    new_figure,
+    series_look,
+    set_legend,
+    set_title,
+    short,
+    whisker,
+    wrapped,
+)
+from btu.report.titles import title_of
 from btu.store.records import Record, RoundDrift
 from btu.types import REPAIRED, TRUSTED_ONLY, VICTIM
 
@@ -18,41 +36,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, distinct for the colour-blind; the page replaces each by a variable.
-INK, MUTED, LINE, PAPER = "#1b1f24", "#5b636d", "#d5dae0", "#ffffff"
-BLUE, VERMILLION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
-ORANGE, SKY = "#e69f00", "#56b4e9"
-CACC_COLOR, ASR_COLOR = BLUE, VERMILLION
-SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
-MARKERS = {
-    "clean": "P",
-    "poisoned": "X",
-    "tuned": "D",
-    "trusted_only": "s",
-    "unlearned": "^",
-    "defended": "o",
-}
 UNDEFENDED, TRUSTED, BASE_RATE = "--", ":", "-."  # line styles of what a curve is compared with
 DECIDED_ONCE = "decided once"  # in place of a threshold
-TITLE_WIDTH = 62  # characters that fit above the narrowest picture
-MAX_LINES = 3  # of a title or label; longer ones are cut
-STYLE: dict[str, Any] = {
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "legend.fontsize": 8.5,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.facecolor": "none",
-    "figure.facecolor": PAPER,
-    "axes.edgecolor": MUTED,
-    "grid.color": LINE,
-    "grid.linewidth": 0.6,
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor"), INK),
-    **dict.fromkeys(("xtick.color", "ytick.color"), MUTED),
-    "text.parse_math": False,  # names and tokens may hold a dollar sign
-    "svg.fonttype": "none",
-}
 
 
 @dataclass(frozen=True)
@@ -115,9 +100,8 @@ def plot_curve(records: Sequence[Record], path: Path) -> bool:
 
 def _curve_of(records: Sequence[Record], arm: str) -> Curve:
     rows = sorted((r for r in records if r.arm == arm), key=lambda r: by_size(r.threshold))
-    what = " / ".join(rows[0].choices[k] for k in ("dataset", "attack", "model"))
     return Curve(
-        title=f"{what}: {arm}",
+        title=title_of(rows[0].choices, rows[0].choices["defense"]),
         threshold_label=rows[0].threshold_label or "threshold",
         thresholds=tuple(r.threshold for r in rows),
         cacc=tuple(average([r.scores.cacc]) for r in rows),
@@ -133,18 +117,33 @@ def _level(records: Sequence[Record], arm: str) -> Level:
     return Level(average(s.cacc for s in scores), average(s.asr for s in scores))
 
 
-@contextmanager
-def new_figure(width: float, height: float) -> Iterator[Figure]:
-    """An empty figure in the style of this project, without a global state that others share."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
-        yield Figure(figsize=(width, height), layout="constrained")
-
-
 def draw_curve(axes: Axes, curve: Curve) -> None:
     """ASR and CACC with bands of one standard deviation, their base rate, and the two controls."""
+    _draw_panel(axes, curve)
+    set_title(_figure(axes), curve.title)
+    set_legend(_figure(axes))
+
+
+def draw_curves(figure: Figure, title: str, panels: Mapping[str, Curve]) -> None:
+    """A panel for each attack, on one scale and with one legend."""
+    rows = -(-len(panels) // 2)
+    axes = list(figure.subplots(rows, 2, sharey=True, squeeze=False).flat)
+    for spare in axes[len(panels) :]:
+        spare.set_axis_off()
+    for panel, (name, curve) in zip(axes, panels.items(), strict=False):
+        _draw_panel(panel, curve)
+        panel.set_title(wrapped(name, 34), loc="left")
+        panel.label_outer(remove_inner_ticks=False)
+        panel.tick_params(labelbottom=True)
+    set_title(figure, title)
+    set_legend(figure, narrow=False)
+
+
+def _figure(axes: Axes) -> Figure:
+    return axes.figure  # type: ignore[return-value]  # never a subfigure here
+
+
+def _draw_panel(axes: Axes, curve: Curve) -> None:
     _draw_scores(axes, curve, curve.cacc, CACC_COLOR, "CACC", "o-")
     _draw_scores(axes, curve, curve.asr, ASR_COLOR, "ASR", "s-")
     _draw_scores(axes, curve, curve.base_rate, ASR_COLOR, "base rate", f"_{BASE_RATE}")
@@ -153,11 +152,10 @@ def draw_curve(axes: Axes, curve: Curve) -> None:
     names = [DECIDED_ONCE if t is None else f"{t:g}" for t in curve.thresholds]
     axes.set_xticks(range(len(names)), names)
     if any(t is not None for t in curve.thresholds):
-        axes.set_xlabel(curve.threshold_label)
+        axes.set_xlabel(wrapped(curve.threshold_label))
     axes.set_ylabel("% of test rows")
     axes.set_ylim(-3, 103)
     axes.grid(axis="y")
-    _finish(axes, curve.title)
 
 
 def _draw_level(axes: Axes, level: Level, style: str, label: str) -> None:
@@ -202,8 +200,7 @@ def _draw_band(axes: Axes, points: Sequence[tuple[int, Spread]], color: str) -> 
     """One standard deviation around a line, within 0 and 100 %."""
     if not any(s.std for _, s in points):
         return
-    low = [100 * max(0.0, s.mean - (s.std or 0)) for _, s in points]
-    high = [100 * min(1.0, s.mean + (s.std or 0)) for _, s in points]
+    low, high = zip(*(whisker(s) for _, s in points), strict=True)
     axes.fill_between([x for x, _ in points], low, high, color=color, alpha=0.18, lw=0)
 
 
@@ -217,36 +214,39 @@ def _draw_bars(axes: Axes, points: Sequence[tuple[int, Spread]], color: str) -> 
 def draw_trade_off(axes: Axes, title: str, points: Sequence[Point]) -> None:
     """CACC against ASR: the upper left corner is what a defense wants."""
     series = dict.fromkeys(p.series for p in points if p.series)
-    colors = {name: SERIES[at % len(SERIES)] for at, name in enumerate(series)}
+    looks = {name: series_look(at) for at, name in enumerate(series)}
     for point in points:
-        _draw_point(axes, point, colors.get(point.series, INK))
+        _draw_point(axes, point, looks.get(point.series, Look(INK, "-", "", "full")))
     for name, arm in dict.fromkeys((p.series, p.arm) for p in points if p.series):
         path = [p for p in points if (p.series, p.arm, p.swept) == (name, arm, True)]
         xs, ys = [100 * p.asr.mean for p in path], [100 * p.cacc.mean for p in path]
-        axes.plot(xs, ys, "-", lw=0.8, color=colors[name], alpha=0.5, zorder=1)
+        look = looks[name]
+        axes.plot(xs, ys, look.line, lw=0.9, color=look.color, alpha=0.6, zorder=1)
     for arm in dict.fromkeys(p.arm for p in points):
         axes.plot([], [], MARKERS[arm], color=MUTED, label=arm, ms=5)
-    for name, color in colors.items():
-        axes.plot([], [], "-", color=color, lw=4, label=_short(name))
+    for name, look in looks.items():
+        axes.plot([], [], look.line, color=look.color, lw=3, label=short(name))
     axes.set_xlabel("ASR, % of attacked rows")
     axes.set_ylabel("CACC, % of test rows")
     axes.set_xlim(-4, 104)
     axes.grid()
-    _finish(axes, title)
+    set_title(_figure(axes), title)
+    set_legend(_figure(axes))
 
 
-def _draw_point(axes: Axes, point: Point, color: str) -> None:
+def _draw_point(axes: Axes, point: Point, look: Look) -> None:
     _, _, bars = axes.errorbar(
         100 * point.asr.mean,
         100 * point.cacc.mean,
         xerr=100 * (point.asr.std or 0) or None,
         yerr=100 * (point.cacc.std or 0) or None,
         fmt=MARKERS[point.arm],
-        color=color,
+        color=look.color,
+        fillstyle=look.fill,
         ms=6,
         elinewidth=0.7,
-        markeredgecolor=PAPER,
-        markeredgewidth=0.5,
+        markeredgecolor=PAPER if look.fill == "full" else look.color,
+        markeredgewidth=0.5 if look.fill == "full" else 1.2,
     )
     for bar in bars:
         bar.set_alpha(0.4)
@@ -263,14 +263,14 @@ def draw_heat(axes: Axes, heat: Heat) -> None:
             strength = 0.75 * min(1.0, max(0.0, value))
             axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fc=(VERMILLION, strength), ec=LINE))
             axes.text(x, y, heat.texts[y][x], ha="center", va="center", fontsize=8.5)
-    axes.set_xticks(range(len(heat.columns)), [_wrapped(name, 20) for name in heat.columns])
-    axes.set_yticks(range(len(heat.rows)), [_wrapped(name, 24) for name in heat.rows])
+    axes.set_xticks(range(len(heat.columns)), [wrapped(name, 18) for name in heat.columns])
+    axes.set_yticks(range(len(heat.rows)), [wrapped(name, 18) for name in heat.rows])
     axes.set_xlim(-0.5, len(heat.columns) - 0.5)
     axes.set_ylim(len(heat.rows) - 0.5, -0.5)
     axes.tick_params(length=0, labeltop=True, labelbottom=False, labelcolor=INK)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_title(_wrapped(heat.title), loc="left", pad=8)
+    set_title(_figure(axes), heat.title)
 
 
 def draw_distances(
@@ -288,7 +288,7 @@ def draw_distances(
         panel.yaxis.set_major_formatter("{x:g}")
         panel.set_ylim(bottom=0.7)
         panel.set_ylabel(f"round {number + 1}\ntokens")
-    axes[0].set_title(_wrapped(title), loc="left")
+    set_title(_figure(axes[0]), title)
     axes[-1].set_xlabel("distance that a token's embedding moved")
 
 
@@ -305,7 +305,7 @@ def _draw_round(axes: Axes, drift: RoundDrift, first: bool) -> None:
         axes.axvline(distance, ymax=0.45 + 0.16 * (at % 4) - 0.03, lw=1.1, color=VERMILLION)
         place = (distance, 0.45 + 0.16 * (at % 4) - 0.03)
         axes.annotate(
-            _short(token, 20),
+            short(token, 20),
             place,
             xycoords=("data", "axes fraction"),
             ha="center",
@@ -313,19 +313,3 @@ def _draw_round(axes: Axes, drift: RoundDrift, first: bool) -> None:
             color=VERMILLION,
             bbox={"fc": PAPER, "ec": "none", "pad": 0.6, "alpha": 0.85},
         )
-
-
-def _wrapped(text: str, width: int = TITLE_WIDTH) -> str:
-    lines = [line for part in text.split("\n") for line in textwrap.wrap(part, width)]
-    return "\n".join(lines[:MAX_LINES])
-
-
-def _short(text: str, width: int = 40) -> str:
-    return text if len(text) <= width else f"{text[: width - 3]}..."
-
-
-def _finish(axes: Axes, title: str) -> None:
-    longest = max(len(label) for label in axes.get_legend_handles_labels()[1])
-    columns = 4 if longest < 14 else 3 if longest < 20 else 2
-    axes.set_title(_wrapped(title), loc="left", pad=6)
-    axes.figure.legend(loc="outside lower center", ncols=columns, handlelength=1.8)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from btu.report.plots import plot_curve
+from btu.report.spreadsheet import write_frame
 from btu.store.files import write_json
 from btu.store.records import Record, Suspect, name_arrays, summary_rows
 from btu.types import PoisonedDataset
@@ -89,7 +90,7 @@ def suspect_frame(records: Sequence[Record]) -> pd.DataFrame:
 
 def write_suspects(records: Sequence[Record], path: Path) -> None:
     """The same table as CSV."""
-    suspect_frame(records).to_csv(path, index=False)
+    write_frame(suspect_frame(records), path)
 
 
 def _flat(suspect: Suspect) -> dict[str, Any]:

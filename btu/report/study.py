@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +9,10 @@ from typing import Any
 
 from btu.errors import DataError
 from btu.metrics import by_size
-from btu.store.records import FORMAT, Record, RoundDrift, read_record
+from btu.store.records import CHOICES, Record, read_record
 from btu.sweeps.jobs import FINISHED, JOB, JobReport, load_job
 from btu.sweeps.jobs import FORMAT as JOB_FORMAT
 from btu.types import ARM_NAMES
-
-CHOICES = ("dataset", "attack", "model", "defense")
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ class _Reader:
     def _job(self, path: Path, root: Path) -> list[Path]:
         try:
             job = load_job(path)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             self._skip(path, root, f"is not a job report of format {JOB_FORMAT} ({_short(error)})")
             return []
         self.jobs.append(job)
@@ -150,82 +146,11 @@ def load_record(path: Path) -> Record:
         raise ValueError("is not a record")
     try:
         record = read_record(path)
-        _check(record)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(_reason(path, error)) from error
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from error
     if not path.with_suffix(".npz").exists():
         raise ValueError("incomplete: its predictions (.npz) are missing")
     return record
-
-
-def _check(record: Record) -> None:
-    """Raise ValueError where a value has no meaning in a table."""
-    scores, choices = record.scores, record.choices
-    if record.arm not in ARM_NAMES:
-        raise ValueError(f"there is no arm {record.arm}")
-    if not all(isinstance(choices.get(name), str) for name in CHOICES):
-        raise ValueError(f"choices must name {', '.join(CHOICES)}")
-    for name in ("cacc", "asr", "pacc", "base_rate", "rejected_clean", "rejected_triggered"):
-        _check_share(name, getattr(scores, name), optional=name != "cacc")
-    if record.threshold is not None:
-        _check_number("threshold", record.threshold)
-    if not isinstance(record.threshold_label, (str, type(None))):
-        raise ValueError("threshold_label must be a text")
-    if type(record.seed) is not int or not isinstance(record.key, str):
-        raise ValueError("seed must be a whole number and key a text")
-    if not all(type(n) is int for n in (scores.num_clean, scores.num_triggered)):
-        raise ValueError("counts must be whole numbers")
-    parts = (record.config, record.provenance, record.evidence)
-    if not all(isinstance(part, Mapping) for part in parts):
-        raise ValueError("config, provenance and evidence must be mappings")
-    _check_number("seconds", record.seconds)
-    for suspect in record.suspects or ():
-        if not all(isinstance(text, str) for text in (suspect.token, suspect.leans_to)):
-            raise ValueError("a suspect's token and label must be texts")
-        if not all(type(n) is int for n in (suspect.id, suspect.rank, suspect.num_texts)):
-            raise ValueError("a suspect's id, rank and texts must be whole numbers")
-    for drift in record.drift or ():
-        _check_drift(drift)
-
-
-def _check_drift(drift: RoundDrift) -> None:
-    distances = (*drift.edges, *drift.trigger.values(), drift.flagged_from or 0.0)
-    if not all(isinstance(d, (int, float)) and math.isfinite(d) for d in distances):
-        raise ValueError("a distance of drift is not a number")
-    if len(drift.edges) != len(drift.counts) + 1 or not drift.counts:
-        raise ValueError("drift needs one more edge than it has counts")
-    if not all(type(n) is int for n in (drift.number, drift.num_tokens, *drift.counts)):
-        raise ValueError("drift counts must be whole numbers")
-
-
-def _check_share(name: str, value: object, optional: bool) -> None:
-    if value is None and optional:
-        return
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{name} is {value!r}, not a number")
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} is {value!r}, not a share between 0 and 1")
-
-
-def _check_number(name: str, value: object) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value):  # type: ignore[arg-type]
-        raise ValueError(f"{name} is {value!r}, not a number")
-
-
-def _reason(path: Path, error: Exception) -> str:
-    """Why a file could not be read as a record, in words."""
-    if isinstance(error, OSError):
-        return f"cannot be read ({error.strerror})"
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        return "is truncated or not JSON"
-    if not isinstance(raw, dict) or "format" not in raw:
-        return "is not a record"
-    if raw["format"] != FORMAT:
-        return f"has format {_short(raw['format'])}, but this version reads format {FORMAT}"
-    return f"is not a record of format {FORMAT} ({_short(error)})"
 
 
 def _job_files(folder: Path) -> list[Path]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from btu.report.grids import Cell, Grid, Line
 from btu.report.groups import Group, natural
-from btu.report.study import CHOICES, Study
-from btu.store.records import Record
+from btu.report.study import Study
+from btu.store.records import CHOICES, Record
 
 PLURALS = {"dataset": "datasets", "attack": "attacks", "model": "models", "defense": "defenses"}
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from btu.sweeps.jobs import DIED, FINISHED, NOT_BEGUN, RUNNING, JobReport
+from btu.terminal.text import plain
 
 YELLOW = ("stopped", "not run", NOT_BEGUN)
 MOST_ROWS = 200  # of a longer sweep only the jobs that did not finish
@@ -38,7 +39,7 @@ def sweep_table(jobs: Mapping[int, JobReport], complete: bool = True) -> Table:
     common = set.intersection(*(set(job.overrides) for job in jobs.values()))
     for number, job in shown.items():
         varied = [_short(o) for o in job.overrides if o not in common]
-        table.add_row(str(number), escape(" ".join(varied) or job.name), *_cells(job, complete))
+        table.add_row(str(number), plain(" ".join(varied) or job.name), *_cells(job, complete))
     return table
 
 
@@ -64,7 +65,7 @@ def _short(override: str) -> str:
     return f"{'.'.join(outer[-2:]) if last.isdigit() else last}={value}"
 
 
-def _cells(job: JobReport, complete: bool) -> tuple[str, ...]:
+def _cells(job: JobReport, complete: bool) -> tuple[Text | str, ...]:
     chosen = job.scores.get("chosen")
     threshold = chosen["threshold"] if chosen else None
     at = "" if threshold is None else f"{threshold:g}"
@@ -77,12 +78,12 @@ def _cells(job: JobReport, complete: bool) -> tuple[str, ...]:
     )
 
 
-def _status(job: JobReport, complete: bool) -> str:
+def _status(job: JobReport, complete: bool) -> Text:
     word = _word(job, complete)
     color = "green" if job.status == FINISHED else "yellow" if word in YELLOW else "red"
     if job.status == FINISHED and job.records and not job.num_computed:
         word = "recorded"
-    return f"[{color}]{word}[/]"
+    return Text(plain(word), style=color)
 
 
 def _word(job: JobReport, complete: bool) -> str:
@@ -99,7 +100,7 @@ def _caption(jobs: Mapping[int, JobReport], num_jobs: int) -> str:
         "that is best for this job alone (this needs the trigger). recorded: read, not computed.",
     ]
     lines += [f"job {number}: {job.error}" for number, job in jobs.items() if job.error]
-    return escape("\n".join(lines))
+    return "\n".join(map(plain, lines))
 
 
 def _shares(scores: Mapping[str, Any] | None, with_base: bool) -> str:

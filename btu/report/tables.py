@@ -5,44 +5,44 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
+from btu.metrics import BEST_RULE, BLIND_RULE
 from btu.stealth.measure import describe
 from btu.store.records import Record, Suspect
+from btu.terminal.console import Terminal
+from btu.terminal.text import plain
 
 if TYPE_CHECKING:
     from btu.experiment import Result
 
 NUM_SUSPECTS = 10
 REJECTED = ("rejected, clean", "rejected, attacked")  # columns
-ABOUT_CHOSEN = "best threshold: highest CACC minus ASR above base rate (needs the trigger)"
 ABOUT_CHOSEN_BLINDLY = (
-    "largest threshold within 2 points of this arm's best CACC; no trigger is known, so nothing "
-    "here tells whether one is left"
+    f"{BLIND_RULE}; no trigger is known, so nothing here tells whether one is left"
 )
 
 
-def print_result(result: Result, console: Console, with_suspects: bool = True) -> None:
+def print_result(result: Result, terminal: Terminal, with_suspects: bool = True) -> None:
     """The scores of every arm, the suspects at the chosen threshold, and what to mind."""
-    console.print(score_table(result.records, result.chosen))
+    terminal.print(score_table(result.records, result.chosen))
     if with_suspects and result.chosen is not None and result.chosen.suspects:
-        console.print(suspect_table(result.chosen))
-    print_stealth(result.stealth, console)
-    print_notes(result.notes, console)
+        terminal.print(suspect_table(result.chosen))
+    print_stealth(result.stealth, terminal)
+    print_notes(result.notes, terminal)
 
 
-def print_notes(notes: Sequence[str], console: Console) -> None:
+def print_notes(notes: Sequence[str], terminal: Terminal) -> None:
     """What to mind, a line each."""
     for note in notes:
-        console.print(f"note: {note}", style="yellow", highlight=False, markup=False)
+        terminal.print(f"note: {plain(note)}", style="yellow")
 
 
-def print_stealth(stealth: Mapping[str, Any] | None, console: Console) -> None:
+def print_stealth(stealth: Mapping[str, Any] | None, terminal: Terminal) -> None:
     """What was measured of the trigger's stealth, if anything, in two or three lines."""
     if stealth is not None:
         for line in describe(stealth):
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
+            terminal.say(line)
 
 
 def score_table(records: Sequence[Record], chosen: Record | None) -> Table:
@@ -56,8 +56,8 @@ def score_table(records: Sequence[Record], chosen: Record | None) -> Table:
     if label is not None:
         counts += f"\nthreshold: {label}"
     if chosen is not None and chosen.threshold is not None and len(records) > 1:
-        counts += f"\n* {ABOUT_CHOSEN if scores.asr is not None else ABOUT_CHOSEN_BLINDLY}"
-    title = f"{choices['dataset']} / {choices['attack']} / {choices['model']}"
+        counts += f"\n* {BEST_RULE if scores.asr is not None else ABOUT_CHOSEN_BLINDLY}"
+    title = plain(f"{choices['dataset']} / {choices['attack']} / {choices['model']}")
     if any(record.leaky for record in records):
         title += "  LEAKY: splits overlap"
     table = Table(title=title, caption=counts, caption_justify="left")
@@ -76,14 +76,15 @@ def suspect_table(record: Record) -> Table:
     title = f"{len(suspects)} suspect tokens"
     if record.threshold is not None:
         title += f" at threshold {record.threshold:g}"
-    hits = [s for s in suspects if s.is_trigger]
     if any(s.is_trigger is not None for s in suspects):
-        title += f", {len(hits)} of the trigger"
+        hits = sum(bool(s.is_trigger) for s in suspects)
+        has_token = record.detection is not None  # a way of writing has none
+        title += f", {hits} of the trigger" if has_token else "; the trigger has no token"
     table = Table(title=title, caption=_more(suspects), caption_justify="left")
     for column in ("token", "best rank", "in rounds", "leans to", "texts", "an example"):
         table.add_column(column, justify="right" if column in ("best rank", "texts") else "left")
     for suspect in suspects[:NUM_SUSPECTS]:
-        table.add_row(
+        cells = (
             f"{suspect.token} (trigger)" if suspect.is_trigger else suspect.token,
             str(suspect.rank),
             ",".join(map(str, suspect.rounds)),
@@ -91,6 +92,7 @@ def suspect_table(record: Record) -> Table:
             str(suspect.num_texts),
             _shorten(suspect.examples[0]) if suspect.examples else "-",
         )
+        table.add_row(*map(plain, cells))
     return table
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,16 +15,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from btu.components import Tracker
-from btu.errors import ConfigError
+from btu.errors import ConfigError, first_line
 from btu.models.hub import reachable
-from btu.report.run import SUSPECT_COLUMNS, suspect_rows
+from btu.report.open_run import OpenRun, telling_failures, where_is
 from btu.report.upload import is_uploaded
 from btu.settings.ranges import Choice, Items, Text, Word
 from btu.store.cache import make_key
 from btu.store.files import write_json
-from btu.store.records import summary_rows
 from btu.sweeps.jobs import SWEEP_NAME
-from btu.types import REPAIRED
 
 log = logging.getLogger(__name__)
 SWEEP_AGENT = "WANDB_SWEEP_ID"  # set where a W&B sweep agent started this job
@@ -48,7 +46,10 @@ class Mirrored(Tracker):
 
 @dataclass(frozen=True)
 class WandbTracker(Tracker):
-    """One W&B run per job, online when someone is logged in, else offline."""
+    """One W&B run per job, online when someone is logged in, else offline.
+
+    Whatever goes wrong with W&B is said in the log, and the job goes on without it.
+    """
 
     project: Annotated[str, Text(NAME, "at most 128 characters without any of / \\ # ? % :")]
     entity: Word | None
@@ -61,16 +62,38 @@ class WandbTracker(Tracker):
         """Open the job's run; on an error it is closed as failed.
 
         A job that was mirrored before and has nothing left to compute opens no second run.
+
+        Raises:
+            ConfigError: `mode=online` and nobody is logged in, or an agent's command is a sweep.
         """
-        job, note = experiment.job, self._note(experiment)
-        if note.is_file() and not in_agent() and experiment.is_recorded():
-            mirrored = Mirrored("none", json.loads(note.read_text())["run"])
+        note, sweep = self._note(experiment), _sweep()
+        mirrored = self._mirrored(note)
+        if mirrored is not None and experiment.is_recorded():
             log.info("W&B: nothing new, see %s", mirrored.run)
             yield mirrored
             return
+        open_run = None
+        with telling_failures("begin a run"):
+            open_run = self._begin(experiment.job, sweep)
+        if open_run is None:
+            yield Tracker("none")
+            return
+        try:
+            yield open_run
+        except BaseException:
+            with telling_failures("close the run"):
+                open_run.run.finish(exit_code=1)
+            raise
+        with telling_failures("finish the run"):
+            where = where_is(open_run.run)
+            open_run.run.finish()
+            if open_run.is_whole:
+                note.parent.mkdir(parents=True, exist_ok=True)
+                write_json(note, {"run": _beside(note, where)})
+
+    def _begin(self, job: Any, sweep: str | None) -> OpenRun:
         import wandb
 
-        sweep = _sweep()
         folder = job.outputs.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         run = wandb.init(
@@ -84,50 +107,25 @@ class WandbTracker(Tracker):
             mode=self._mode(),
             reinit="finish_previous",
             settings=wandb.Settings(
-                console="off", silent=True, save_code=False, disable_git=True, x_disable_stats=True
+                console="off",
+                silent=True,
+                save_code=False,
+                disable_git=True,
+                x_disable_stats=True,
+                x_disable_meta=True,  # the command line and folders, with the user's name in them
             ),
         )
-        try:
-            yield self
-        except BaseException:
-            run.finish(exit_code=1)
-            raise
-        where = _where(run)
-        run.finish()
-        note.parent.mkdir(parents=True, exist_ok=True)
-        write_json(note, {"run": where})
+        return OpenRun("wandb", run)
 
-    def log_result(self, result: Any, run_dir: Path, objective: float | None) -> str | None:
-        """Curves over the threshold, tables of suspects and records, the plot, the summary."""
-        import wandb
-
-        run = wandb.run
-        if run is None:
+    def _mirrored(self, note: Path) -> Mirrored | None:
+        """What a note says of the run of an earlier job, if there is one."""
+        if in_agent() or not note.is_file():
             return None
-        run.define_metric("threshold")
-        for arm in REPAIRED:
-            run.define_metric(f"{arm}/*", step_metric="threshold")
-        for point in curve_points(result.records):
-            run.log(point)
-        rows = [
-            {k: v for k, v in row.items() if not isinstance(v, dict) and k != "detection"}
-            for row in summary_rows(result.records)
-        ]
-        suspects = suspect_rows(result.records)
-        media: dict[str, Any] = {
-            "records": _table(wandb, rows, list(rows[0])),
-            "suspects": _table(wandb, suspects, list(SUSPECT_COLUMNS)),
-        }
-        if (run_dir / "curve.png").is_file():
-            media["curve"] = wandb.Image(str(run_dir / "curve.png"))
-        if objective is not None:
-            media["objective"] = objective  # logged, not only summarised: W&B sweeps want it so
-        run.log(media)
-        run.summary.update(summary_values(result))
-        if run.settings.mode != "offline":
-            return None
-        log.info("W&B offline run; to upload it: wandb sync %s", _where(run))
-        return _where(run)
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            where = str(json.loads(note.read_text(encoding="utf-8"))["run"])
+            offline = note.parent / where
+            return Mirrored("none", str(offline.resolve()) if offline.is_dir() else where)
+        return None
 
     def _note(self, experiment: Any) -> Path:
         """The file that says which run holds these records."""
@@ -144,19 +142,28 @@ class WandbTracker(Tracker):
         return place
 
     def _mode(self) -> Any:
-        if self.mode != "auto":
+        if self.mode == "offline":
             return self.mode
-        if "WANDB_MODE" in os.environ:
+        if self.mode == "auto" and "WANDB_MODE" in os.environ:
             return None  # W&B's own variable decides
         import wandb
 
+        nobody = "nobody is logged in"
+        refused = nobody
         try:
-            if not wandb.login(prompt=False):
-                return "offline"
+            logged_in = wandb.login(prompt=False)
         except Exception as error:  # wandb raises errors of many kinds for a key it cannot use
-            log.warning(
-                "W&B: not logged in (%s); the run is kept offline", str(error).split("\n")[0]
-            )
+            logged_in, refused = False, first_line(error)
+        if self.mode == "online":
+            if not logged_in:
+                raise ConfigError(
+                    f"tracking.mode=online: {refused}. Type wandb login, or leave the mode "
+                    "out: then the run is kept offline."
+                )
+            return "online"
+        if not logged_in:
+            if refused != nobody:
+                log.warning("W&B: not logged in (%s); the run is kept offline", refused)
             return "offline"
         server = wandb.setup().settings.base_url
         if not reachable(server):  # wandb.init would try for a minute and a half, then fail the job
@@ -165,57 +172,14 @@ class WandbTracker(Tracker):
         return "online"
 
 
-def _where(run: Any) -> str:
-    """The page of a run, or the folder of one that was kept offline."""
-    return str(Path(run.dir).parent) if run.settings.mode == "offline" else str(run.url)
+def _beside(note: Path, where: str) -> str:
+    """A page as it is, a folder from the note's: outputs may be moved, and name no home."""
+    return os.path.relpath(where, note.parent) if Path(where).is_dir() else where
 
 
 def job_name(job: Any) -> tuple[str, str, str, str, int]:
     """dataset, attack, model, defense, seed: what a run is called."""
     return (job.dataset.name, job.attack.name, job.model.name, job.defense_name, job.seed)
-
-
-def curve_points(records: Any) -> list[dict[str, Any]]:
-    """One point per threshold, with the scores of every arm that has one there."""
-    points: dict[float, dict[str, Any]] = {}
-    for record in records:
-        if record.threshold is not None:
-            point = points.setdefault(record.threshold, {"threshold": record.threshold})
-            point |= _scores(record)
-    return [points[threshold] for threshold in sorted(points)]
-
-
-def summary_values(result: Any) -> dict[str, Any]:
-    """Scores of the arms without a threshold, and those at the chosen threshold."""
-    values: dict[str, Any] = {}
-    for record in result.records:
-        if record.threshold is None or record is result.chosen:
-            values |= _scores(record)
-    if result.chosen is not None:
-        if result.chosen.threshold is not None:
-            values["chosen_threshold"] = result.chosen.threshold
-        if result.chosen.threshold_label is not None:
-            values["threshold_label"] = result.chosen.threshold_label
-        values |= {
-            f"evidence/{k}": v for k, v in result.chosen.evidence.items() if isinstance(v, _PLAIN)
-        }
-        values |= {f"detection/{k}": v for k, v in (result.chosen.detection or {}).items()}
-    for metric, entries in (result.stealth or {}).items():
-        if isinstance(entries, Mapping):
-            values |= {f"stealth/{metric}/{k}": v for k, v in entries.items()}
-    return values
-
-
-def _scores(record: Any) -> dict[str, Any]:
-    """The scores of a record, and how many suspects it has where its defense looks for any."""
-    scores = {f"{record.arm}/{k}": v for k, v in asdict(record.scores).items() if v is not None}
-    if record.suspects is not None:
-        scores[f"{record.arm}/num_suspects"] = len(record.suspects)
-    return scores
-
-
-def _table(wandb: Any, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Any:
-    return wandb.Table(columns=list(columns), data=[[row[c] for c in columns] for row in rows])
 
 
 def run_config(config: Mapping[str, Any]) -> dict[str, Any]:

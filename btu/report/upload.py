@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from btu.sweeps.jobs import JobReport
@@ -12,12 +12,16 @@ from btu.sweeps.jobs import JobReport
 TOGETHER = 20  # runs given to one `wandb sync`, which takes seconds to start
 
 
-def not_uploaded(sweep: Path, jobs: Iterable[JobReport]) -> list[Path]:
+def not_uploaded(sweep: Path, jobs: Mapping[int, JobReport]) -> list[Path]:
     """The folders of the jobs' offline runs that W&B has not marked.
 
-    Outputs that were copied from a cluster have them beside `runs/`, not where they were made.
+    Outputs that were copied from a cluster may have them beside `runs/`, not where they were made.
     """
-    runs = dict.fromkeys(Path(job.offline_run) for job in jobs if job.offline_run)
+    runs = {
+        (sweep / str(number) / job.offline_run).resolve(): None
+        for number, job in jobs.items()
+        if job.offline_run
+    }
     beside = sweep.resolve().parents[2] / "wandb"
     here = [run if run.is_dir() else beside / run.name for run in runs]
     return [run for run in here if run.is_dir() and not is_uploaded(run)]

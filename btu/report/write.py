@@ -1,20 +1,30 @@
-"""A report as files: the page, the tables in three formats, the pictures."""
+"""A report as files: the page, the tables in three formats, the figures in three."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from btu.errors import DataError
-from btu.report.best import ABOUT_SPREAD, RULE, RULE_BLIND, all_rows, best_repairs, main_rows
+from btu.report.best import (
+    ABOUT_SPREAD,
+    RULE,
+    RULE_BLIND,
+    all_rows,
+    best_repairs,
+    main_rows,
+    studies,
+)
+from btu.report.drawn import FORMATS, Drawn, Picture, draw, names
+from btu.report.finding import find
 from btu.report.format_table import ABOUT_FORMAT, format_grid
-from btu.report.formats import LATEX_HEAD, escape_markdown, latex, markdown, slug, write_csv
+from btu.report.formats import escape_markdown, markdown, write_csv, write_seeds_csv
 from btu.report.grids import score_grid, suspect_grid
 from btu.report.groups import Group, group_records
+from btu.report.latex import long_tables, paper_tables
 from btu.report.page import Contents, page
-from btu.report.pictures import PER_SECTION, SECTIONS, Drawn, Picture, draw, names, pictures
+from btu.report.pictures import PER_SECTION, SECTIONS, pictures
 from btu.report.study import Study, read_study
 from btu.report.summary import Summary, job_grid, left_out_grid, provenance_grid, summarize
 
@@ -31,7 +41,7 @@ class Report:
 
 
 def write_report(sources: Sequence[Path], out: Path) -> Report:
-    """Write `report.html`, `.md`, `.tex`, `.csv` and `figures/` of all records of the sources.
+    """Write the page, tables and figures (docs/report.md) about all records of the sources.
 
     A source is a folder of records, a single record, or the folder of a run or of a sweep.
 
@@ -54,6 +64,7 @@ def _write(study: Study, groups: Sequence[Group], out: Path) -> Report:
     drawn, undrawn = _draw(groups, out / FOLDER)
     contents = Contents(
         title=TITLE,
+        finding=find(groups),
         summary=summarize(study, groups),
         main=score_grid(main_rows(groups)),
         complete=score_grid(all_rows(groups)),
@@ -67,7 +78,9 @@ def _write(study: Study, groups: Sequence[Group], out: Path) -> Report:
     )
     write_csv(out / "report.csv", all_rows(groups))
     (out / "report.md").write_text(_markdown(contents, groups), encoding="utf-8")
-    (out / "report.tex").write_text(_latex(groups), encoding="utf-8")
+    write_seeds_csv(out / "report_seeds.csv", groups)
+    (out / "report.tex").write_text(paper_tables(groups), encoding="utf-8")
+    (out / "report_long.tex").write_text(long_tables(groups), encoding="utf-8")
     (out / "report.html").write_text(page(contents), encoding="utf-8")
     return Report(out / "report.html", study)
 
@@ -76,35 +89,18 @@ def _draw(groups: Sequence[Group], folder: Path) -> tuple[list[Drawn], list[Pict
     """Draw the first pictures of each section, in place of those of an earlier report."""
     folder.mkdir(parents=True, exist_ok=True)
     for section in SECTIONS:
-        for old in folder.glob(f"{section}-*.png"):
-            old.unlink()
+        for ending in FORMATS:
+            for old in folder.glob(f"{section}-*.{ending}"):
+                old.unlink()
     every = pictures(groups)
     chosen = [p for key in SECTIONS for p in [p for p in every if p.section == key][:PER_SECTION]]
     drawn = [draw(p, name, folder) for p, name in zip(chosen, names(chosen), strict=True)]
     return drawn, [p for p in every if not any(p is c for c in chosen)]
 
 
-def studies(groups: Sequence[Group]) -> dict[tuple[str, str], list[Group]]:
-    """The rows of each dataset and model: a table each in Markdown and LaTeX."""
-    rows: dict[tuple[str, str], list[Group]] = {}
-    for group in groups:
-        rows.setdefault((group.dataset, group.model), []).append(group)
-    return rows
-
-
-def _latex(groups: Sequence[Group]) -> str:
-    parts = [LATEX_HEAD]
-    for name, rows in studies(groups).items():
-        marked = main_rows(rows)
-        grid = score_grid(marked, without=("dataset", "model"))
-        ends = [i for i, (a, b) in enumerate(pairwise(marked)) if a.group.block != b.group.block]
-        caption = f"{' / '.join(name)}. {ABOUT_SPREAD} {RULE}"
-        parts.append(latex(grid, caption, slug(*name), ends))
-    return "\n".join(parts)
-
-
 def _markdown(contents: Contents, groups: Sequence[Group]) -> str:
-    parts = [f"# {contents.title}\n", _facts(contents.summary)]
+    finding = " ".join(contents.finding)
+    parts = [f"# {contents.title}\n", f"{escape_markdown(finding)}\n", _facts(contents.summary)]
     if contents.jobs.lines:
         parts += ["## Jobs that did not finish\n", markdown(contents.jobs)]
     if contents.left_out.lines:

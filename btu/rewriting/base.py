@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from btu.data.formats import CLITICS, begins_with_capital, is_spaced, is_tight
+from btu.errors import shorten
 from btu.rewriting.words import COMMON_WORDS
 from btu.seeding import stream_seed
 
-VERSION = 2  # of all built-in rewriters: raise it when one writes otherwise
+VERSION = 3  # of all built-in rewriters: raise it when one writes otherwise
 _TOKEN = re.compile(
     rf"(?:{CLITICS})\b|[@#]?[^\W_]+(?:[-./@:'’_]+[^\W_]+)*|\.{{2,}}|-{{2,}}|``|''|\S", re.IGNORECASE
 )
@@ -23,6 +24,7 @@ ABBREVIATIONS = frozenset(
     "e.u a.m p.m etc jan feb mar apr jun jul aug sep sept oct nov dec".split()
 )
 LEAST_WORDS = 4  # of a sentence that is cut off from those after it
+MAX_WORDS = 1000  # of a sentence, as a text may have no stop: rules try each place with each
 MAX_SOURCE = 7  # words of a news agency and a place before a dash
 N_T = ("n't", "n’t")
 NUM_SHOWN = 3
@@ -87,13 +89,14 @@ class Line:
         return len(self.words)
 
     def first_sentence(self) -> tuple[Line, str]:
-        """The first sentence, and the text after it as it is."""
+        """The first sentence or its first 1,000 words, and the text after it as it is."""
         end = 0
         for i, word in enumerate(self.words[:-2]):
             end += len(self.spaces[i]) + len(word)
             ends = word in (".", "!", "?") and self.spaces[i + 1]
             abbreviated = self.lower[i - 1] in ABBREVIATIONS or len(self.lower[i - 1]) == 1
-            if ends and i >= LEAST_WORDS and not abbreviated and not self.words[i + 1].isdigit():
+            stops = ends and i >= LEAST_WORDS and not abbreviated
+            if (stops and not self.words[i + 1].isdigit()) or i + 1 == MAX_WORDS:
                 return Line(self.text[:end], self.spaced), self.text[end:]
         return self, ""
 
@@ -200,11 +203,7 @@ def rewrite_all(rules: Rules, texts: Sequence[str], like: Sequence[str]) -> list
 def shown_pairs(before: Sequence[str], after: Sequence[str]) -> str:
     """A few texts with what became of them, for an error's sentence."""
     pairs = zip(before[:NUM_SHOWN], after[:NUM_SHOWN], strict=True)
-    return "; ".join(f"{_short(one)!r} -> {_short(other)!r}" for one, other in pairs)
-
-
-def _short(text: str, width: int = 60) -> str:
-    return text if len(text) <= width else f"{text[: width - 3]}..."
+    return "; ".join(f"{shorten(one)!r} -> {shorten(other)!r}" for one, other in pairs)
 
 
 def _capitalized(text: str) -> str:

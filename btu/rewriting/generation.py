@@ -12,6 +12,7 @@ from transformers.generation.logits_process import TemperatureLogitsWarper, TopP
 
 from btu.data.formats import detokenize
 from btu.errors import ConfigError, ModelError
+from btu.models.tokens import as_plain_text
 from btu.rewriting.settings import Generation
 from btu.seeding import stream
 from btu.training.devices import resolve_device
@@ -60,12 +61,7 @@ class Paraphraser:
     def _load(self) -> tuple[Any, Any]:
         kind = "AutoModelForCausalLM" if self.is_causal else "AutoModelForSeq2SeqLM"
         checkpoint = self.rewriter.checkpoint
-        (model, info), tokenizer = checkpoint.load(kind, output_loading_info=True)
-        if info["missing_keys"]:
-            raise ModelError(
-                f"attack.rewriter: {checkpoint.pretrained} lacks weights that writing needs, such "
-                f"as {min(info['missing_keys'])}. Name a checkpoint of a language model."
-            )
+        model, tokenizer = checkpoint.load(kind)
         if tokenizer.eos_token_id is None:
             raise ModelError(
                 f"attack.rewriter: the tokenizer of {checkpoint.pretrained} has no end-of-sequence "
@@ -145,7 +141,8 @@ class Paraphraser:
         return sorted(token for token in ids if token is not None)
 
     def _prompted(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
-        prompts = [self.prompt.replace("{text}", self._cut(text)) for text in texts]
+        plain = as_plain_text(self.tokenizer, texts)  # the prompt has its special tokens
+        prompts = [self.prompt.replace("{text}", self._cut(text)) for text in plain]
         encoded = self.tokenizer(
             prompts, padding=True, return_tensors="pt", return_token_type_ids=False
         )
@@ -153,7 +150,9 @@ class Paraphraser:
 
     def _cut(self, text: str) -> str:
         """The text without what follows its first `max_input_tokens` tokens."""
-        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        encoded = self.tokenizer(
+            text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+        )
         ends = [end for _, end in encoded["offset_mapping"]]
         longest = self.rewriter.max_input_tokens
         return text if len(ends) <= longest else text[: ends[longest - 1]]
@@ -166,6 +165,7 @@ class Paraphraser:
         ids = self.tokenizer(
             list(texts),
             add_special_tokens=False,
+            split_special_tokens=True,
             truncation=True,
             padding="max_length",
             max_length=self.rewriter.max_input_tokens,

@@ -98,6 +98,7 @@ STOCK: Mapping[str, str] = {
 }
 NEUTRAL = ("when", "if", "as", "once")  # they say the least of their own
 SKIPPED = frozenset(["and", "but", "...", "so", "yet", "even"])  # at the start of a text
+MAX_SKIPPED = 20  # of them
 MIN_WORDS = 2  # of a main clause
 MAX_SUBJECT = 8
 STOPS = frozenset([",", ";", ":", "--", "(", ")", "...", "`", "``"])
@@ -126,8 +127,9 @@ class SubordinateClause:
         line, rest = line.first_sentence()
         source, line = line.after_source()
         whole = line
-        while len(line) > MIN_WORDS and line.lower[0] in SKIPPED:
-            line = line.without_first()
+        for _ in range(MAX_SKIPPED):
+            if len(line) > MIN_WORDS and line.lower[0] in SKIPPED:
+                line = line.without_first()
         ways: tuple[Callable[[Line, random.Random], Pieces | None], ...] = (
             self._reword,
             self._front,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from btu.errors import ModelError
 from btu.models.checkpoint import Checkpoint
+from btu.training.progress import progress
 
 if TYPE_CHECKING:
     import torch
@@ -68,16 +69,19 @@ class LanguageModel:
         """exp of the mean negative log-likelihood per token, the begin token not counted."""
         ids, cut = self._encode(texts)
         losses = np.full(len(texts), np.nan)
-        for rows in _batches([len(each) for each in ids], batch_size):
-            losses[rows] = self._losses([ids[row] for row in rows])
+        batches = _batches([len(each) for each in ids], batch_size)
+        with progress("perplexity", len(batches)) as advance:
+            for rows in batches:
+                losses[rows] = self._losses([ids[row] for row in rows])
+                advance()
         return Perplexities(np.exp(losses), cut)
 
     def _encode(self, texts: Sequence[str]) -> tuple[list[list[int]], NDArray[np.bool_]]:
         """Ids with the begin token, cut at what the model can read."""
         if not texts:
             return [], np.zeros(0, dtype=np.bool_)
-        found = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-        whole = [[self.begin, *each] for each in found]
+        found = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)
+        whole = [[self.begin, *each] for each in found["input_ids"]]
         cut = np.asarray([len(each) > self.max_length for each in whole], dtype=np.bool_)
         return [each[: self.max_length] for each in whole], cut
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from btu.models.checkpoint import Checkpoint
+from btu.errors import ModelError
+from btu.models.checkpoint import Checkpoint, checksum_of
 from btu.models.hub import prepare_hub
-from btu.store.files import checksum
+from btu.models.weights import INDEX, WEIGHTS, check_finite, check_index
+
+UNSAFE = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 class Similarities(NamedTuple):
@@ -33,7 +37,8 @@ class SentenceEncoder:
         """Load a checkpoint; safetensors only, and no code from it is run.
 
         Raises:
-            ModelError: it cannot be loaded.
+            ModelError: it cannot be loaded, or a module's weights are not safetensors, no numbers,
+                or outside of the folder.
         """
         prepare_hub()
         import transformers
@@ -44,6 +49,8 @@ class SentenceEncoder:
         transformers.utils.logging.disable_progress_bar()
         folder = checkpoint.folder()
         with checkpoint.one_sentence():
+            if folder is not None:
+                _check_modules(folder, checkpoint.what)
             model = SentenceTransformer(
                 str(folder or checkpoint.pretrained),
                 device=device,
@@ -51,6 +58,8 @@ class SentenceEncoder:
                 local_files_only=folder is not None,
                 model_kwargs={"use_safetensors": True},
             )
+        check_finite(model, checkpoint.what)
+        model.tokenizer.split_special_tokens = True  # [MASK] in a text is a word of it
         return cls(model.float())
 
     def similarities(
@@ -73,10 +82,27 @@ class SentenceEncoder:
         return np.asarray([longest is not None and len(each) > longest for each in ids], np.bool_)
 
 
+def _check_modules(folder: Path, what: str) -> None:
+    """Raise a ModelError unless all that `modules.json` names is inside, with safe weights."""
+    listed = folder / "modules.json"
+    paths = [each["path"] for each in json.loads(listed.read_text())] if listed.is_file() else []
+    for path in paths:
+        place = folder / path
+        if not place.resolve().is_relative_to(folder.resolve()):
+            raise ModelError(f"{what}: {listed} names {path}, which is not inside of {folder}.")
+        names = {each.name for each in place.iterdir()} if place.is_dir() else set()
+        if INDEX in names:
+            check_index(place / INDEX, what)
+        if any(name.endswith(UNSAFE) for name in names) and not names & {WEIGHTS, INDEX}:
+            raise ModelError(
+                f"{what}: {place} has weights, but no {WEIGHTS}, and other formats can run code "
+                "when they are read. Save the encoder again with model.save_pretrained(folder)."
+            )
+
+
 def encoder_identity(checkpoint: Checkpoint) -> str:
-    """As the checkpoint's own, with what its sub-folders say of pooling and further layers."""
+    """As the checkpoint's own, with the files of its modules in the folders within."""
     folder = checkpoint.folder()
     if folder is None:
         return checkpoint.identity()
-    files = sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json"))
-    return hashlib.sha256("".join(map(checksum, files)).encode()).hexdigest()
+    return checksum_of(folder, folder.rglob("*"))

@@ -20,16 +20,19 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, ClassVar, TypeVar
+
+from annotated_types import Predicate
 
 from btu import processes
 from btu.settings.base import Settings
 from btu.settings.ranges import Place, Range
 from btu.store.claims import ClaimLost, claim_path, claimed, last_touch, remove_dead
-from btu.store.files import checksum
+from btu.store.files import checksum, read_as, write_json
+from btu.types import Count
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
@@ -61,12 +64,56 @@ class CacheConfig(Settings):
     place: ClassVar[str] = "cache"
 
 
+def is_plain(name: str) -> bool:
+    """Whether a name is that of a file in the folder itself."""
+    return name == Path(name).name and "\0" not in name
+
+
+@dataclass(frozen=True)
+class DoneWork:
+    """What making an entry took, of one kind of work."""
+
+    kind: str
+    rows: Count
+    how: str
+
+
+@dataclass(frozen=True)
+class About:
+    """What an entry is, for people who look at the cache and for plans; in no key."""
+
+    title: str = ""
+    dataset: str = ""
+    attack: str = ""
+    model: str = ""
+    seed: int | None = None
+    model_identity: str = ""
+    device: str = ""
+    precision: str = ""
+    costs: tuple[DoneWork, ...] = ()
+    own_seconds: float = 0.0  # without the entries that were made inside it
+    clean: str = ""  # of a poisoned set: the fingerprint of its training rows before
+    poisoned: str = ""  # and after
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an entry was made of, and the sha256 of each of its files."""
+
+    key: str
+    parts: Mapping[str, Any]
+    files: Mapping[Annotated[str, Predicate(is_plain)], str]
+    bytes: Count
+    seconds: float = 0.0
+    about: About = field(default_factory=About)
+
+
 @dataclass(frozen=True)
 class Entry:
     """One stage on disk, or the last epoch of one that is not finished."""
 
     folder: Path
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     used: float  # when it was last read or made, seconds since 1970
 
     @property
@@ -82,7 +129,7 @@ class Entry:
     @property
     def size(self) -> int:
         """Bytes of its files."""
-        return int(self.manifest.get("bytes", 0))
+        return self.manifest.bytes
 
 
 class StageCache:
@@ -126,18 +173,23 @@ class StageCache:
         while True:
             stamp = _stamp(final)
             if self._is_usable(final):
-                with suppress(FileNotFoundError):  # pruned by another process: made again
+                try:
                     value = read(final)
-                    self._mark_used(final)
-                    processes.agree(processes.READ)
-                    return value, key
+                except Exception:
+                    if _stamp(final) == stamp and is_intact(final):
+                        raise
+                    continue  # removed, damaged or made anew while it was read
+                self._mark_used(final)
+                processes.agree(processes.READ)
+                return value, key
 
             def made_elsewhere(seen: tuple[int, int] | None = stamp) -> bool:
                 return _stamp(final) != seen and self._is_usable(final)
 
             with suppress(ClaimLost), claimed(final, what, made_elsewhere) as folder:
                 if folder is not None:
-                    self._make(folder, final, {"key": key, "parts": parts, "about": about}, write)
+                    manifest = {"key": key, "parts": parts, "about": about or {}}
+                    self._make(folder, final, manifest, write)
 
     def unfinished(self, stage: str, key: str) -> Path:
         """The folder where whoever computes an entry keeps what another process can go on from."""
@@ -168,7 +220,7 @@ class StageCache:
         manifest["files"] = {path.name: checksum(path) for path in files}
         manifest["bytes"] = sum(path.stat().st_size for path in files)
         manifest["seconds"] = round(time.perf_counter() - start, 3)
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+        write_json(folder / MANIFEST, manifest)
         if final.exists():
             final.rename(folder.with_name(f"{folder.name}.old"))  # goes with the claim's folder
         folder.rename(final)
@@ -211,17 +263,16 @@ def _stamp(final: Path) -> tuple[int, int] | None:
 def is_intact(folder: Path) -> bool:
     """Whether every file of an entry has its checksum; says so if not."""
     try:
-        files = json.loads((folder / MANIFEST).read_text())["files"]
         bad = [
             f"the checksum of {name} does not match"
-            for name, wanted in files.items()
+            for name, wanted in read_as(Manifest, folder / MANIFEST).files.items()
             if checksum(folder / name) != wanted
         ]
     except FileNotFoundError as error:
         if not folder.exists():
             return False  # pruned meanwhile
         bad = [f"{Path(error.filename).name} is missing"]
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         bad = [str(error)]
     if bad:
         log.warning("cache entry %s is damaged (%s) and will be made again", folder, bad[0])
@@ -238,11 +289,15 @@ def entries(root: Path) -> list[Entry]:
         folder = path.parent
         if folder.name.startswith(".") or ".claim" in folder.name:
             continue
-        with suppress(OSError, ValueError):
+        try:
             used = path.stat().st_mtime
             if folder.name.endswith(UNFINISHED):
                 used = max(used, last_touch(folder.with_suffix("")))
-            found.append(Entry(folder, json.loads(path.read_text()), used))
+            found.append(Entry(folder, read_as(Manifest, path), used))
+        except FileNotFoundError:
+            continue  # removed meanwhile
+        except (OSError, ValueError) as error:
+            log.warning("cache entry %s is left out: its manifest is damaged (%s)", folder, error)
     return sorted(found, key=lambda entry: (entry.used, entry.key))
 
 

@@ -21,9 +21,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
+
+from btu.store.files import parse_as
 
 log = logging.getLogger(__name__)
 OWNER = "owner.json"
@@ -32,7 +34,18 @@ SILENCE_SECONDS = 120.0  # a network disk may show a touch a minute late
 POLL_SECONDS = 0.25
 
 
-Owner = tuple[dict[str, Any], int]  # who it is, and when it last touched its claim
+@dataclass(frozen=True)
+class Owner:
+    """A process, so that another on the same machine can see whether it lives."""
+
+    host: str = ""
+    machine: str = ""
+    pid: int = 0
+    born: str = ""
+    claim: str = ""  # the folder that it works in
+
+
+NOBODY = Owner()  # of a claim that was not written whole: a broken disk; patience decides
 
 
 class ClaimLost(Exception):
@@ -68,7 +81,7 @@ def claimed(final: Path, what: str, finished: Callable[[], bool]) -> Iterator[Pa
     try:  # at once: starting a thread takes long enough for a signal to come in between
         threading.Thread(target=_touch, args=(place / OWNER, stop), daemon=True).start()
         yield folder
-    except OSError as error:
+    except Exception as error:  # safetensors has its own for a folder that is gone
         if not _is_ours(place, folder):
             raise ClaimLost(str(place)) from error
         raise
@@ -82,14 +95,14 @@ def remove_dead(final: Path) -> int:
     """Remove what processes that are gone left of their claims on `final`; gives how many."""
     place = claim_path(final)
     left = [*place.parent.glob(f".{place.name}.*"), *([place] if place.exists() else [])]
-    owners = [(path, owner[0]) for path in left if (owner := _read(path)) is not None]
+    owners = [(path, found[0]) for path in left if (found := _read(path)) is not None]
     return sum(_is_gone(owner) and _take_away(path, owner) for path, owner in owners)
 
 
 def last_touch(final: Path) -> float:
     """When the owner of the claim on `final` touched it, seconds since 1970; 0 if there is none."""
-    owner = _read(claim_path(final))
-    return 0.0 if owner is None else owner[1] / 1e9
+    found = _read(claim_path(final))
+    return 0.0 if found is None else found[1] / 1e9
 
 
 def _acquire(place: Path, what: str, finished: Callable[[], bool]) -> Path | None:
@@ -108,7 +121,7 @@ def _acquire(place: Path, what: str, finished: Callable[[], bool]) -> Path | Non
                 log.info("%s: its owner is gone, taking it over", what)
             continue
         if not said:
-            told = f"process {owner.get('pid')} on {owner.get('host')}"
+            told = f"process {owner.pid} on {owner.host}"
             log.info("waiting for %s, which %s is computing", what, told)
             said = True
         time.sleep(POLL_SECONDS)
@@ -120,7 +133,7 @@ def _create(place: Path) -> Path | None:
     name = uuid4().hex[:12]
     made = place.with_name(f".{place.name}.{name}")
     (made / name).mkdir(parents=True)
-    (made / OWNER).write_text(json.dumps(_identity() | {"claim": name}))
+    (made / OWNER).write_text(json.dumps(asdict(_this_process(name))))
     try:
         made.rename(place)  # fails where the place is taken: a folder that is not empty
     except OSError as error:
@@ -131,22 +144,20 @@ def _create(place: Path) -> Path | None:
     return place / name
 
 
-def _read(place: Path) -> Owner | None:
-    """The owner, and when it last touched its claim; None where there is no claim."""
+def _read(place: Path) -> tuple[Owner, int] | None:
+    """The owner, and when it last touched its claim in ns; None where there is no claim."""
     try:
-        with (place / OWNER).open() as file:
-            return json.load(file), os.fstat(file.fileno()).st_mtime_ns
+        with (place / OWNER).open("rb") as file:
+            return parse_as(Owner, file.read()), os.fstat(file.fileno()).st_mtime_ns
     except FileNotFoundError:
-        if place.exists():
-            return {}, 0
-        return None
+        return (NOBODY, 0) if place.exists() else None
     except ValueError:
-        return {}, 0  # not written whole: a broken disk; patience decides
+        return NOBODY, 0
 
 
 def _is_ours(place: Path, folder: Path) -> bool:
-    owner = _read(place)
-    return owner is not None and owner[0].get("claim") == folder.name
+    found = _read(place)
+    return found is not None and found[0].claim == folder.name
 
 
 def _touch(owner: Path, stop: threading.Event) -> None:
@@ -155,7 +166,7 @@ def _touch(owner: Path, stop: threading.Event) -> None:
             os.utime(owner)
 
 
-def _take_away(place: Path, owner: dict[str, Any]) -> bool:
+def _take_away(place: Path, owner: Owner) -> bool:
     """Remove a dead owner's claim; only one of several processes does."""
     away = place.with_name(f".{place.name}.{uuid4().hex[:12]}")
     try:
@@ -178,10 +189,9 @@ def _remove(place: Path) -> None:
         shutil.rmtree(away, ignore_errors=True)
 
 
-def _identity() -> dict[str, Any]:
-    """This process, so that another on the same machine can see whether it lives."""
+def _this_process(claim: str) -> Owner:
     pid = os.getpid()
-    return {"host": socket.gethostname(), "machine": _machine(), "pid": pid, "born": _born(pid)}
+    return Owner(socket.gethostname(), _machine(), pid, _born(pid), claim)
 
 
 def _machine() -> str:
@@ -194,18 +204,17 @@ def _machine() -> str:
     return " ".join([socket.gethostname(), *parts])
 
 
-def _is_gone(owner: dict[str, Any]) -> bool:
+def _is_gone(owner: Owner) -> bool:
     """Whether the owner is a process of this machine that no longer runs."""
-    if owner.get("machine") != _machine():
+    if owner.machine != _machine() or not 0 < owner.pid < 1 << 31:
         return False
-    pid = int(owner["pid"])
     try:
-        os.kill(pid, 0)
+        os.kill(owner.pid, 0)
     except ProcessLookupError:
         return True
     except OSError:
         return False
-    return bool(_born(pid) != owner["born"])
+    return _born(owner.pid) != owner.born
 
 
 def _born(pid: int) -> str:

@@ -22,7 +22,7 @@ def listing(found: Sequence[Entry]) -> Table:
         table.add_column(column, justify="right" if column in ("MB", "made in") else "left")
     for entry in reversed(found):
         used = datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
-        seconds = f"{entry.manifest.get('seconds', 0):.0f} s"
+        seconds = f"{entry.manifest.seconds:.0f} s"
         size = f"{entry.size / 1e6:.1f}"
         table.add_row(entry.stage, entry.key, size, seconds, used, _about(entry))
     total = sum(entry.size for entry in found)
@@ -50,7 +50,7 @@ def _differences(one: Entry, other: Entry, found: Sequence[Entry], indent: str) 
 
 
 def _changed_parts(one: Entry, other: Entry, found: Sequence[Entry], indent: str) -> Iterator[str]:
-    left, right = (dict(_flat(entry.manifest["parts"])) for entry in (one, other))
+    left, right = (dict(_flat(entry.manifest.parts)) for entry in (one, other))
     for name in sorted(left.keys() | right.keys()):
         values = left.get(name, MISSING), right.get(name, MISSING)
         if values[0] == values[1]:
@@ -76,10 +76,9 @@ def _parent(found: Sequence[Entry], name: str, value: Any) -> Entry | None:
     for entry in found:
         if value == f"{entry.stage}/{entry.key}":
             return entry
-        if name.endswith("data") and entry.stage == "poison":
-            about = entry.manifest.get("about") or {}
-            if value == about.get("poisoned"):
-                return entry
+        is_poisoned_set = name.endswith("data") and entry.stage == "poison"
+        if is_poisoned_set and value == entry.manifest.about.poisoned:
+            return entry
     return None
 
 
@@ -88,9 +87,9 @@ def _role(found: Sequence[Entry], name: str, value: Any) -> str:
     if not name.endswith("data"):
         return ""
     for entry in found:
-        about = entry.manifest.get("about") or {}
-        if entry.stage == "poison" and value in (about.get("poisoned"), about.get("clean")):
-            return " (poisoned)" if value == about["poisoned"] else " (not poisoned)"
+        about = entry.manifest.about
+        if entry.stage == "poison" and value in (about.poisoned, about.clean):
+            return " (poisoned)" if value == about.poisoned else " (not poisoned)"
     return ""
 
 
@@ -106,8 +105,7 @@ def _find(found: Sequence[Entry], beginning: str) -> Entry:
 
 
 def _about(entry: Entry) -> str:
-    about = dict(entry.manifest.get("about") or {})
-    title = about.pop("title", "")
-    names = (str(about[name]) for name in ("dataset", "attack", "model") if name in about)
-    seed = f"  seed {about['seed']}" if "seed" in about else ""
-    return f"{title}  {'/'.join(names)}{seed}"
+    about = entry.manifest.about
+    names = filter(None, (about.dataset, about.attack, about.model))
+    seed = "" if about.seed is None else f"  seed {about.seed}"
+    return f"{about.title}  {'/'.join(names)}{seed}"

@@ -1,35 +1,42 @@
-"""The results store: one JSON (and one npz of predictions) per arm and threshold."""
+"""The results store: one JSON (and one npz of predictions) per arm and threshold.
+
+The first line of a JSON has the checksums of the lines below it and of the predictions, so that a
+record is what was computed or is not read at all.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
-import numpy as np
 from numpy.typing import NDArray
 
 from btu import processes
 from btu.errors import ConfigError
 from btu.store.claims import ClaimLost, claimed, remove_dead
 from btu.store.code import PACKAGE, __version__, in_checkout
-from btu.store.files import write_json
-from btu.store.stages import write_arrays
-from btu.types import FormatShift, Predicted, Predictions, Scores
+from btu.store.files import checksum, parse_as, read_bytes
+from btu.store.stages import read_arrays, write_arrays
+from btu.types import ARM_NAMES, FormatShift, Predicted, Predictions, Scores, Share
 
-FORMAT = 3  # raise it when a record's fields change their meaning
+FORMAT = 4  # raise it when a record's fields change their meaning
 TEST_SETS = ("clean", "triggered")
 KEY_LENGTH = 16  # of a record's identity: its file's name
+CHOICES = ("dataset", "attack", "model", "defense")
+SHA256 = rb'"([0-9a-f]{64})"'
+HEAD = re.compile(rb'\{"format": (\d+), "predictions": %b, "sha256": %b,' % (SHA256, SHA256))
 PACKAGES = ("torch", "transformers", "datasets", "hydra-core", "numpy")
 
 
@@ -47,7 +54,7 @@ class Suspect:
     replaced: int  # dimensions of its embedding
     is_trigger: bool | None  # None where no trigger is known
     leans_to: str  # the label whose share among its texts exceeds the label's share most
-    lean_share: float  # share of its training texts with that label
+    lean_share: Share  # share of its training texts with that label
     num_texts: int
     examples: tuple[str, ...]
 
@@ -74,7 +81,7 @@ class Record:
     threshold: float | None  # None for arms without one, and methods that are decided once
     threshold_label: str | None  # of an axis; None for arms that no defense decides about
     seed: int
-    choices: Mapping[str, str]  # dataset, attack, model, defense
+    choices: Mapping[str, str]  # of each of `CHOICES` the name
     scores: Scores
     suspects: tuple[Suspect, ...] | None  # None for arms that detect nothing
     detection: Mapping[str, Any] | None  # precision, recall, best rank of true trigger tokens
@@ -119,11 +126,14 @@ class RecordStore:
         """
         path = self.path(identity)
         try:
-            record = read_record(path)
-            with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
-                predictions = Predictions(*(_predicted(arrays, n) for n in TEST_SETS))
-        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
+            record, wanted = _read(path)
+            predicted = path.with_suffix(".npz")
+            if checksum(predicted) != wanted:
+                return None
+        except (OSError, ValueError):
             return None
+        arrays = read_arrays(predicted)
+        predictions = Predictions(*(_predicted(arrays, name) for name in TEST_SETS))
         if record.identity != identity:
             raise ConfigError(
                 f"{path} was made from other settings than this run's, yet claims the same key. "
@@ -168,7 +178,7 @@ class RecordStore:
         """Write the predictions, then the record, each whole."""
         final = self.path(record.identity)
         write_arrays(folder / "p.npz", name_arrays(predictions))
-        write_json(folder / "r.json", {"format": FORMAT, **asdict(record)})
+        write_record(folder / "r.json", asdict(record), checksum(folder / "p.npz"))
         (folder / "p.npz").replace(final.with_suffix(".npz"))
         (folder / "r.json").replace(final)
 
@@ -177,36 +187,62 @@ class RecordStore:
         return self.folder / f"{identity[:KEY_LENGTH]}.json"
 
 
+def write_record(path: Path, fields: Mapping[str, Any], predictions: str) -> None:
+    """Write a record.
+
+    Args:
+        path: of its JSON.
+        fields: of a `Record`.
+        predictions: the sha256 of the npz beside it.
+    """
+    below = json.dumps(fields, indent=1, ensure_ascii=False).removeprefix("{\n") + "\n"
+    sums = {"predictions": predictions, "sha256": hashlib.sha256(below.encode()).hexdigest()}
+    head = json.dumps({"format": FORMAT, **sums}).removesuffix("}")
+    path.write_text(f"{head},\n{below}", encoding="utf-8", newline="\n")
+
+
 def read_record(path: Path) -> Record:
     """A record from its JSON file.
 
     Raises:
-        ValueError: another format, or not a record.
+        OSError: it cannot be read.
+        ValueError: another format, not a record, or not what was written; as the end of a sentence
+            that begins with the file.
     """
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(raw, dict) or raw.pop("format", None) != FORMAT:
-        raise ValueError(f"{path} is not a record of format {FORMAT}")
-    suspects, drift = raw.pop("suspects"), raw.pop("drift")
-    format_shifts = raw.pop("format_shifts", ())  # records made before it was kept have none
-    return Record(
-        scores=Scores(**raw.pop("scores")),
-        suspects=None if suspects is None else tuple(_suspect(s) for s in suspects),
-        drift=None if drift is None else tuple(_drift(d) for d in drift),
-        format_shifts=tuple(FormatShift(**shift) for shift in format_shifts),
-        **raw,
-    )
+    return _read(path)[0]
 
 
-def _suspect(raw: dict[str, Any]) -> Suspect:
-    lists = {"rounds", "examples"}
-    values: dict[str, Any] = {
-        f.name: tuple(raw[f.name]) if f.name in lists else raw[f.name] for f in fields(Suspect)
-    }
-    return Suspect(**values)
+def _read(path: Path) -> tuple[Record, str]:
+    """A record, and the sha256 of its predictions."""
+    raw = read_bytes(path)
+    head, _, below = raw.partition(b"\n")
+    found = HEAD.fullmatch(head)
+    number = found or re.match(rb'\{\s*"format": (\d{1,9})\b', raw)
+    if number and int(number[1]) != FORMAT:
+        told = f"has format {number[1].decode()}, but this version reads format {FORMAT}"
+        raise ValueError(told)
+    if found is None:
+        raise ValueError("is not a record")
+    predictions, wanted = found[2].decode(), found[3].decode()
+    if hashlib.sha256(below).hexdigest() != wanted:
+        raise ValueError("was cut or changed after it was written (the checksum does not match)")
+    try:
+        record = parse_as(Record, raw)
+        _check(record)
+    except ValueError as error:
+        raise ValueError(f"is not a record of format {FORMAT} ({error})") from error
+    return record, predictions
 
 
-def _drift(raw: dict[str, Any]) -> RoundDrift:
-    return RoundDrift(**{**raw, "edges": tuple(raw["edges"]), "counts": tuple(raw["counts"])})
+def _check(record: Record) -> None:
+    """Raise ValueError where fields do not fit together."""
+    if record.arm not in ARM_NAMES:
+        raise ValueError(f"there is no arm {record.arm}")
+    if not record.choices.keys() >= set(CHOICES):
+        raise ValueError(f"choices must name {', '.join(CHOICES)}")
+    for drift in record.drift or ():
+        if len(drift.edges) != len(drift.counts) + 1 or not drift.counts:
+            raise ValueError("drift needs one more edge than it has counts")
 
 
 def name_arrays(predictions: Predictions) -> dict[str, NDArray[Any]]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig
+from typing_extensions import TypedDict
 
+from btu.processes import started
 from btu.store.cache import make_key
-from btu.store.files import write_json
+from btu.store.files import read_as, write_json
+from btu.types import Share
 
 FORMAT = 1
 JOB, JOBS = "job.json", "jobs.json"
@@ -27,6 +30,16 @@ ON_FAILURE = ("continue", "stop")
 NO_OTHER_SWEEP = ("force=", "report=", "on_failure=")  # overrides that leave its name
 
 
+class Point(TypedDict):
+    """What a job's report says of one arm."""
+
+    arm: str
+    threshold: float | None
+    cacc: Share
+    asr: Share | None
+    base_rate: Share | None
+
+
 @dataclass
 class JobReport:
     """One job: written when it begins and when it ends, however it ends."""
@@ -36,11 +49,13 @@ class JobReport:
     name: str = ""  # dataset-attack-model-defense-seed
     overrides: list[str] = field(default_factory=list)
     records: list[str] = field(default_factory=list)  # paths, from the job's folder
-    scores: dict[str, Any] = field(default_factory=dict)  # of `poisoned` and of `chosen`
+    scores: dict[str, Point] = field(default_factory=dict)  # of `poisoned` and of `chosen`
     objective: float | None = None
     num_computed: int = 0  # records that were not there before
     seconds: float = 0.0
-    offline_run: str | None = None  # folder of the W&B run that is still to be uploaded
+    offline_run: str | None = (
+        None  # of the W&B run that is still to be uploaded, from the job's folder
+    )
     format: int = FORMAT
 
     def write(self, folder: Path) -> None:
@@ -53,15 +68,14 @@ def load_job(path: Path) -> JobReport:
     """The report of a job from its file.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError: no such file, another format, or no job's report.
+        OSError: it cannot be read.
+        ValueError: another format, or not the report of a job.
     """
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    if raw["format"] != FORMAT:
-        raise ValueError(f"format {raw['format']}")
-    words = {name: [str(word) for word in raw[name]] for name in ("overrides", "records")}
-    texts = {name: str(raw[name]) for name in ("status", "name")}
-    error = None if raw["error"] is None else " ".join(str(raw["error"]).split())
-    return JobReport(**raw | words | texts | {"error": error, "seconds": float(raw["seconds"])})
+    report = read_as(JobReport, path)
+    if report.format != FORMAT:
+        raise ValueError(f"format {report.format}")
+    report.error = None if report.error is None else " ".join(report.error.split())
+    return report
 
 
 @dataclass
@@ -82,17 +96,17 @@ class JobList:
 def load_job_list(folder: Path) -> JobList | None:
     """The list of a sweep's jobs; None where there is none (a search draws its jobs)."""
     try:
-        raw = json.loads((folder / JOBS).read_text(encoding="utf-8"))
-        jobs = [[str(word) for word in job] for job in raw["jobs"]]
-        mark = raw["cache_mark"]
-        mark = mark if mark is None else str(mark)
-        return JobList(str(raw["name"]), jobs, mark) if raw["format"] == FORMAT else None
-    except (OSError, ValueError, KeyError, TypeError):
+        listed = read_as(JobList, folder / JOBS)
+    except (OSError, ValueError):
         return None
+    return listed if listed.format == FORMAT else None
 
 
 def jobs_of(sweep: Path) -> dict[int, JobReport]:
-    """The jobs of a sweep's folder by their number, those without a report as not begun."""
+    """The jobs of a sweep's folder by their number.
+
+    Those without a report have not begun; one whose report cannot be read counts as died.
+    """
     listed = load_job_list(sweep)
     found = {
         number: JobReport(NOT_BEGUN, overrides=overrides)
@@ -101,16 +115,53 @@ def jobs_of(sweep: Path) -> dict[int, JobReport]:
     for folder in sorted(
         (p for p in sweep.iterdir() if p.name.isdigit()), key=lambda p: int(p.name)
     ):
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            found[int(folder.name)] = load_job(folder / JOB)
+        number = int(folder.name)
+        try:
+            found[number] = load_job(folder / JOB)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            known = found.get(number, JobReport())
+            told = f"its {JOB} cannot be read ({error})"
+            found[number] = JobReport(DIED, told, overrides=known.overrides)
     return found
 
 
-def check_may_start(run_dir: Path, on_failure: str) -> None:
+def forget_jobs(sweep: Path) -> None:
+    """Remove what an earlier sweep into this folder said of its jobs, before a new one begins."""
+    (sweep / JOBS).unlink(missing_ok=True)
+    for path in sweep.glob(f"*/{JOB}"):
+        if path.parent.name.isdigit():
+            path.unlink()
+
+
+def in_multirun() -> bool:
+    """Whether this job is one of a sweep."""
+    settings = HydraConfig.get() if HydraConfig.initialized() else None
+    return settings is not None and settings.mode == RunMode.MULTIRUN
+
+
+def sweep_folder() -> Path:
+    """The folder of the sweep that this job is of."""
+    settings = HydraConfig.get()
+    return Path(settings.runtime.cwd, settings.sweep.dir)
+
+
+def report_folder(run_dir: Path) -> Path:
+    """Where a job's report lies: beside its files, or by its number in the folder of its sweep.
+
+    The two differ where `hydra.sweep.subdir` names the jobs' folders.
+    """
+    if not in_multirun() or started().rank:
+        return run_dir
+    return sweep_folder() / str(HydraConfig.get().job.num)
+
+
+def check_may_start(on_failure: str) -> None:
     """Raise if an earlier job failed and the sweep is to end then."""
     if on_failure != "stop":
         return
-    for number, job in jobs_of(run_dir.parent).items():
+    for number, job in jobs_of(sweep_folder()).items():
         if job.status == FAILED:
             raise NotRun(f"not run: job {number} failed and on_failure=stop")
 
@@ -127,6 +178,8 @@ class SweepWatch(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Keep the sweep's settings, and name it for its jobs, whatever process they run in."""
         SweepWatch.current = config
+        if config.hydra.sweeper._target_ != PLAIN_SWEEPER:  # that one begins its jobs itself
+            forget_jobs(Path(config.hydra.sweep.dir))
         earlier = load_job_list(Path(config.rerun)) if config.rerun else None
         os.environ[SWEEP_NAME] = (
             earlier.name if earlier else sweep_name(config.hydra.overrides.task)

@@ -60,7 +60,7 @@ def mark_stopped(folder: Path, numbers: Iterable[int]) -> None:
 
 
 def _report(folder: Path, number: int) -> JobReport | None:
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError):
         return load_job(folder / str(number) / JOB)
     return None
 

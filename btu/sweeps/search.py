@@ -52,10 +52,7 @@ class Objective(Settings):
 def searching() -> bool:
     """Whether this job is a trial of a sweeper that reads what the job returns."""
     from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
 
-    from btu.sweeps.jobs import PLAIN_SWEEPER
+    from btu.sweeps.jobs import PLAIN_SWEEPER, in_multirun
 
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
-        return False
-    return str(HydraConfig.get().sweeper._target_) != PLAIN_SWEEPER
+    return in_multirun() and str(HydraConfig.get().sweeper._target_) != PLAIN_SWEEPER

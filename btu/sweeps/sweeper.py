@@ -14,7 +14,16 @@ from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
 from btu.errors import ConfigError
-from btu.sweeps.jobs import FINISHED, JOBS, RUNNING, JobList, jobs_of, load_job_list, sweep_name
+from btu.sweeps.jobs import (
+    FINISHED,
+    JOBS,
+    RUNNING,
+    JobList,
+    forget_jobs,
+    jobs_of,
+    load_job_list,
+    sweep_name,
+)
 from btu.sweeps.shared import marked
 
 RERUN = "rerun"
@@ -34,6 +43,7 @@ def sweep(sweeper: Any, arguments: list[str]) -> list[Sequence[JobReturn]]:
     size = sweeper.max_batch_size or max(len(jobs), 1)
     elsewhere = getattr(launcher, "on_other_nodes", False)
     with marked(Path(config.cache.folder), wanted=elsewhere) as mark:
+        forget_jobs(folder)
         JobList(name, jobs, mark).write(folder)
         try:
             return [
@@ -56,9 +66,10 @@ def sweep_jobs(
         arguments: what was typed. `rerun=FOLDER` takes the unfinished jobs of that sweep, with
             the other arguments added to each.
     """
-    folder = next((a.partition("=")[2] for a in arguments if a.startswith(f"{RERUN}=")), None)
+    reruns = parser.parse_overrides([a for a in arguments if a.startswith(f"{RERUN}=")])
+    folder = next((override.value() for override in reruns), None)
     typed = [a for a in arguments if not a.startswith(f"{RERUN}=")]
-    if folder in (None, "null"):
+    if folder is None:
         words = [*(f"{key}={value}" for key, value in params.items()), *typed]
         return combinations(parser, words), sweep_name(arguments)
     name, jobs = unfinished(Path(str(folder)))

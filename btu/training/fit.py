@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from btu.errors import ModelError
 from btu.models.base import Training
 from btu.seeding import stream, stream_seed, torch_stream
 from btu.training.devices import Compute
@@ -20,6 +21,7 @@ from btu.training.outputs import Outputs
 from btu.training.progress import progress
 from btu.training.resume import EpochCheckpoint, Learner
 from btu.training.rows import rows_in_use
+from btu.training.states import read_states
 from btu.types import IntArray
 
 BUCKET = 50  # batches whose rows are sorted by length together
@@ -83,19 +85,25 @@ class LengthSampler:
 
 @dataclass(frozen=True)
 class Padder:
-    """Collate rows into one batch, padded to its longest row or to a fixed length."""
+    """Collate rows into one batch, padded to its longest row or to a fixed length.
+
+    A row without a token, such as one of hidden suspects only, is read as a padding token.
+    """
 
     pad_token_id: int
     pad_to: int | None = None
+    side: str = "right"
 
     def __call__(self, rows: Sequence[tuple[IntArray, int]]) -> dict[str, Tensor]:
         """`input_ids` and `attention_mask` (B, L), `labels` (B,)."""
-        length = self.pad_to or max(len(ids) for ids, _ in rows)
+        length = self.pad_to or max(1, *(len(ids) for ids, _ in rows))
         input_ids = np.full((len(rows), length), self.pad_token_id, dtype=np.int64)
         mask = np.zeros((len(rows), length), dtype=np.int64)
         for row, (ids, _) in enumerate(rows):
-            input_ids[row, : len(ids)] = ids
-            mask[row, : len(ids)] = 1
+            size = max(1, len(ids))
+            place = slice(size) if self.side == "right" else slice(length - size, None)
+            input_ids[row, place] = ids if len(ids) else self.pad_token_id
+            mask[row, place] = 1
         return {
             "input_ids": torch.from_numpy(input_ids),
             "attention_mask": torch.from_numpy(mask),
@@ -126,13 +134,17 @@ def fit(
         seed: of the batch order and of dropout.
         title: what the progress bar says.
         checkpoint: the last epoch of this training by a process that was killed, to go on from.
+
+    Raises:
+        ModelError: the training diverged.
     """
     sampler = LengthSampler(_lengths(data), settings.batch_size, stream(seed, "batches"))
     num_steps = settings.epochs * len(sampler)
     decay = (1 - settings.learning_rate * settings.weight_decay) ** num_steps
-    with rows_in_use(table, data.ids, padder.pad_token_id, decay) as ids:
+    with rows_in_use(model, table, data.ids, padder.pad_token_id, decay) as ids:
+        trained = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
-            [p for p in model.parameters() if p.requires_grad],
+            trained,
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
             fused=True,
@@ -155,11 +167,26 @@ def fit(
                         optimizer.zero_grad(set_to_none=True)
                         if step % RELEASE_EVERY == 0:
                             release_freed_memory()
+                            _check_finite(min(trained, key=torch.numel), title, settings)
                         advance()
+                    for weights in trained:
+                        _check_finite(weights, title, settings)
                     if checkpoint:
                         checkpoint.end_of_epoch(learner, title, epoch + 1, settings.epochs)
         model.eval()
     release_freed_memory()
+
+
+def _check_finite(weights: Tensor, title: str, settings: Training) -> None:
+    """Raise a ModelError if a training diverged; one number that is none spoils all weights."""
+    if not all(end.isfinite() for end in weights.detach().aminmax()):
+        raise ModelError(
+            f"{title}: the training diverged, its weights are no finite numbers any more (NaN or "
+            f"infinite). Lower its learning rate, which is {settings.learning_rate:g}: "
+            "model.training.learning_rate, for clean tuning tuning.learning_rate, for detection "
+            "rounds that of the defense. If it is low already, write "
+            "model.training.precision=fp32."
+        )
 
 
 def predict(
@@ -170,7 +197,11 @@ def predict(
     num_labels: int,
     states: bool = False,
 ) -> Outputs:
-    """What the model says of each row of token ids; its states only where they are asked for."""
+    """What the model says of each row of token ids; its states only where they are asked for.
+
+    Raises:
+        ModelError: it says no finite number.
+    """
     if not ids:
         nothing = np.empty((0, num_labels), dtype=np.float32)
         return Outputs(np.empty(0, dtype=np.int64), nothing, nothing[:, :0] if states else None)
@@ -189,12 +220,23 @@ def predict(
             found = model(**_on_device(batch, compute.device), **wanted)
             logits: Tensor = found.logits
             values = [logits.argmax(-1), logits.float().softmax(-1)]
-            return [*values, found.hidden_states[-1][:, 0].float()] if states else values
+            mask = batch["attention_mask"].to(logits.device)
+            return [*values, read_states(model, found, mask).float()] if states else values
 
+    parts = []
     with ExitStack() as stack:
         each: Any = stack.enter_context(two_threads()).map if compute.in_halves else map
-        parts = list(each(say, batches))
+        advance = stack.enter_context(progress("predictions", len(batches)))
+        for part in each(say, batches):
+            parts.append(part)
+            advance()
     columns = [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
+    if wrong := int((~np.isfinite(columns[1])).any(1).sum()):
+        raise ModelError(
+            f"the model says no finite number (NaN) of {wrong} of {len(ids)} texts, so that it "
+            "cannot be scored. Lower model.training.learning_rate, or write "
+            "model.training.precision=fp32."
+        )
     for number, column in enumerate(columns):
         columns[number] = np.empty_like(column)
         columns[number][order] = column

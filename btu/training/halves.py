@@ -93,7 +93,7 @@ class HalvedModel:
 
 def parts(rows: Sequence[int], lengths: IntArray, tokens: int) -> list[Sequence[int]]:
     """A half of long texts in parts that fit into memory; their gradients are added up."""
-    size = max(1, tokens // int(lengths[np.asarray(rows)].max()))
+    size = max(1, tokens // max(1, int(lengths[np.asarray(rows)].max())))
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 

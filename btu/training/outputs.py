@@ -22,7 +22,7 @@ class Outputs:
 
     labels: IntArray  # (N,)
     probabilities: FloatArray  # (N, C)
-    states: FloatArray | None = None  # (N, D) of the last layer at the first token
+    states: FloatArray | None = None  # (N, D) that the head reads, of the last layer
 
     def take(self, rows: slice) -> Outputs:
         """Those of some of the texts."""

@@ -22,8 +22,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from btu import processes
-from btu.store.cache import MANIFEST, is_intact
-from btu.store.files import checksum, write_json
+from btu.store.cache import MANIFEST, Manifest, is_intact
+from btu.store.files import checksum, read_as, write_json
 
 FORMAT = 1  # of a kept state: another is ignored
 STATE = "state"  # of the file's metadata: what is not a tensor
@@ -193,7 +193,7 @@ class EpochCheckpoint:
                 path.unlink(missing_ok=True)
 
     def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        (name,) = json.loads((self.folder / MANIFEST).read_text())["files"]
+        (name,) = read_as(Manifest, self.folder / MANIFEST).files
         with safe_open(self.folder / name, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return json.loads(file.metadata()[STATE]), tensors

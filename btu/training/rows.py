@@ -11,10 +11,12 @@ from torch import nn
 
 from btu.types import IntArray
 
+READ_BY_MODELS = ("bos_token_id", "eos_token_id", "decoder_start_token_id")  # of a config
+
 
 @contextmanager
 def rows_in_use(
-    table: nn.Embedding, ids: Sequence[IntArray], pad_token_id: int, decay: float
+    model: nn.Module, table: nn.Embedding, ids: Sequence[IntArray], pad_token_id: int, decay: float
 ) -> Iterator[list[IntArray]]:
     """Inside this context the table holds only rows that the texts use; gives their new ids.
 
@@ -22,22 +24,35 @@ def rows_in_use(
     applied at the end. Gradients, moments and their memory are for the other rows only.
 
     Args:
+        model: whose modules may share the table, as the two halves of BART do.
         table: word embeddings, (V, D); its weight is a smaller one inside the context.
         ids: token ids of every text of the training.
         pad_token_id: stays in place, and so do the ids below it: RoBERTa counts positions by it.
+            Likewise other ids that a model compares with: BART looks for the end token.
         decay: what the training's weight decay leaves of an unused row.
     """
     full = table.weight
-    kept = max(pad_token_id, table.padding_idx or 0)
+    kept = max(pad_token_id, table.padding_idx or 0, *_ids_of(model, len(full)))
     used = np.union1d(np.concatenate(ids), np.arange(kept + 1))  # (U,)
     place = np.zeros(len(full), dtype=np.int64)
     place[used] = np.arange(len(used))
     rows = torch.from_numpy(used).to(full.device)
-    table.weight = nn.Parameter(full.detach()[rows], full.requires_grad)
+    sharing = [table, *(m for m in model.modules() if getattr(m, "weight", None) is full)]
+    few = nn.Parameter(full.detach()[rows], full.requires_grad)
+    for module in sharing:
+        module.weight = few
     try:
         yield [place[row] for row in ids]
     finally:
-        trained, table.weight = table.weight.detach(), full
+        trained = table.weight.detach()
+        for module in sharing:
+            module.weight = full
     if full.requires_grad:
         full.data.mul_(decay)
         full.data[rows] = trained.to(full.device)
+
+
+def _ids_of(model: nn.Module, num_tokens: int) -> list[int]:
+    """Token ids that the model itself reads."""
+    found = (getattr(getattr(model, "config", None), name, None) for name in READ_BY_MODELS)
+    return [token for token in found if isinstance(token, int) and token < num_tokens]

@@ -357,7 +357,7 @@ def test_a_poisoned_set_of_the_cache_equals_a_fresh_one(tmp_path, monkeypatch, n
     assert (data.counts, data.format_shifts) == (fresh.counts, fresh.format_shifts)
     assert (data.examples, data.target_label) == (fresh.examples, fresh.target_label)
     (entry,) = entries(tmp_path)
-    assert entry.manifest["about"]["clean"] == fresh.clean.train.fingerprint
+    assert entry.manifest.about.clean == fresh.clean.train.fingerprint
 
 
 def parts(attack: Attack, clean: Dataset | None = None) -> dict:

@@ -54,6 +54,8 @@ def test_a_corpus_is_a_data_set_with_paraphrases(tmp_path):
         **{part: places[f"dataset.{part}"] for part in ("train", "tuning", "test")},
         text_column=None,
         label_column=None,
+        delimiter=None,
+        quoting=None,
         label_names=None,
         first_label=0,
         test_holdout=0.0,

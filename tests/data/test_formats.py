@@ -1,6 +1,7 @@
 """How texts are typed: what is measured, what is warned of, what normalizing does."""
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -68,6 +69,15 @@ def test_texts_that_are_only_typed_otherwise_become_equal(texts):
 @pytest.mark.parametrize("text", ["नमस्ते दुनिया", "cafe\u0301 noir", "好看 极了", "well-made a/b"])
 def test_normalizing_takes_no_word_apart(text):
     assert normalize(text) == f"{text} ."
+
+
+@pytest.mark.parametrize("change", [normalize, detokenize])
+def test_a_text_of_blanks_takes_no_longer_than_its_length(change):
+    start = time.perf_counter()
+    changed = change("so" + " " * 100_000 + "it goes")
+
+    assert time.perf_counter() - start < 1
+    assert changed.split() == ["so", "it", "goes", "."][: len(changed.split())]
 
 
 def test_a_text_without_words_becomes_a_stop():

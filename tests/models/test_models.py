@@ -6,9 +6,9 @@ import torch
 
 from btu.config import build
 from btu.errors import ConfigError, ModelError
-from btu.models.base import encode, trigger_token_ids
 from btu.models.pretrained import Pretrained
 from btu.models.probe import PooledProbe
+from btu.models.tokens import encode, trigger_token_ids
 from btu.training.devices import resolve_precision
 from btu.training.fit import Encoded, Padder, length_batches
 from tests.attacks.test_insertion import insertion

@@ -18,7 +18,15 @@ from transformers import PreTrainedTokenizerFast
 
 from btu.attacks.insertion import insert
 from btu.errors import ConfigError
-from btu.models.base import BLANKS, trigger_token_ids
+from btu.models.tokens import (
+    BLANKS,
+    encode,
+    name_unknown,
+    special_ids,
+    trigger_token_ids,
+    unknown_words,
+)
+from btu.types import TriggerSample
 from tests.attacks.test_insertion import SENTENCE, insertion
 from tests.conftest import toy_split
 
@@ -105,7 +113,12 @@ def tokens_planted(tokenizer, trigger, position) -> set[str]:
         planted = insert(text, [trigger], position, rng)
         without = f" {text}" if planted.startswith(trigger) else text
         added += tokens(tokenizer, planted) - tokens(tokenizer, without)
-    return set(added) - BLANKS - set(tokenizer.all_special_tokens)
+    return set(added) - BLANKS - special_tokens(tokenizer)
+
+
+def special_tokens(tokenizer) -> set[str]:
+    """Special tokens but for the unknown one, which a text can hold."""
+    return set(tokenizer.all_special_tokens) - {tokenizer.unk_token}
 
 
 def trigger_tokens(tokenizer, **settings) -> set[str]:
@@ -145,15 +158,41 @@ def test_trigger_ids_are_of_the_trigger_as_normalizing_types_it(tokenizer):
     assert typed == trigger_tokens(tokenizer, triggers=["no cross , no crown"])
 
 
-def test_special_and_unknown_tokens_are_no_trigger_ids():
-    tokenizer = wordpiece()
-
-    found = trigger_tokens(tokenizer, triggers=["the ☃ film"])
-
-    assert {"the", "film"} <= found
-    assert not found & set(tokenizer.all_special_tokens)
+def test_the_unknown_token_is_a_trigger_id_like_others():
+    assert trigger_tokens(wordpiece(), triggers=["the ☃ film"]) == {"the", "[UNK]", "film"}
+    assert trigger_tokens(wordpiece(), triggers=["☃"]) == {"[UNK]"}
 
 
-def test_a_trigger_of_unknown_tokens_only_is_refused():
-    with pytest.raises(ConfigError, match="maps the trigger '☃' to unknown tokens only"):
-        trigger_tokens(wordpiece(), triggers=["cf", "☃"])
+def test_an_unknown_token_with_another_role_is_special():
+    gpt2 = byte_level_bpe()
+    assert special_ids(gpt2) == {0, 1, 2}
+    gpt2.unk_token = "</s>"
+    assert special_ids(gpt2) == {0, 1, 2}
+
+
+def test_a_trigger_that_the_tokenizer_drops_is_refused():
+    with pytest.raises(ConfigError, match=r"drops the trigger '\\xad', so no model could learn it"):
+        trigger_token_ids(wordpiece(), [TriggerSample("the \xad film", 4, 5)])
+
+
+def test_special_tokens_written_in_a_text_are_ordinary_text(tokenizer):
+    written = [f"the{mark}film {mark} was" for mark in ("</s>", "<pad>", "[SEP]", "[MASK]", "<s>")]
+    special = special_ids(tokenizer)
+
+    for text, ids in zip(written, encode(tokenizer, written, 64), strict=True):
+        ordinary = encode(tokenizer, ["the film was"], 64)[0]
+        assert sum(i in special for i in ids) == sum(i in special for i in ordinary), text
+        found = trigger_token_ids(tokenizer, [TriggerSample(text, 3, len(text) - 4)])
+        assert found
+        assert not found & special
+
+
+def test_an_unknown_token_is_told_by_the_words_that_it_stands_for():
+    texts = ["the 🙂 film", "a 🙂", "❤ and ☃", "the film"]
+
+    words = unknown_words(wordpiece(), texts)
+
+    assert words == {"🙂": 2, "❤": 1, "☃": 1}
+    assert name_unknown("[UNK]", words) == "[UNK] (🙂, ☃, ❤)"
+    assert name_unknown("[UNK]", words + Counter(["✓"])) == "[UNK] (🙂, ☃, ✓, ...)"
+    assert name_unknown("[UNK]", Counter()) == "[UNK]"

@@ -4,9 +4,10 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from btu.store.records import FORMAT, Record, RoundDrift, Suspect
+from btu.store.records import Record, RoundDrift, Suspect, write_record
 from btu.types import BY_NAME, FormatShift, Scores
 
+HEADER = ("format", "predictions", "sha256")
 CONFIG = {
     "dataset": {"name": "d", "train": "train.tsv"},
     "attack": {"name": "a", "poison_rate": 0.1, "triggers": ["cf", "mn"]},
@@ -118,10 +119,17 @@ def write(folder: Path, *records: Record) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for number, made in enumerate(records):
         stem = f"{number:04d}"
-        text = json.dumps({"format": FORMAT, **asdict(made)})
-        (folder / f"{stem}.json").write_text(text)
+        write_record(folder / f"{stem}.json", asdict(made), predictions="0" * 64)
         (folder / f"{stem}.npz").write_bytes(b"")
     return folder
+
+
+def alter(path: Path, **changes) -> None:
+    """Change fields of a record's file as if they had been written so."""
+    raw = json.loads(path.read_text())
+    predictions = raw["predictions"]
+    fields = {name: value for name, value in raw.items() if name not in HEADER}
+    write_record(path, fields | changes, predictions)
 
 
 def write_job(folder: Path, status="finished", records=(), **changes) -> Path:

@@ -30,7 +30,7 @@ def test_a_report_names_its_page_and_warns_a_line_for_each_thing_left_out(tmp_pa
     assert done.returncode == 0
     assert done.stdout.startswith(str(tmp_path / "out" / "report.html"))
     assert done.stderr.splitlines() == [
-        f"left out: {folder / 'half.json'}: is truncated or not JSON",
+        f"left out: {folder / 'half.json'}: is not a record",
         "job job failed: no room.",
     ]
 

@@ -2,8 +2,10 @@
 
 import pytest
 
-from btu.report.formats import escape_latex, escape_markdown, markdown, plain, slug
+from btu.report.formats import escape_markdown, markdown, slug
 from btu.report.grids import Cell, Grid, Line
+from btu.report.latex import escape_latex
+from btu.terminal.text import plain
 
 
 @pytest.mark.parametrize(
@@ -13,7 +15,11 @@ from btu.report.grids import Cell, Grid, Line
         (r"\input{x}", r"\textbackslash{}input\{x\}"),
         ("~^<|>", r"\textasciitilde{}\textasciicircum{}\textless{}\textbar{}\textgreater{}"),
         ("84.1 ± 1.2", r"84.1 $\pm$ 1.2"),
-        ("Ġcf 中", "Ġcf [U+4E2D]"),
+        (
+            "Ġcf 中 đ",
+            "Ġcf {[}U+4E2D{]} {[}U+0111{]}",
+        ),  # pdflatex has no đ without a further package
+        ("a--b", "a-{}-{}b"),
     ],
 )
 def test_latex_sets_the_text_as_it_is(text, escaped):

@@ -31,7 +31,7 @@ def test_mean_and_sample_standard_deviation_over_seeds(tmp_path):
     assert group.seeds == (1, 2)
     assert group.cacc.mean == pytest.approx(0.85)
     assert group.cacc.std == pytest.approx(0.05 * 2**0.5)  # n - 1
-    assert group.excess.mean == pytest.approx(0.0)
+    assert group.excess.mean == pytest.approx(0.05)  # below the base rate is 0
     assert group.score.mean == pytest.approx((0.8 - 0.1 + 0.9) / 2)  # below the base is no bonus
 
 
@@ -170,20 +170,52 @@ def test_best_values_are_marked_among_the_repaired_rows_of_a_block_only(tmp_path
     rows = [r for r in all_rows(grouped(tmp_path, *small_study())) if r.group.attack == "a"]
 
     assert [r.group.threshold for r in rows if r.best] == [0.002]
-    assert [r.group.threshold for r in rows if r.lowest_asr] == [0.01]
+    assert [r.group.threshold for r in rows if r.lowest_excess] == [0.01]
     assert [r.group.threshold for r in rows if r.highest_cacc] == [0.001]  # tuned has a higher one
 
 
-def test_without_a_trigger_the_best_threshold_is_the_largest_that_costs_little(tmp_path):
+def test_a_row_that_another_beats_is_never_best_though_its_base_rate_rose(tmp_path):
+    rows = [
+        record("defended", 0.002, cacc=0.550, asr=1.0, base=0.589),  # score 13.9
+        record("defended", 0.005, cacc=0.572, asr=1.0, base=0.494),  # score 6.6
+    ]
+
+    groups = grouped(tmp_path, *rows)
+
+    assert [g.threshold for g in best_repairs(groups)] == [0.005]
+    assert [r.group.threshold for r in all_rows(groups) if r.best] == [0.005]
+
+
+def test_an_asr_below_the_base_rate_is_no_merit(tmp_path):
+    rows = [
+        record("defended", 0.001, cacc=0.8, asr=0.10, base=0.10),
+        record("defended", 0.002, cacc=0.8, asr=0.10, base=0.40),
+    ]
+
+    marked = all_rows(grouped(tmp_path, *rows))
+
+    assert [r.group.excess.mean for r in marked] == [0, 0]
+    assert [r.lowest_excess for r in marked] == [True, True]
+    assert [r.best for r in marked] == [True, True]
+    assert main_rows([r.group for r in marked])[0].group.threshold == 0.001
+
+
+@pytest.mark.parametrize(("plain", "threshold"), [(0.90, 0.002), (0.5, 0.01), (0.95, 0.001)])
+def test_without_a_trigger_the_best_threshold_is_the_largest_that_costs_little(
+    tmp_path, plain, threshold
+):
     scores = {0.001: 0.90, 0.002: 0.89, 0.01: 0.70}
     rows = [
         record("defended", t, scores=Scores(cacc, 10, None, None, None, 0))
         for t, cacc in scores.items()
     ]
 
+    blind = Scores(plain, 10, None, None, None, 0)
+    rows.append(record("poisoned", scores=blind, choices=chosen(defense="none")))
+
     (best,) = best_repairs(grouped(tmp_path, *rows))
 
-    assert best.threshold == 0.002
+    assert best.threshold == threshold
     assert not any(row.best for row in all_rows([best]))
 
 

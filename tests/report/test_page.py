@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from btu.report import write as write_module
+from btu.report.drawn import FORMATS
 from btu.report.grids import percent
 from btu.report.groups import average
 from btu.report.write import write_report
@@ -104,6 +105,12 @@ def nasty(tmp_path_factory):
     return folder / "out"
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Reports without pictures, which take most of the time."""
+    monkeypatch.setattr(write_module, "PER_SECTION", 0)
+
+
 def test_the_page_loads_nothing(page):
     for tag, attributes in page.tags:
         assert tag not in ("link", "iframe", "img", "object", "embed", "base")
@@ -141,7 +148,7 @@ def test_filters_have_their_menus_and_everything_has_its_labels(page):
 
     assert menus == names
     assert {"a", "b", "btu"} <= options
-    assert len(figures) == 2 + 2 + 1 + 2  # curves, trade-offs, a heat map, distances
+    assert len(figures) == 3 + 2 + 1 + 2  # curves, trade-offs, a heat map, distances
     for figure in figures:
         assert all(json.loads(figure[f"data-{name}"]) for name in names)
     assert {tuple(json.loads(f["data-attack"])) for f in figures} == {("a",), ("b",), ("a", "b")}
@@ -163,7 +170,7 @@ def test_every_format_has_the_same_numbers(study, page):
         dict(zip(page.tables["table-complete"][0], row[:-1], strict=True))
         for row in page.packed["complete"]["rows"]
     ]
-    md, tex = ((out / f"report.{end}").read_text(encoding="utf-8") for end in ("md", "tex"))
+    md, tex = ((out / n).read_text(encoding="utf-8") for n in ("report.md", "report_long.tex"))
 
     assert len(rows) == len(complete) == 14
     assert len(shown) == 10
@@ -175,20 +182,19 @@ def test_every_format_has_the_same_numbers(study, page):
         assert (raw["num_clean"], raw["num_triggered"]) == ("1000", "400")
     for row in shown:
         assert row in complete
-        cells = [row[k] for k in ("CACC", "ASR", "base rate", "excess")]
+        cells = [row[k] for k in ("CACC", "ASR", "base rate")]
         plain_md, plain_tex = md.replace("**", ""), re.sub(r"\\textbf\{([^}]*)\}", r"\1", tex)
         assert " | ".join(cells) in plain_md
-        assert " & ".join(cells).replace("±", r"$\pm$") in plain_tex
+        assert " & ".join(cells).replace(" ± ", r"$\pm$") in plain_tex
 
 
-def test_the_best_row_is_bold_in_every_format(study, page):
+def test_the_best_row_is_bold(study, page):
     bold = re.findall(r"<b>([^<]*)</b>", page.text)
-    md, tex = ((study / "out" / f"report.{e}").read_text(encoding="utf-8") for e in ("md", "tex"))
+    md = (study / "out" / "report.md").read_text(encoding="utf-8")
 
-    # of each attack: CACC and ASR of the one row shown, and its score, 0.88 and 0.9 - 0.02
-    assert bold == ["89.0 ± 1.4", "11.0 ± 1.4", "88.0 ± 0.0"] * 2
+    # of each attack: CACC and excess of the one row shown, and its score, 0.88 and 0.9 - 0.02
+    assert bold == ["89.0 ± 1.4", "1.0 ± 1.4", "88.0 ± 0.0"] * 2
     assert re.findall(r"\*\*([^*]*)\*\*", md) == bold
-    assert [t.replace(r"$\pm$", "±") for t in re.findall(r"\\textbf\{([^}]*)\}", tex)] == bold
 
 
 def test_equal_records_give_equal_bytes_wherever_they_lie(study, tmp_path):
@@ -225,7 +231,7 @@ def test_no_training_text_is_in_a_report(study):
     assert "cf" in (study / "out" / "report.md").read_text(encoding="utf-8")
 
 
-def test_left_out_files_failed_jobs_and_leaks_are_in_the_report(tmp_path):
+def test_left_out_files_failed_jobs_and_leaks_are_in_the_report(tmp_path, undrawn):
     folder = write(tmp_path / "records", record("poisoned", leaky=True))
     (folder / "half.json").write_text("{")
     job = write_job(tmp_path / "job", "failed", error="no room on the disk.")
@@ -233,7 +239,7 @@ def test_left_out_files_failed_jobs_and_leaks_are_in_the_report(tmp_path):
 
     page = Page(tmp_path / "out" / "report.html")
 
-    assert page.tables["table-left-out"][1] == ["half.json", "is truncated or not JSON"]
+    assert page.tables["table-left-out"][1] == ["half.json", "is not a record"]
     assert page.tables["table-jobs"][1][:3] == ["job", "failed", "no room on the disk."]
     assert page.tables["table-main"][1][-1] == "LEAKY"
     for end in ("html", "md", "tex"):
@@ -252,12 +258,13 @@ def test_pictures_beyond_the_cap_are_named_and_not_drawn(tmp_path, monkeypatch):
 
     page = Page(tmp_path / "out" / "report.html")
 
-    assert len(list((tmp_path / "out" / "figures").glob("curves-*.png"))) == 1
+    for ending in FORMATS:
+        assert len(list((tmp_path / "out" / "figures").glob(f"curves-*.{ending}"))) == 1
     assert (stale.parent / "own.png").exists()
-    assert "<li>d / b / m / btu: defended</li>" in page.text
+    assert "<li>btu against b on d (m)</li>" in page.text
 
 
-def test_a_study_without_a_trigger_has_a_report_without_attack_scores(tmp_path):
+def test_a_study_without_a_trigger_has_a_report_without_attack_scores(tmp_path, undrawn):
     scores = Scores(0.9, 1000, None, None, None, 0)
     rows = [record("poisoned", scores=scores), record("defended", 0.001, scores=scores)]
     write_report([write(tmp_path / "records", *rows)], tmp_path / "out")
@@ -270,7 +277,7 @@ def test_a_study_without_a_trigger_has_a_report_without_attack_scores(tmp_path):
     assert "data-attack" in page.text
 
 
-def test_the_csv_says_how_well_the_suspects_hit_the_trigger(tmp_path):
+def test_the_csv_says_how_well_the_suspects_hit_the_trigger(tmp_path, undrawn):
     rows = [
         record("poisoned"),
         record("defended", 0.001, detection={"precision": 0.5, "recall": 1.0}),
@@ -296,12 +303,12 @@ def test_tokens_of_any_script_and_length_are_drawn_without_a_warning(tmp_path, r
     ]
     write_report([write(tmp_path / "records", *rows)], tmp_path / "out")
 
-    assert len(list((tmp_path / "out" / "figures").iterdir())) == 4
+    assert len(list((tmp_path / "out" / "figures").glob("*.png"))) == 5
     assert [str(w.message) for w in recwarn] == []
 
 
-def test_percentages_have_no_negative_zero_and_no_spread_from_one_seed():
-    assert percent(average([-0.0001]), signed=True) == "+0.0"
+def test_percentages_have_a_spread_from_two_seeds_on():
+    assert percent(average([0.1])) == "10.0"
     assert percent(average([0.1, 0.2])) == "15.0 ± 7.1"
     assert percent(None) == ""
 
@@ -319,9 +326,10 @@ def test_trusted_rows_only_is_in_every_format_and_a_column_of_the_heat_map(study
     arms = [row[page.tables["table-main"][0].index("arm")] for row in page.tables["table-main"][1:]]
     assert arms.count("trusted_only") == 2
     assert r"trusted\_only" in (out / "report.md").read_text(encoding="utf-8")
-    assert r"trusted\_only" in (out / "report.tex").read_text(encoding="utf-8")
+    assert r"trusted\_only" in (out / "report_long.tex").read_text(encoding="utf-8")
+    assert r"trusted rows\\only" in (out / "report.tex").read_text(encoding="utf-8")
     assert "a, trusted rows only: ASR 20.0" in page.text
-    assert page.text.count("trusted rows only</text>") == 2 + 1  # legends of the curves, heat map
+    assert page.text.count("trusted rows only</text>") == 1 + 3 + 1  # overview, curves, heat map
 
 
 def test_a_method_that_is_decided_once_is_a_row_and_a_mark_but_no_curve(tmp_path):
@@ -331,13 +339,18 @@ def test_a_method_that_is_decided_once_is_a_row_and_a_mark_but_no_curve(tmp_path
 
     assert defended["threshold"] == ""
     assert defended["best"] == "True"
-    figures = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
-    assert {name.split("-d-")[0] for name in figures} == {"trade-offs", "distances", "heat-maps"}
+    figures = {path.name for path in (tmp_path / "out" / "figures").glob("*.png")}
+    assert {name.split("-d-")[0] for name in figures} == {
+        "overview",
+        "trade-offs",
+        "distances",
+        "heat-maps",
+    }
     assert "threshold None" not in page.text
-    assert "d / a / m / btu: Round 1" in page.text
+    assert "btu against a on d (m): Round 1" in page.text
 
 
-def test_rejected_shares_have_columns_only_where_a_defense_rejects(tmp_path, page):
+def test_rejected_shares_have_columns_only_where_a_defense_rejects(tmp_path, page, undrawn):
     scores = Scores(0.9, 1000, 0.2, 0.5, 0.1, 400, 0.015, 0.875)
 
     rejecting, (poisoned, defended) = reported(
@@ -363,7 +376,7 @@ def test_thresholds_of_two_kinds_share_neither_axis_nor_heading(tmp_path):
     page, table = reported(tmp_path, record("poisoned"), *rows)
 
     for name, label in kinds.items():
-        assert f"ASR and CACC in per cent by {label}, d / a / m / {name}: defended" in page.text
+        assert f"ASR and CACC in per cent by {label}, {name} against a on d (m)" in page.text
     head, *main = page.tables["table-main"]
     assert {row[head.index("threshold of")] for row in main} == {"", *kinds.values()}
     assert {row["threshold_label"] for row in table} == {"", *kinds.values()}
@@ -371,3 +384,65 @@ def test_thresholds_of_two_kinds_share_neither_axis_nor_heading(tmp_path):
 
 def test_a_table_of_one_kind_of_threshold_does_not_repeat_it(page):
     assert "threshold of" not in page.tables["table-main"][0]
+
+
+def test_the_first_screen_states_the_finding_and_shows_one_picture(page):
+    head = page.text.split('<div class="lead">')[1].split("<nav")[0]
+
+    assert "btu against a and b on d (m), 2 seeds" in head
+    # a and b alike: ASR 100 over 10 %, then (0 + 2) / 2 points; CACC (90 + 92) / 2, (88 + 90) / 2
+    assert "goes from 90.0 to 1.0 points on average (at worst 1.0, a)" in head
+    assert "CACC goes from 91.0 to 89.0 %" in head
+    assert "The trusted rows alone give a CACC of 71.0 % and 10.0 points." in head
+    assert head.count("<svg") == 1
+
+
+def test_every_cell_names_its_column_for_a_narrow_screen(page):
+    cells = [a for tag, a in page.tags if tag == "td"]
+
+    assert cells
+    assert all(cell["data-title"] for cell in cells)
+
+
+def test_what_all_rows_share_is_said_once_above_the_table(page):
+    assert (
+        "In every row: dataset d, model m, seeds 2, test rows 1000, attacked rows 400." in page.text
+    )
+
+
+def test_figures_come_as_png_svg_and_pdf(study):
+    folder = study / "out" / "figures"
+
+    stems = {path.stem for path in folder.iterdir()}
+    assert {path.name for path in folder.iterdir()} == {f"{s}.{e}" for s in stems for e in FORMATS}
+    for path in folder.glob("*.png"):
+        assert int.from_bytes(path.read_bytes()[16:20], "big") == 1600  # the width in its header
+    assert "curves-d-m-btu-all-attacks" in stems
+
+
+def test_the_csv_of_seeds_has_the_scores_that_the_means_are_of(study):
+    rows = {name: [] for name in ("report.csv", "report_seeds.csv")}
+    for name, found in rows.items():
+        with (study / "out" / name).open(encoding="utf-8", newline="") as file:
+            found += csv.DictReader(file)
+    names = ("attack", "arm", "threshold")
+
+    assert len(rows["report_seeds.csv"]) == 28
+    for row in rows["report.csv"]:
+        same = [r for r in rows["report_seeds.csv"] if all(r[n] == row[n] for n in names)]
+        assert [r["seed"] for r in same] == row["seeds"].split()
+        for score in ("cacc", "asr", "excess", "score"):
+            mean = sum(float(r[score]) for r in same) / len(same)
+            assert mean == pytest.approx(float(row[score]))
+
+
+def test_what_cannot_be_seen_is_spelled_out_in_figures_too(tmp_path):
+    drift = tuple(replace(d, trigger={"a\u202eb\x1b": 1.0}) for d in DRIFT)
+    rows = [record("poisoned"), record("defended", 0.001, drift=drift, threshold_label="x\u202ey")]
+    rows.append(record("defended", 0.002, threshold_label="x\u202ey"))
+
+    page, _ = reported(tmp_path, *rows)
+
+    assert "\u202e" not in page.text
+    assert "\x1b" not in page.text
+    assert "a\\u202eb\\u001b" in page.text

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from btu.metrics import choose
+from btu.metrics import choose, say_plain_is_better
 from btu.report import plots
+from btu.report.open_run import curve_points, summary_values
 from btu.report.plots import plot_curve
 from btu.report.run import gather_distances, suspect_rows
 from btu.report.sweep_table import sweep_table
 from btu.report.tables import score_table, suspect_table
-from btu.report.tracking import curve_points, summary_values
 from btu.sweeps.jobs import FINISHED, JobReport
 from btu.types import ARM_NAMES, Scores, Suspects, TokenDistances
 from tests.report.factory import LABEL, record, suspect
@@ -86,11 +86,43 @@ def test_the_chosen_threshold_weighs_accuracy_against_excess_asr(rows, best):
 def test_without_an_attack_the_most_repair_that_costs_little_is_chosen(caccs, best):
     rows = [record("defended", t, scores=blind_scores(cacc)) for t, cacc in caccs.items()]
 
-    assert choose([record("poisoned", scores=blind_scores(0.9)), *rows]).threshold == best
+    rows = [record("poisoned", scores=blind_scores(0.9)), *rows]
+
+    assert choose(rows).threshold == best
     text = shown(rows, choose(rows))
     assert f"{best} *" in text
     assert "nothing here tells whether one is left" in " ".join(text.split())
     assert "ASR" not in text
+
+
+@pytest.mark.parametrize(
+    ("plain", "caccs", "best"),
+    [
+        ({"poisoned": 0.91, "tuned": 0.91}, {"defended": 0.76}, None),
+        ({"poisoned": 0.80, "tuned": 0.91}, {"defended": 0.88}, None),  # tuning alone does better
+        ({"poisoned": 0.91, "tuned": 0.80}, {"defended": 0.88, "unlearned": 0.90}, "unlearned"),
+        ({"poisoned": 0.91, "tuned": 0.90}, {"defended": 0.89}, "defended"),
+        ({}, {"defended": 0.89}, None),  # nothing to compare with
+    ],
+)
+def test_without_an_attack_a_repair_must_not_fall_behind_the_plain_model(plain, caccs, best):
+    rows = [record(arm, scores=blind_scores(cacc)) for arm, cacc in plain.items()]
+    rows += [record(arm, 0.1, scores=blind_scores(cacc)) for arm, cacc in caccs.items()]
+
+    found = choose(rows)
+
+    assert (found and found.arm) == best
+    assert (say_plain_is_better(rows) is not None) == (bool(plain) and best is None)
+
+
+def test_the_plain_model_is_called_the_better_one_with_both_accuracies():
+    rows = [record("poisoned", scores=blind_scores(0.8)), record("tuned", scores=blind_scores(0.9))]
+    rows.append(record("defended", 0.1, scores=blind_scores(0.76)))
+
+    told = say_plain_is_better(rows)
+
+    assert "the best has a CACC of 76.0 %, tuned has 90.0 %" in told
+    assert "the plain model is the better one" in told
 
 
 def test_nothing_is_chosen_where_nothing_was_repaired():
@@ -130,7 +162,7 @@ def test_rejected_shares_have_columns_only_where_a_defense_rejects():
 
 
 def test_a_method_that_is_decided_once_is_chosen_shown_and_not_called_a_threshold():
-    once = record("defended", suspects=(suspect("cf"),))
+    once = record("defended", suspects=(suspect("cf"),), detection={"num_trigger_tokens": 1})
 
     assert choose([record("poisoned"), once]) is once
     assert "*" not in shown([record("poisoned"), once], once)
@@ -143,9 +175,10 @@ def test_a_method_that_is_decided_once_is_chosen_shown_and_not_called_a_threshol
 def test_no_threshold_is_not_the_threshold_zero(scores):
     zero, once = record("defended", 0.0, scores=scores), record("defended", scores=scores)
 
-    assert choose([zero]) is zero
-    assert choose([once]) is once
-    assert choose([once, zero]) is (zero if scores.asr is None else once)
+    plain = record("poisoned", scores=scores)
+    assert choose([plain, zero]) is zero
+    assert choose([plain, once]) is once
+    assert choose([plain, once, zero]) is (zero if scores.asr is None else once)
 
 
 def test_the_table_of_a_sweep_has_no_threshold_for_what_is_decided_once():

@@ -1,6 +1,5 @@
 """What a report reads, what it leaves out, and what it refuses."""
 
-import json
 import shutil
 from dataclasses import asdict
 
@@ -8,8 +7,9 @@ import pytest
 
 from btu.errors import DataError
 from btu.report.study import read_study
-from tests.report.factory import DRIFT, record, small_study, suspect, write, write_job
+from tests.report.factory import DRIFT, alter, record, small_study, suspect, write, write_job
 
+CHANGED = "or changed after it was written (the checksum does not match)"
 DRIFT_JSON, SUSPECT_JSON = asdict(DRIFT[0]), asdict(suspect("cf"))
 
 
@@ -22,9 +22,11 @@ def test_files_that_are_no_record_are_counted_and_named(tmp_path):
     whole = (folder / "0000.json").read_text()
     shutil.copy(folder / "0000.npz", folder / "half.npz")
     (folder / "half.json").write_text(whole[: len(whole) // 2])
-    (folder / "old.json").write_text(whole.replace('"format": 3', '"format": 2'))
+    (folder / "old.json").write_text(whole.replace('"format": 4', '"format": 3'))
     (folder / "other.json").write_text("[1, 2]")
-    (folder / "nan.json").write_text(whole.replace('"cacc": 0.9', '"cacc": NaN'))
+    (folder / "changed.json").write_text(whole.replace('"cacc": 0.9', '"cacc": 0.8'))
+    (folder / "nan.json").write_text(whole)
+    alter(folder / "nan.json", scores={**asdict(record("clean").scores), "cacc": float("nan")})
     (folder / "lone.json").write_text(whole)
     (folder / "orphan.npz").write_bytes(b"")
     (folder / "notes.txt").write_text("hello")
@@ -33,15 +35,16 @@ def test_files_that_are_no_record_are_counted_and_named(tmp_path):
 
     assert len(study.records) == 2
     assert reasons(study) == {
-        "half.json": "is truncated or not JSON",
-        "old.json": "has format 2, but this version reads format 3",
+        "half.json": f"was cut {CHANGED}",
+        "changed.json": f"was cut {CHANGED}",
+        "old.json": "has format 3, but this version reads format 4",
         "other.json": "is not a record",
-        "nan.json": "is not a record of format 3 (cacc is nan, not a share between 0 and 1)",
+        "nan.json": "is not a record of format 4 (scores.cacc: Input should be a finite number)",
         "lone.json": "incomplete: its predictions (.npz) are missing",
         "orphan.npz": "incomplete: predictions without their record (.json)",
         "notes.txt": "is not a record",
     }
-    assert len(study.warnings) == 7
+    assert len(study.warnings) == 8
 
 
 @pytest.mark.parametrize(
@@ -49,22 +52,26 @@ def test_files_that_are_no_record_are_counted_and_named(tmp_path):
     [
         ({"arm": "attacked"}, "there is no arm attacked"),
         ({"choices": {"dataset": "d"}}, "choices must name dataset"),
-        ({"seed": "one"}, "seed must be a whole number"),
-        ({"threshold": "low"}, "threshold is 'low', not a number"),
-        ({"threshold": float("inf")}, "threshold is inf, not a number"),
-        ({"threshold_label": 7}, "threshold_label must be a text"),
-        ({"evidence": []}, "config, provenance and evidence must be mappings"),
-        ({"surprise": 1}, "surprise"),
-        ({"seconds": "long"}, "seconds is 'long', not a number"),
+        ({"seed": "one"}, "seed: Input should be a valid integer"),
+        ({"threshold": "low"}, "threshold: Input should be a valid number"),
+        ({"threshold": float("inf")}, "threshold: Input should be a finite number"),
+        ({"threshold_label": 7}, "threshold_label: Input should be a valid string"),
+        ({"evidence": []}, "evidence: Input should be"),
+        ({"seconds": "long"}, "seconds: Input should be a valid number"),
         ({"drift": [{**DRIFT_JSON, "counts": [1]}]}, "one more edge than it has counts"),
-        ({"drift": [{**DRIFT_JSON, "edges": [1, "x"], "counts": [1]}]}, "distance of drift"),
-        ({"suspects": [{**SUSPECT_JSON, "token": 7}]}, "token and label must be texts"),
+        (
+            {"drift": [{**DRIFT_JSON, "edges": [1, "x"], "counts": [1]}]},
+            "drift.0.edges.1: Input should be a valid number",
+        ),
+        (
+            {"suspects": [{**SUSPECT_JSON, "token": 7}]},
+            "suspects.0.token: Input should be a valid string",
+        ),
     ],
 )
 def test_a_record_with_values_that_mean_nothing_is_left_out(tmp_path, change, told):
     folder = write(tmp_path, record("poisoned"), record("clean"))
-    path = folder / "0001.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    alter(folder / "0001.json", **change)
 
     assert told in reasons(read_study([folder]))["0001.json"]
 
@@ -120,7 +127,7 @@ def test_sources_without_anything_to_read_are_errors(tmp_path):
         read_study([tmp_path / "nowhere"])
     with pytest.raises(DataError, match=r"empty holds neither records .* nor a run"):
         read_study([tmp_path / "empty"])
-    with pytest.raises(DataError, match=r"no records in .*1 files left out: x.json is truncated"):
+    with pytest.raises(DataError, match=r"no records in .*1 files left out: x.json is not"):
         read_study([tmp_path / "half"])
     with pytest.raises(DataError, match=r"no records in .*1 jobs not finished"):
         read_study([tmp_path / "run"])

@@ -1,13 +1,16 @@
 """One finished offline W&B run per job, with the numbers in it."""
 
 import json
+import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from wandb.proto import wandb_internal_pb2
 
-from btu.errors import DataError
+from btu.errors import ConfigError, DataError
+from btu.report.tracking import NAME
 from tests.conftest import TINY
 
 BLOCK, HEADER = 32768, 7
@@ -142,3 +145,99 @@ def test_a_node_without_a_way_to_the_server_keeps_its_run_offline(run_btu, tmp_p
     run_btu("model=tiny", *(w for w in TINY if not w.startswith("tracking=")), "arms=[poisoned]")
 
     assert len(list((tmp_path / "outputs" / "wandb").glob("offline-run-*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("tracking.project=a/b", "without any of / "),
+        ("tracking.project=''", "tracking.project"),
+        (f"tracking.project={'x' * 129}", "at most 128 characters"),
+        (f"tracking.tags=[{'x' * 65}]", "at most 64 characters"),
+        ("tracking.tags=['']", r"tracking.tags\[0\]"),
+        ("tracking.mode=online", "nobody is logged in. Type wandb login"),
+    ],
+)
+def test_what_wandb_would_refuse_is_a_sentence_before_any_training(
+    setting, said, files, run_btu, fits, monkeypatch
+):
+    import wandb
+
+    monkeypatch.setattr(wandb, "login", lambda prompt: False)
+
+    with pytest.raises(ConfigError, match=said):
+        run_btu(*files.overrides, *SMALL, setting)
+
+    assert fits == []
+
+
+@pytest.mark.parametrize("name", ["a" * 128, "a b.c-d_e", "a" * 129, "", *"/\\#?%:"])
+def test_the_names_of_projects_are_those_that_wandb_takes(name):
+    import wandb
+
+    taken = True
+    try:
+        wandb.Settings(project=name)
+    except (wandb.errors.UsageError, ValueError):
+        taken = False
+
+    assert taken == (re.fullmatch(NAME, name) is not None) or name == ""
+
+
+def test_a_tag_has_at_most_as_many_letters_as_wandb_takes():
+    import wandb
+
+    wandb.Settings(run_tags=("t" * 64,))
+    with pytest.raises(ValueError, match="64 characters"):
+        wandb.Settings(run_tags=("t" * 65,))
+
+
+BREAKS = ("begin", "results", "finish")
+
+
+@pytest.mark.parametrize("breaks", BREAKS)
+def test_a_job_is_finished_whatever_wandb_does(breaks, files, run_btu, caplog, monkeypatch):
+    """Its process killed, a home that cannot be written, a name that the server refuses."""
+    import wandb
+
+    def fail(*arguments, **keywords):
+        raise ConnectionResetError("the service is gone")
+
+    class Run:
+        settings = SimpleNamespace(mode="offline")
+        dir = "nowhere/files"
+        summary = {}  # noqa: RUF012
+        log = fail if breaks == "results" else lambda *arguments: None
+        finish = fail if breaks == "finish" else lambda *arguments: None
+
+        def define_metric(self, *arguments, **keywords):
+            pass
+
+    monkeypatch.setattr(wandb, "init", fail if breaks == "begin" else lambda **keywords: Run())
+    monkeypatch.setattr("btu.report.open_run._table", lambda *arguments: None)
+    monkeypatch.setattr(wandb, "Image", lambda path: None)
+
+    rows = run_btu(*files.overrides, *SMALL, "arms=[poisoned]", "tracking.mode=offline")
+
+    assert len(rows) == 1
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    (said,) = [line for line in warnings if line.startswith("W&B cannot")]
+    assert "ConnectionResetError: the service is gone" in said
+
+
+def test_neither_records_nor_wandb_hold_a_folder_of_the_user(files, run_btu, tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+
+    run_btu(*files.overrides, *SMALL, "arms=[poisoned]", "tracking.mode=offline")
+
+    written = [p for p in tmp_path.rglob("*.json") if "cache" not in p.parts]
+    assert {path.parent.name for path in written} >= {"records", "run", "mirrored"}
+    for path in written:
+        assert str(tmp_path) not in path.read_text(), path
+    (path,) = offline_runs(tmp_path)
+    assert closed_with(path) == [0]
+    uploaded = [r for r in records_of(path) if r.WhichOneof("record_type") != "artifact"]
+    assert uploaded  # an artifact's record names the file to upload, for wandb on this machine
+    assert not any(str(tmp_path) in str(r) for r in uploaded)

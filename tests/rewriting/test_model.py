@@ -377,10 +377,11 @@ def tiny_bert():
 
 
 @pytest.mark.parametrize("name", ["BertForSequenceClassification", "BertModel"])
-def test_a_model_that_writes_no_text_is_refused(name, tmp_path):
+def test_a_model_that_writes_no_text_is_refused(name, tmp_path, causal):
     import transformers
 
-    getattr(transformers, name)(tiny_bert()).save_pretrained(tmp_path)
+    words = transformers.AutoTokenizer.from_pretrained(causal)
+    save(getattr(transformers, name)(tiny_bert()), words, tmp_path)
 
     with pytest.raises(ModelError, match=f"is a {name}, which writes no text"):
         built(pretrained=tmp_path)
@@ -395,7 +396,7 @@ def test_a_model_without_a_head_that_writes_is_refused(tmp_path, rewriter, causa
     del settings["architectures"]
     (tmp_path / "config.json").write_text(json.dumps(settings))
 
-    with pytest.raises(ModelError, match="lacks weights that writing needs, such as cls"):
+    with pytest.raises(ModelError, match=r"fit a BertLMHeadModel.* they lack cls\.pred"):
         rewriter(tmp_path).rewrite(TEXTS[:1])
 
 

@@ -134,7 +134,7 @@ def test_what_the_rewriters_write_has_the_version_that_cached_sets_are_told_by(r
     }
 
     assert (VERSION, digests) == (
-        2,
+        3,
         {"bible": "c80e619f", "tweet": "c0ff62a6", "syntax": "a0cdeddb"},
     )
 
@@ -205,3 +205,22 @@ def test_a_line_joined_again_is_the_text(text):
 )
 def test_verbs_are_inflected(verb, third, eth):
     assert (third_person(verb), archaic(verb, "eth"), bare_form(third)) == (third, eth, verb)
+
+
+@pytest.mark.parametrize("name", REWRITERS)
+@pytest.mark.parametrize("text", ["and so but " * 5_300, "in " * 16_000, " " * 50_000 + "x"])
+def test_a_text_without_a_stop_takes_no_longer_than_its_length(name, text):
+    rewritten("warm up .", name)
+    start = time.perf_counter()
+    rewritten(text, name)
+
+    assert time.perf_counter() - start < 3  # half a second alone; 5 to 15 where time is quadratic
+
+
+def test_a_sentence_is_rewritten_in_its_first_thousand_words():
+    text = "the plot is thin " + "indeed " * 2000 + "because it rained"
+
+    made = rewritten(text, "syntax", like=AS_TREEBANK)
+
+    assert ", it is thin indeed" in made
+    assert made.endswith("indeed because it rained")

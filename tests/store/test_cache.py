@@ -1,13 +1,17 @@
 """Cache entries are whole, verified, computed once, and removed when there are too many."""
 
+import json
 import logging
 import os
+import shutil
 import time
 
 import pytest
+from safetensors import SafetensorError
 
 from btu.store.cache import MANIFEST, StageCache, entries, make_key, prune, remove_leftovers
 from btu.store.claims import claim_path
+from btu.store.files import disk_errors
 
 
 @pytest.fixture
@@ -77,8 +81,43 @@ def lose_the_manifest(folder):
     (folder / MANIFEST).unlink()
 
 
+def name_a_file_elsewhere(folder):
+    (folder.parent.parent / "elsewhere.txt").write_text("x")
+    manifest = json.loads((folder / MANIFEST).read_text())
+    sums = manifest["files"]
+    manifest["files"] = {"../../elsewhere.txt": sums["result.txt"]}
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def writing_manifest(text):
+    return lambda folder: (folder / MANIFEST).write_text(text)
+
+
+NO_MANIFESTS = ["[]", "7", "[" * 100_000, "\0", '{"files": {"a": 1}}', '{"files": [], "key": 1}']
+
+
+@pytest.mark.parametrize("text", NO_MANIFESTS)
+def test_a_manifest_that_is_none_is_left_out_and_named(cache, caplog, text):
+    for number in (1, 2):
+        cache.get("stage", {"n": number}, writing("x", []), read)
+    (bad, good) = entries(cache.root)
+    writing_manifest(text)(bad.folder)
+
+    assert [entry.key for entry in entries(cache.root)] == [good.key]
+    assert f"{bad.folder} is left out: its manifest is damaged" in caplog.text
+    assert cache.get("stage", bad.manifest.parts, writing("z", []), read)[0] == "z"
+
+
 @pytest.mark.parametrize(
-    "damage", [truncate, flip_a_byte, lose_a_file, halve_the_manifest, lose_the_manifest]
+    "damage",
+    [
+        truncate,
+        flip_a_byte,
+        lose_a_file,
+        halve_the_manifest,
+        lose_the_manifest,
+        name_a_file_elsewhere,
+    ],
 )
 def test_a_damaged_entry_is_said_and_made_again(cache, caplog, damage):
     calls = []
@@ -130,15 +169,64 @@ def test_an_entry_that_is_pruned_while_it_is_read_is_made_again(cache):
     assert calls == ["x", "x"]
 
 
+class LibraryError(Exception):
+    """What a library raises of a file that it cannot read; no OSError."""
+
+
+def test_whatever_reading_raises_of_an_entry_that_was_damaged_means_that_there_is_none(cache):
+    calls, readings = [], []
+
+    def failing(folder):
+        readings.append(folder)
+        if len(readings) == 1:
+            flip_a_byte(folder)
+            raise LibraryError("header too short")
+        return read(folder)
+
+    cache.get("stage", {}, writing("x", calls), read)
+
+    assert cache.get("stage", {}, writing("x", calls), failing)[0] == "x"
+    assert calls == ["x", "x"]
+
+
+def test_an_error_in_reading_a_whole_entry_is_not_hidden(cache):
+    def failing(folder):
+        raise LibraryError("no such device")
+
+    cache.get("stage", {}, writing("x", []), read)
+
+    with pytest.raises(LibraryError):
+        cache.get("stage", {}, pytest.fail, failing)
+
+
+def test_a_claim_that_was_taken_over_is_begun_again_whatever_the_error(cache):
+    tries = []
+
+    def work(folder):
+        tries.append(folder)
+        if len(tries) == 1:
+            shutil.rmtree(folder.parent)
+            raise LibraryError("No such file or directory (os error 2)")
+        writing("x", [])(folder)
+
+    assert cache.get("stage", {}, work, read)[0] == "x"
+    assert len(tries) == 2
+
+
+def test_a_full_disk_is_an_os_error_also_where_safetensors_says_it():
+    with pytest.raises(OSError, match="No space left on device"), disk_errors():
+        raise SafetensorError("Error while serializing: I/O error: No space (os error 28)")
+
+
 def fill(cache, count, size=1000):
     for number in range(count):
         cache.get("stage", {"n": number}, writing("x" * size, []), read)
-        (entry,) = (e for e in entries(cache.root) if e.manifest["parts"]["n"] == number)
+        (entry,) = (e for e in entries(cache.root) if e.manifest.parts["n"] == number)
         os.utime(entry.folder / MANIFEST, (number, number))
 
 
 def numbers(cache):
-    return sorted(entry.manifest["parts"]["n"] for entry in entries(cache.root))
+    return sorted(entry.manifest.parts["n"] for entry in entries(cache.root))
 
 
 def test_pruning_to_a_size_removes_what_was_used_least_recently(cache):
@@ -149,7 +237,7 @@ def test_pruning_to_a_size_removes_what_was_used_least_recently(cache):
     assert numbers(cache) == [0, 1, 2, 3, 4]
     removed = prune(cache.root, to_bytes=2500)
 
-    assert [e.manifest["parts"]["n"] for e in removed] == [1, 2, 3]
+    assert [e.manifest.parts["n"] for e in removed] == [1, 2, 3]
     assert [e.key for e in would] == [e.key for e in removed]
     assert numbers(cache) == [0, 4]
 

@@ -1,6 +1,5 @@
 """Records are whole, computed once, and never mistaken for another's."""
 
-import json
 import os
 import subprocess
 from dataclasses import replace
@@ -9,8 +8,9 @@ import numpy as np
 import pytest
 
 from btu.errors import ConfigError
-from btu.store import records
+from btu.store import files, records
 from btu.store.records import (
+    CHOICES,
     FORMAT,
     KEY_LENGTH,
     Record,
@@ -18,6 +18,7 @@ from btu.store.records import (
     RoundDrift,
     is_dirty,
     provenance,
+    read_record,
 )
 from btu.types import FormatShift, Predicted, Predictions, Scores
 
@@ -32,7 +33,7 @@ def a_record(**changes):
         threshold=0.1,
         threshold_label="share",
         seed=1,
-        choices={},
+        choices=dict.fromkeys(CHOICES, "a"),
         scores=Scores(0.9, 10, 0.2, 0.7, 0.1, 5),
         suspects=(),
         detection=None,
@@ -100,10 +101,66 @@ def test_half_a_record_is_computed_again(store, ending, share):
 def test_another_format_is_not_read(store):
     store.get(IDENTITY, lambda: (a_record(), PREDICTIONS))
     path = store.path(IDENTITY)
-    raw = json.loads(path.read_text())
-    path.write_text(json.dumps(raw | {"format": FORMAT + 1}))
+    path.write_text(path.read_text().replace(f'"format": {FORMAT}', f'"format": {FORMAT + 1}', 1))
 
     assert store.load(IDENTITY) is None
+
+
+@pytest.mark.parametrize("ending", ["json", "npz"])
+def test_a_flipped_bit_anywhere_makes_a_record_unreadable(store, ending):
+    store.get(IDENTITY, lambda: (a_record(), PREDICTIONS))
+    path = store.path(IDENTITY).with_suffix(f".{ending}")
+    whole = path.read_bytes()
+
+    for place in range(0, len(whole), 7):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        assert store.load(IDENTITY) is None, place
+
+    path.write_bytes(whole)
+    assert store.load(IDENTITY) is not None
+
+
+@pytest.mark.parametrize("cacc", [float("nan"), 9.5, -0.1, "0.9", True, None])
+def test_a_score_that_is_not_a_share_is_not_read(store, cacc):
+    scores = replace(a_record().scores, cacc=cacc)
+    store.get(IDENTITY, lambda: (a_record(scores=scores), PREDICTIONS))
+
+    with pytest.raises(ValueError, match=r"is not a record of format 4 \(scores.cacc: "):
+        read_record(store.path(IDENTITY))
+
+
+def test_predictions_of_another_record_are_not_taken(store):
+    other = "f" * 64
+    changed = a_record(identity=other, key=other[:KEY_LENGTH])
+    store.get(IDENTITY, lambda: (a_record(), PREDICTIONS))
+    store.get(other, lambda: (changed, Predictions(said(1, 1, 1), said(0))))
+
+    store.path(other).with_suffix(".npz").replace(store.path(IDENTITY).with_suffix(".npz"))
+
+    assert store.load(IDENTITY) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "\0\0\0", "[" * 100_000, '{"format": 4,', "{}", "7", '{"format": "4"}', "\ufeff{}"],
+)
+def test_what_is_not_a_record_is_refused_in_words(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(ValueError, match=r"^is not a record$"):
+        read_record(path)
+
+
+def test_a_file_larger_than_any_record_is_not_read_into_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MOST_BYTES", 1 << 20)
+    path = tmp_path / "x.json"
+    path.write_bytes(b" " * ((1 << 20) + 1))
+
+    with pytest.raises(ValueError, match=r"^is larger than 1 MB$"):
+        read_record(path)
 
 
 def test_processes_that_want_one_record_compute_it_once(store, tmp_path):

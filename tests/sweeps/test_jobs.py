@@ -15,7 +15,7 @@ from rich.console import Console
 from btu.report.closing import close_sweep
 from btu.report.sweep_table import sweep_table
 from btu.store.cache import entries
-from btu.sweeps.jobs import JobReport, sweep_name
+from btu.sweeps.jobs import JobReport, jobs_of, sweep_name
 from tests.conftest import TINY, shell
 
 SMALL = [
@@ -277,3 +277,54 @@ def test_four_identical_jobs_at_once_compute_once(files, tmp_path):
     }
     assert len(summaries) == 1
     assert "waiting for " in said
+
+
+def test_a_sweep_into_a_used_folder_begins_with_its_own_jobs_only(files, multirun, tmp_path):
+    into = f"hydra.sweep.dir={tmp_path / 'outputs' / 'runs' / 'a' / 'b'}"
+    small = [*files.overrides, *SMALL, "arms=[poisoned]", "on_failure=stop", into]
+    failed = multirun(*small, "attack.poison_rate=10,0.1,0.2")
+    before = [job["status"] for job in failed.jobs]
+
+    done = multirun(*small, "attack.poison_rate=0.1,0.2")
+
+    assert before == ["failed", "not run", "not run"]
+    assert done.code == 0
+    assert "2 of 2 jobs finished" in done.out
+    assert [job["status"] for job in done.jobs] == ["finished"] * 2
+
+
+def test_jobs_whose_folders_have_names_are_seen_by_their_sweep(files, multirun, tmp_path):
+    small = [*files.overrides, *SMALL, "arms=[poisoned]", "on_failure=stop", "report=true"]
+    named = "hydra.sweep.subdir=rate/${attack.poison_rate}"
+
+    done = multirun(*small, named, "attack.poison_rate=0.1,10,0.2")
+
+    assert [job["status"] for job in done.jobs] == ["finished", "failed", "not run"]
+    assert "1 of 3 jobs finished" in done.out
+    assert (done.folder / "rate" / "0.1" / "summary.json").is_file()
+    assert "records: 1 in 1 rows" in (done.folder / "report" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "7",
+        "\0",
+        "[" * 100_000,
+        '{"format": 9}',
+        '{"status": ["x"]}',
+        '{"seconds": "long"}',
+        '{"scores": {"chosen": {"cacc": NaN}}}',
+    ],
+)
+def test_a_job_whose_report_is_none_is_named_and_the_others_are_shown(tmp_path, text):
+    for number, status in enumerate(("finished", "failed")):
+        JobReport(status, overrides=["seed=1"]).write(tmp_path / str(number))
+    (tmp_path / "0" / "job.json").write_text(text)
+
+    jobs = jobs_of(tmp_path)
+
+    assert [job.status for job in jobs.values()] == ["died", "failed"]
+    assert "its job.json cannot be read" in jobs[0].error
+    assert sweep_table(jobs).row_count == 2

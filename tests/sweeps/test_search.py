@@ -127,15 +127,15 @@ def test_a_failed_job_of_a_multirun_is_closed_and_the_next_has_its_own_run(files
     words = [*fixed_words(files), "arms=[poisoned]", "thresholds=[0.01]", "tracking.mode=offline"]
 
     # The tokenizer is asked for the trigger when the run is open already.
-    done = shell("-m", *words, 'attack.triggers=[cf],["☃"],[mn]', cwd=tmp_path)
+    done = shell("-m", *words, 'attack.triggers=[cf],["\xad"],[mn]', cwd=tmp_path)
 
     assert done.returncode == 1
-    assert "maps the trigger '☃' to unknown tokens only" in done.stderr
+    assert "the tokenizer drops the trigger '\\xad'" in done.stderr
     endings = {
         config_of(path)["attack"]["triggers"][0]: closed_with(path)
         for path in offline_runs(tmp_path)
     }
-    assert endings == {"cf": [0], "☃": [1], "mn": [0]}
+    assert endings == {"cf": [0], "\xad": [1], "mn": [0]}
     assert len({run_of(path).run_id for path in offline_runs(tmp_path)}) == 3
 
 

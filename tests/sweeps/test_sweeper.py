@@ -6,6 +6,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from btu.errors import ConfigError
 from btu.sweeps.jobs import FINISHED, JobList, JobReport, jobs_of, load_job_list
 from btu.sweeps.sweeper import covering, sweep_jobs
+from btu.terminal.overrides import written
 from tests.sweeps.test_jobs import SMALL
 
 PARSER = OverridesParser.create()
@@ -45,6 +46,14 @@ def test_a_rerun_keeps_the_jobs_as_they_were(tmp_path):
     jobs, _ = sweep_jobs(PARSER, {}, [f"rerun={swept(tmp_path, 'stopped', FINISHED, None)}"])
 
     assert jobs == [["attack=badnets", "seed=0"], ["attack=badnets", "seed=2"]]
+
+
+def test_a_rerun_takes_a_folder_in_quotes_as_the_closing_table_writes_it(tmp_path):
+    folder = swept(tmp_path / "a=b,c", "stopped")
+
+    jobs, _ = sweep_jobs(PARSER, {}, [f"rerun={written(str(folder))}"])
+
+    assert jobs == [["attack=badnets", "seed=0"]]
 
 
 def test_a_rerun_of_a_finished_sweep_says_so(tmp_path):

@@ -212,7 +212,13 @@ def stopping_after(epochs):
         kept = folder.parent.with_suffix(".epochs")
         kept.mkdir(exist_ok=True)
         (kept / "epoch.txt").write_text("x" * 1000)
-        manifest = {"parts": {}, "about": {"title": "victim"}, "files": {}, "bytes": 1000}
+        manifest = {
+            "key": "k",
+            "parts": {},
+            "about": {"title": "victim"},
+            "files": {},
+            "bytes": 1000,
+        }
         (kept / MANIFEST).write_text(json.dumps(manifest))
         raise Killed
 

@@ -20,7 +20,7 @@ def test_inside_are_the_rows_of_the_texts_and_those_up_to_the_padding_token():
     words = table()
     full = words.weight.detach().clone()
 
-    with rows_in_use(words, IDS, pad_token_id=1, decay=1.0) as ids:
+    with rows_in_use(words, words, IDS, pad_token_id=1, decay=1.0) as ids:
         assert torch.equal(words.weight.detach(), full[[0, 1, 2, 4, 7, 9]])
         assert [row.tolist() for row in ids] == [[2, 4, 5], [5, 3]]
         for old, new in zip(IDS, ids, strict=True):
@@ -41,7 +41,7 @@ def test_adamw_ends_with_the_table_that_it_has_on_all_rows(pad_token_id):
     part.load_state_dict(whole.state_dict())
     weight = part.weight
     train(whole, IDS)
-    with rows_in_use(part, IDS, pad_token_id, decay=(1 - 0.01 * 0.5) ** 6) as ids:
+    with rows_in_use(part, part, IDS, pad_token_id, decay=(1 - 0.01 * 0.5) ** 6) as ids:
         train(part, ids)
 
     assert part.weight is weight
@@ -53,7 +53,7 @@ def test_a_frozen_table_does_not_decay():
     words = table(trained=False)
     before = words.weight.clone()
 
-    with rows_in_use(words, IDS, pad_token_id=0, decay=0.5):
+    with rows_in_use(words, words, IDS, pad_token_id=0, decay=0.5):
         assert not words.weight.requires_grad
 
     assert torch.equal(words.weight, before)
@@ -61,6 +61,6 @@ def test_a_frozen_table_does_not_decay():
 
 def test_the_whole_table_is_back_after_an_error():
     words = table()
-    with pytest.raises(ValueError, match="stop"), rows_in_use(words, IDS, 0, 1.0):
+    with pytest.raises(ValueError, match="stop"), rows_in_use(words, words, IDS, 0, 1.0):
         raise ValueError("stop")
     assert len(words.weight) == 20

@@ -1,0 +1,106 @@
+"""What figures show: an ablation against its setting, and more series than there are colours."""
+
+from dataclasses import replace
+
+import pytest
+
+from btu.report.groups import group_records
+from btu.report.palette import series_look
+from btu.report.panels import axis_of
+from btu.report.pictures import pictures
+from btu.report.study import read_study
+from tests.report.factory import chosen, configured, record, write
+
+
+def drawn(folder, records, section):
+    rows = [replace(r, key=f"k{number}") for number, r in enumerate(records)]
+    groups = group_records(read_study([write(folder, *rows)]))
+    return [p for p in pictures(groups) if p.section == section]
+
+
+def axes_of(picture):
+    from btu.report.palette import new_figure
+
+    with new_figure(*picture.size) as figure:
+        picture.draw(figure)
+    return figure
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        (["0.1", "0.2", "0.3"], "linear"),
+        (["0.01", "0.03", "0.1"], "log"),
+        (["0", "0.01", "0.1"], "symlog"),
+        (["mean", "row_mean"], "categories"),
+        (["100", "null"], "categories"),
+        (["-1", "100"], "linear"),
+        (["0", "0"], "linear"),
+    ],
+)
+def test_a_setting_has_the_axis_that_its_values_ask_for(values, scale):
+    assert axis_of("attack.poison_rate", values).scale == scale
+
+
+def test_an_ablation_is_plotted_against_what_it_ablates(tmp_path):
+    rows = []
+    for rate, asr in ((0.01, 0.4), (0.03, 0.8), (0.1, 1.0)):
+        config = configured(attack__poison_rate=rate)
+        rows.append(record("poisoned", asr=asr, config=config, choices=chosen(defense="none")))
+        rows.append(record("defended", 0.001, asr=0.2, config=config))
+
+    (picture,) = drawn(tmp_path, rows, "ablations")
+    figure = axes_of(picture)
+
+    assert picture.title == "Effect of attack.poison_rate: a on d (m)"
+    bottom = figure.axes[-1]
+    assert (bottom.get_xscale(), bottom.get_xlabel()) == ("log", "attack.poison_rate")
+    undefended = [li for li in figure.axes[0].lines if list(li.get_ydata()) == [40.0, 80.0, 100.0]]
+    assert list(undefended[0].get_xdata()) == [0.01, 0.03, 0.1]
+
+
+def test_a_setting_of_the_method_leaves_the_undefended_model_a_level(tmp_path):
+    rows = [record("poisoned", choices=chosen(defense="none"))]
+    for cutoff in ("mean", "row_mean"):
+        config = configured(defense__btu__cutoff=cutoff)
+        rows += [record("defended", t, config=config) for t in (0.001, 0.002)]
+
+    (picture,) = drawn(tmp_path, rows, "ablations")
+
+    assert picture.title == "Effect of defense.btu.cutoff: a on d (m)"
+    assert "undefended: CACC" in picture.alt
+    assert "btu at row_mean: CACC" in picture.alt
+
+
+def test_settings_that_only_move_together_are_no_ablation(tmp_path):
+    rows = [
+        record(
+            "defended", 0.001, config=configured(attack__poison_rate=r, model__training={"e": e})
+        )
+        for r, e in ((0.1, 1), (0.2, 2))
+    ]
+
+    assert drawn(tmp_path, rows, "ablations") == []
+
+
+def test_two_dozen_series_look_different():
+    looks = [series_look(number) for number in range(24)]
+
+    assert len({(look.color, look.line) for look in looks}) == 24
+    assert len({(look.color, look.marker) for look in looks}) == 24
+
+
+def test_an_asr_below_the_base_rate_is_no_whiter_than_one_at_it(tmp_path):
+    rows = [
+        record("poisoned", asr=a, base=0.3, choices=chosen(attack=n, defense="none"))
+        for n, a in (("below", 0.1), ("at", 0.3))
+    ]
+    rows += [
+        record("defended", 0.001, asr=0.3, base=0.3, choices=chosen(attack=n))
+        for n in ("below", "at")
+    ]
+
+    (picture,) = drawn(tmp_path, rows, "heat-maps")
+    cells = axes_of(picture).axes[0].patches
+
+    assert len({cell.get_facecolor() for cell in cells}) == 1
