@@ -32,7 +32,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from btu.components import BASES, find_class
-from btu.errors import BtuError, ConfigError, did_you_mean, first_line, shown
+from btu.errors import BtuError, ConfigError, did_you_mean, first_line, shorten, shown
 from btu.models.base import Tuning
 from btu.settings.base import Settings, check_settings, check_words, kinds, walk
 from btu.settings.ranges import Choice, Device, Items, Number, Place, Seed, Word
@@ -161,7 +161,7 @@ def build_run(cfg: DictConfig) -> Config:
 
 def explain(error: OmegaConfBaseException, group: str = "") -> str:
     """An OmegaConf error as one sentence that names the key from the root of the config."""
-    reason = _shorten((error.msg or str(error)).split("\n")[0], MAX_REASON)
+    reason = shorten((error.msg or str(error)).split("\n")[0], MAX_REASON)
     key = _root_key(error.full_key or str(error.key or ""), group)
     if isinstance(error, MissingMandatoryValue):
         return f"{key} has no value. Write {key}=..."
@@ -281,13 +281,7 @@ def _is_of_choosing(error: BaseException) -> bool:
 
 def in_one_sentence(error: BaseException) -> str:
     """What to print of an error that the user can mend; none is longer than `MAX_SENTENCE`."""
-    return _shorten(_sentence_of(error), MAX_SENTENCE)
-
-
-def _shorten(text: str, most: int) -> str:
-    """A text with its control characters told, none too long."""
-    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-    return text if len(text) <= most else f"{text[:most]} ..."
+    return shorten(_sentence_of(error), MAX_SENTENCE)
 
 
 def _sentence_of(error: BaseException) -> str:

@@ -42,7 +42,7 @@ def read_bytes(path: Path) -> tuple[bytes, str]:
     """What a file holds, unpacked where its name ends in .gz, and the ending before that.
 
     Raises:
-        DataError: there is no such file, it is no regular file, or it cannot be read or unpacked.
+        DataError: there is no such file, it is not a regular one, or it cannot be read or unpacked.
     """
     _check_is_file(path)
     ending = find_ending(path)
@@ -64,7 +64,7 @@ def find_ending(path: Path) -> str:
 
 
 def check_kind(path: Path, raw: bytes) -> None:
-    """Raise if the bytes are those of a known kind of file that is no text."""
+    """Raise if the bytes are those of a known kind of file that is not text."""
     begin = raw[:100]
     kind = next((kind for magic, kind in KINDS if begin.startswith(magic)), None)
     if begin.removeprefix(codecs.BOM_UTF8).lstrip().lower().startswith(PAGE_BEGINS):
@@ -122,7 +122,7 @@ def _no_file(path: Path) -> str:
 
 def _not_decoded(path: Path, raw: bytes, error: UnicodeDecodeError, mark: str | None) -> str:
     if mark:
-        return f"{path} begins as {mark} does, but is none ({error.reason}). Save it as UTF-8."
+        return f"{path} begins as {mark} does, but is not ({error.reason}). Save it as UTF-8."
     line = raw[: error.start].count(b"\n") + 1
     where = f"{path}, line {line}: the bytes are not UTF-8"
     around = raw[max(0, error.start - NUM_AROUND) : error.start + NUM_AROUND]
@@ -154,6 +154,6 @@ def _has_zeros(path: Path, text: str) -> str:
         )
     line = text[: text.index("\0")].count("\n") + 1
     return (
-        f"{path}, line {line} holds a NUL byte, which is no text. Remove it: "
+        f"{path}, line {line} holds a NUL byte, which is not text. Remove it: "
         f"tr -d '\\000' < {path.name} > clean-{path.name}"
     )

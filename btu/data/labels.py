@@ -88,7 +88,7 @@ def parse_labels(labels: Sequence[str], classes: Classes, where: str, source: In
         source: each label's row in the file, from 0. (N,)
 
     Raises:
-        DataError: rows without a label, or a label that is no class, with its row.
+        DataError: rows without a label, or a label that is not a class, with its row.
     """
     values = [spell(label) for label in labels]
     without = [row for row, value in enumerate(values) if not value]
@@ -102,7 +102,7 @@ def parse_labels(labels: Sequence[str], classes: Classes, where: str, source: In
     if -1 in numbers:
         row = numbers.index(-1)
         raise DataError(
-            f"{where}, row {source[row] + 1}: label {shorten(values[row])!r} is no class; "
+            f"{where}, row {source[row] + 1}: label {shorten(values[row])!r} is not a class; "
             f"expected one of {listed(classes.numbers)}."
         )
     return np.asarray(numbers, dtype=np.int64)
@@ -151,7 +151,7 @@ def _refuse_mixture(
     numbers = [value for value in values if value not in words]
     row = next(row for row, label in enumerate(labels) if spell(label) in words)
     raise DataError(
-        f"{where}, row {row + 1}: label {shorten(spell(labels[row]))!r} is no number of at most "
+        f"{where}, row {row + 1}: label {shorten(spell(labels[row]))!r} is not a number of at most "
         f"15 digits, but others are ({listed(numbers, NUM_SHOWN)}). If all are classes, name them "
         "with dataset.label_names=[...]."
     )

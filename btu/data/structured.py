@@ -24,7 +24,7 @@ def read_json(path: Path, text: str) -> Columns:
     columns whose keys count the rows, as pandas writes them.
 
     Raises:
-        DataError: it is no JSON, or has another shape.
+        DataError: it is not JSON, or has another shape.
     """
     try:
         whole = json.loads(text)
@@ -32,7 +32,7 @@ def read_json(path: Path, text: str) -> Columns:
         raise DataError(f"{path}: its JSON is nested too deeply. Expected {SHAPES}.") from error
     except ValueError as error:
         if text.lstrip()[0] != "{":
-            raise DataError(f"{path} is no JSON ({error}). Expected {SHAPES}.") from error
+            raise DataError(f"{path} is not JSON ({error}). Expected {SHAPES}.") from error
         return _from_records(path, _json_lines(path, text))
     if isinstance(whole, list):
         return _from_records(path, whole)
@@ -67,7 +67,7 @@ def _json_lines(path: Path, text: str) -> list[Any]:
 def _from_records(path: Path, rows: Sequence[Any]) -> Columns:
     odd = next((n for n, row in enumerate(rows, start=1) if not isinstance(row, dict)), None)
     if odd is not None:
-        raise DataError(f"{path}, row {odd} is no JSON object. Expected {SHAPES}.")
+        raise DataError(f"{path}, row {odd} is not a JSON object. Expected {SHAPES}.")
     names = dict.fromkeys(name for row in rows for name in row)
     return [(name, [row.get(name) for row in rows]) for name in names]
 
@@ -83,7 +83,7 @@ def read_parquet(path: Path, raw: bytes) -> Columns:
     """The columns of a parquet file, without an index that pandas left there.
 
     Raises:
-        DataError: it is no parquet file, or a damaged one.
+        DataError: it is not a parquet file, or a damaged one.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

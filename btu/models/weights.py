@@ -23,7 +23,7 @@ def check_index(path: Path, what: str, are_there: bool = True) -> None:
         are_there: whether the files have to be there already.
 
     Raises:
-        ModelError: it names others, or is no index.
+        ModelError: it names others, or is not an index.
     """
     try:
         files = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
@@ -80,10 +80,10 @@ def check_fit(model: Any, info: Mapping[str, Any], what: str, new_head: bool) ->
 
 
 def check_finite(model: Any, what: str) -> None:
-    """Raise a ModelError if a weight is no finite number."""
+    """Raise a ModelError if a weight is not finite."""
     if wrong := not_finite(model):
         raise ModelError(
-            f"{what}: the checkpoint has weights that are no finite numbers (NaN or infinite), in "
+            f"{what}: the checkpoint has weights that are not finite numbers (NaN or infinite), in "
             f"{_some(wrong)}. The training that wrote it diverged; use an earlier one."
         )
 

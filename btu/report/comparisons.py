@@ -81,7 +81,7 @@ def _paint_overview(
 def ablations(groups: Sequence[Group]) -> list[Picture]:
     """A picture per setting that differs, the setting on the x axis, and all else equal.
 
-    Where a record was computed is no setting, and one that only moves together with another has
+    Where a record was computed is not a setting, and one that only moves together with another has
     nothing to be plotted against.
     """
     pictures = []

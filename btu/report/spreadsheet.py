@@ -14,7 +14,7 @@ FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"  # OWASP, "CSV injection"
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV; a text that a spreadsheet would take for a formula gets a `'` first.
 
-    Numbers, also negative ones, stay numbers, and a single character is no formula, so that the
+    Numbers, also negative ones, stay numbers, and a single character is not a formula, so that the
     token `-` stays itself.
     """
     safe = frame.map(as_text).rename(columns=as_text)

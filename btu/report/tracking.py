@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 
 from btu.components import Tracker
 from btu.errors import ConfigError, first_line
@@ -22,7 +21,7 @@ from btu.report.upload import is_uploaded
 from btu.settings.ranges import Choice, Items, Text, Word
 from btu.store.cache import make_key
 from btu.store.files import write_json
-from btu.sweeps.jobs import SWEEP_NAME
+from btu.sweeps.jobs import SWEEP_NAME, in_multirun
 
 log = logging.getLogger(__name__)
 SWEEP_AGENT = "WANDB_SWEEP_ID"  # set where a W&B sweep agent started this job
@@ -205,7 +204,7 @@ def in_agent() -> bool:
 
 def _sweep() -> str | None:
     """In a sweep its name: its jobs form one group, even when it is typed again."""
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+    if not in_multirun():
         return None
     if in_agent():
         raise ConfigError(

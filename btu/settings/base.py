@@ -43,7 +43,7 @@ class Kind:
 
     @property
     def settings(self) -> Any:
-        """The dataclass that it is; None if it is none."""
+        """The dataclass that it is; None if it is not one."""
         return next((kind for kind in self.types if is_dataclass(kind)), None)
 
     @property
@@ -90,7 +90,7 @@ def check_settings(cls: type[Any], values: Mapping[str, Any], place: str) -> Non
 
 
 def check_words(cls: type[Any], values: Mapping[str, Any], place: str) -> None:
-    """Raise where a key is no field, or YAML made of a value what the field cannot hold.
+    """Raise where a key is not a field, or YAML made of a value what the field cannot hold.
 
     Args:
         cls, place: as for `check_settings`.

@@ -38,7 +38,7 @@ class Rule:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a real number; a boolean is none."""
+    """Whether a value is a real number; a boolean is not one."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 

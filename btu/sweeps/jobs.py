@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from typing_extensions import TypedDict
 
 from btu.processes import started
@@ -136,9 +136,11 @@ def forget_jobs(sweep: Path) -> None:
 
 
 def in_multirun() -> bool:
-    """Whether this job is one of a sweep."""
-    settings = HydraConfig.get() if HydraConfig.initialized() else None
-    return settings is not None and settings.mode == RunMode.MULTIRUN
+    """Whether this job is one of a sweep, and so has a number in it."""
+    if not HydraConfig.initialized():
+        return False
+    settings = HydraConfig.get()
+    return settings.mode == RunMode.MULTIRUN and not OmegaConf.is_missing(settings.job, "num")
 
 
 def sweep_folder() -> Path:

@@ -58,7 +58,7 @@ def lasting_output() -> Iterator[None]:
     """Inside the block standard output and error can be written to, whatever becomes of them.
 
     What went wrong with standard output is said at the end on standard error; a reader that has
-    seen enough (`btu --help | head`) is no error.
+    seen enough (`btu --help | head`) is not an error.
     """
     _open_closed_descriptors()
     before = sys.stdout, sys.stderr

@@ -103,7 +103,7 @@ def _agree(found: Tensor, plain: Tensor) -> bool:
 def _choose_side(classifier: Classifier, rows: Sequence[IntArray], plain: Tensor) -> None:
     """Pad where it changes no logit: after the texts if possible, else before them (XLNet)."""
     if not plain.isfinite().all():
-        raise ModelError("its logits are no finite numbers")
+        raise ModelError("its logits are not finite")
     for side in ("right", "left"):
         classifier.tokenizer.padding_side = side
         if _agree(_logits(classifier, rows), plain):
@@ -121,7 +121,7 @@ def _check_gradient(classifier: Classifier, rows: Sequence[IntArray], plain: Ten
         if not _agree(output.logits.detach(), plain):
             raise ModelError("what it says of a text depends on the numbers of unused tokens")
         if moved is None or not moved.isfinite().all():
-            raise ModelError("training gives its word embeddings no finite gradient")
+            raise ModelError("training gives its word embeddings a gradient that is not finite")
         seen = moved.abs().sum(1) > 0  # (U,)
         skipped = {pad_token_id, table.padding_idx}
         if not all(seen[token] for token in ids[0].tolist() if token not in skipped):

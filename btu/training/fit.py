@@ -178,10 +178,10 @@ def fit(
 
 
 def _check_finite(weights: Tensor, title: str, settings: Training) -> None:
-    """Raise a ModelError if a training diverged; one number that is none spoils all weights."""
+    """Raise a ModelError if a training diverged; one that is not finite spoils all weights."""
     if not all(end.isfinite() for end in weights.detach().aminmax()):
         raise ModelError(
-            f"{title}: the training diverged, its weights are no finite numbers any more (NaN or "
+            f"{title}: the training diverged, its weights are no longer finite numbers (NaN or "
             f"infinite). Lower its learning rate, which is {settings.learning_rate:g}: "
             "model.training.learning_rate, for clean tuning tuning.learning_rate, for detection "
             "rounds that of the defense. If it is low already, write "
@@ -200,7 +200,7 @@ def predict(
     """What the model says of each row of token ids; its states only where they are asked for.
 
     Raises:
-        ModelError: it says no finite number.
+        ModelError: what it says is not finite.
     """
     if not ids:
         nothing = np.empty((0, num_labels), dtype=np.float32)
@@ -233,7 +233,7 @@ def predict(
     columns = [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
     if wrong := int((~np.isfinite(columns[1])).any(1).sum()):
         raise ModelError(
-            f"the model says no finite number (NaN) of {wrong} of {len(ids)} texts, so that it "
+            f"what the model says of {wrong} of {len(ids)} texts is not finite (NaN), so that it "
             "cannot be scored. Lower model.training.learning_rate, or write "
             "model.training.precision=fp32."
         )

@@ -75,9 +75,9 @@ FAULTS = {
     "many numbers": ([str(n / 7) for n in range(300)], r"300 different labels such as '0' look"),
     "a serial number": (
         ["0", "1", "9" * 5000],
-        r"row 3: label '9{57}\.\.\.' is no number of at most",
+        r"row 3: label '9{57}\.\.\.' is not a number of at most",
     ),
-    "a word among numbers": (["0", "1", "good"], r"row 3: label 'good' is no number of at most"),
+    "a word among numbers": (["0", "1", "good"], r"row 3: label 'good' is not a number of at most"),
     "case": (["spam", "Spam", "ham"], r"labels 'Spam', 'spam' differ in case only"),
     "missing": (["0", "1", " ", ""], r"row 3 has no label \(nor have 1 more\)\. Give it one"),
 }

@@ -105,7 +105,7 @@ KINDS = {
         r"is no JSON \(.*Expected an array of objects, an object of col",
     ),
     "deep json": ("x.json", "[" * 100_000, r"its JSON is nested too deeply"),
-    "json numbers": ("x.json", "[1, 2]", r"row 1 is no JSON object"),
+    "json numbers": ("x.json", "[1, 2]", r"row 1 is not a JSON object"),
     "json scalar": ("x.json", "5", r"holds no rows"),
     "json lengths": ("x.json", '{"text": ["a"], "label": [0, 1]}', r"columns have 1 to 2 rows"),
     "json rows": (

@@ -48,7 +48,7 @@ def steps(monkeypatch):
 
     @contextmanager
     def progress(title, total):
-        yield counting.advance
+        yield lambda: title == "predictions" or counting.advance()
 
     monkeypatch.setattr(training, "progress", progress)
     return counting
