@@ -30,6 +30,7 @@ from btu.sweeps.jobs import (
     NotRun,
     SweepWatch,
     check_may_start,
+    check_own_folder,
     in_multirun,
     report_folder,
     sweep_folder,
@@ -67,10 +68,12 @@ def _hydra_main(cfg: DictConfig) -> float | None:
     report = JobReport(name=name_job(cfg), overrides=list(settings.overrides.task))
     start = time.perf_counter()
     place = report_folder(run_dir)
+    report.folder = os.path.relpath(run_dir, place)
     report.write(place)
     try:
         _check_hydra(settings, in_sweep)
         if in_sweep:
+            check_own_folder(run_dir, place)
             check_may_start(cfg.on_failure)
             check_mark(sweep_folder(), Path(cfg.cache.folder))
         objective = run_job(cfg, run_dir, report)
@@ -148,6 +151,8 @@ def main() -> None:
     warnings.filterwarnings("ignore", "(?s).*validated against ConfigStore schema", UserWarning)
     gc.set_threshold(100_000, 20, 20)  # libraries make millions of objects that stay: 0.7 s
     signal.signal(signal.SIGTERM, end_follower if started().rank else _terminate)
+    for flag in {"-m", "--multirun"} & set(sys.argv):  # Hydra wants it before the settings
+        sys.argv[1:] = [flag, *(word for word in sys.argv[1:] if word != flag)]
     status = _exit_code()
     sweep = SweepWatch.current
     if sweep is not None and not started().rank:

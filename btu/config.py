@@ -309,6 +309,10 @@ def _sentence_of(error: BaseException) -> str:
     if isinstance(error, OverflowError) and (key := re.search(r"full_key: (\S+)", str(error))):
         return f"{key[1]}: the number is too large."
     sentence = " ".join(str(error).split("Config search path:")[0].split())
+    if "is not a ListConfig" in sentence and (key := re.search(r"full_key: (\S+)", sentence)):
+        return f"{key[1]}: expected a list. Write {key[1]}: [...], with brackets."
+    if "Key 'experiment' not in 'Config'" in sentence:
+        return f"{sentence.split(':')[0]}: its first line must be # @package _global_"
     missing = next((extra for name, extra in PLUGINS.items() if f"'{name}" in sentence), None)
     if isinstance(error, MissingConfigException) and missing:
         return f'{sentence} Install the plugin: pip install -e ".[{missing}]"'

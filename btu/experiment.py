@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,7 @@ from btu.store.stages import settings_of
 from btu.types import ARMS, BY_NAME, PLAIN, REPAIRED, Arm, PoisonedDataset, Predictions
 
 log = logging.getLogger(__name__)
+WORTH_TELLING = 0.01  # of the training texts that are cut
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,16 @@ class Experiment:
         """Evaluate every arm at every threshold; what is recorded already is read."""
         data, planted = self.lab.data, ""
         if data.target_label is not None:
-            planted = f", {int(data.train.poisoned.sum()):,} of them poisoned"
+            target = data.clean.label_names[data.target_label]
+            planted = f", {int(data.train.poisoned.sum()):,} of them poisoned (target: {target})"
         log.info(f"{data.clean.name}: {len(data.train):,} training rows{planted}")
         found = [self.evaluate(arm, threshold) for arm, threshold in self.points]
         records = tuple(record for record, _ in found)
         predictions = {record.key: predicted for record, predicted in found}
         better = say_plain_is_better(records)
-        notes = (*data.clean.notes, *remarks(data), *self.notes, *([better] if better else []))
-        return Result(data, records, predictions, choose(records), notes, self.decisions)
+        notes = [*data.clean.notes, *remarks(data), *self.notes, *_remark_on_cuts(records)]
+        notes += [better] if better else []
+        return Result(data, records, predictions, choose(records), tuple(notes), self.decisions)
 
     def evaluate(self, arm: Arm, threshold: float | None) -> tuple[Record, Predictions]:
         """The record of one arm at one threshold, from the store or computed."""
@@ -151,6 +154,23 @@ class Experiment:
         alone = tuning.pop("trusted_only_epochs")
         kept = (tuning["max_samples"], tuning["share"])
         return [alone, *kept] if arm.rows == "trusted" else tuning
+
+
+def _remark_on_cuts(records: Sequence[Record]) -> Iterator[str]:
+    """Sentences about what the models do not read of long texts."""
+    if not records:
+        return
+    cut = records[0].cut
+    rest = f"a model reads model.max_length={cut.max_length} tokens of each"
+    if cut.train >= WORTH_TELLING * cut.num_train and cut.train:
+        share = f"{100 * cut.train / cut.num_train:.0f} %"
+        yield f"{cut.train:,} of {cut.num_train:,} training texts ({share}) are cut: {rest}"
+    for what, number, unseen in (
+        ("poisoned rows", cut.num_poisoned, cut.poisoned),
+        ("triggered test rows", cut.num_triggered, cut.triggered),
+    ):
+        if unseen:
+            yield f"of {unseen:,} of the {number:,} {what} no model reads the trigger: {rest}"
 
 
 def possible_arms(job: Job, lab: Lab) -> tuple[tuple[Arm, ...], tuple[str, ...]]:

@@ -19,7 +19,14 @@ from safetensors.torch import load_file, save_file
 
 from btu.errors import ConfigError
 from btu.models.base import Classifier, ModelSource, Training
-from btu.models.tokens import encode, name_unknown, trigger_token_ids, unknown_words
+from btu.models.tokens import (
+    count_cut,
+    count_same,
+    encode,
+    name_unknown,
+    trigger_token_ids,
+    unknown_words,
+)
 from btu.seeding import stream_seed
 from btu.store.cache import StageCache
 from btu.store.code import code_of
@@ -38,6 +45,7 @@ from btu.training.outputs import (
 from btu.training.resume import EpochCheckpoint
 from btu.training.runner import StageRunner
 from btu.types import (
+    CutTexts,
     Edit,
     IntArray,
     PoisonedDataset,
@@ -158,6 +166,25 @@ class Lab(StageRunner):
             ids = encode(self.pristine.tokenizer, split.texts, self.source.max_length)
             self._encoded[split] = Encoded(ids, split.labels)
         return self._encoded[split]
+
+    @cached_property
+    def cut(self) -> CutTexts:
+        """What the model does not read of long texts, triggers above all."""
+        data, longest, tokenizer = self.data, self.source.max_length, self.pristine.tokenizer
+        ids = self.encoded(data.train).ids
+        planted = np.flatnonzero(data.train.poisoned).tolist()
+        originals = [data.clean.train.texts[row] for row in planted]
+        tested: Sequence[IntArray] = self.encoded(data.triggered).ids if data.triggered else ()
+        untouched = [data.clean.test.texts[row] for row in data.triggered_rows]
+        return CutTexts(
+            max_length=longest,
+            num_train=len(ids),
+            train=count_cut(tokenizer, data.train.texts, ids, longest),
+            num_poisoned=len(planted),
+            poisoned=count_same(tokenizer, originals, [ids[row] for row in planted], longest),
+            num_triggered=len(tested),
+            triggered=count_same(tokenizer, untouched, tested, longest),
+        )
 
     # Stages
 

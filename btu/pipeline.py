@@ -60,6 +60,7 @@ def measure(
         scores=score(predictions, lab.data, rejects=bool(decision.screens)),
         detection=score_detection(decision.suspects, trigger or ()),
         format_shifts=lab.data.format_shifts,
+        cut=lab.cut,
         leaky=lab.data.clean.leaky,
         config=job.config,
         stages={**stages, **decision.stages},

@@ -66,8 +66,10 @@ def finish_job(cfg: DictConfig, run_dir: Path, report: JobReport) -> Finished:
     """Run one job, write its folder and mirror it; prints nothing."""
     job, tracking = build_job(cfg)
     objective: Any = OmegaConf.to_object(cfg.objective)
-    from btu.report.run import write_outputs
+    from btu.report.run import MODEL, remove_outputs, write_outputs
 
+    if not processes.follows():
+        remove_outputs(run_dir)
     experiment = prepare(job)
     objective.check_search([arm.name for arm, _ in experiment.points])
     stealth = _before_training(experiment)
@@ -79,7 +81,7 @@ def finish_job(cfg: DictConfig, run_dir: Path, report: JobReport) -> Finished:
         if not processes.follows():
             write_outputs(job, result, run_dir)
         if job.save_model:
-            log.info(save_repaired(experiment, result, run_dir / "model"))
+            log.info(save_repaired(experiment, result, run_dir / MODEL))
         processes.leave()
         value: float | None = objective.value(result.records)
         report.objective = value
@@ -137,7 +139,8 @@ def save_repaired(experiment: Experiment, result: Result, folder: Path) -> str:
         classifier.model.cpu().save_pretrained(folder)
         classifier.tokenizer.save_pretrained(folder)
     at = "" if record.threshold is None else f" @ {record.threshold:g}"
-    return f"saved {record.arm}{at} as {folder}"
+    empty = ", in which nothing was flagged and so nothing repaired" * (record.suspects == ())
+    return f"saved {record.arm}{at} as {folder}{empty}"
 
 
 def name_labels(classifier: Classifier, label_names: Sequence[str]) -> None:

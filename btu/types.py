@@ -156,6 +156,19 @@ class PoisonCounts:
 
 
 @dataclass(frozen=True)
+class CutTexts:
+    """What a model does not read, since texts are cut at so many tokens."""
+
+    max_length: Count
+    num_train: Count
+    train: Count  # training texts that are longer
+    num_poisoned: Count
+    poisoned: Count  # of these, rows whose trigger is cut away
+    num_triggered: Count
+    triggered: Count  # likewise
+
+
+@dataclass(frozen=True)
 class FormatShift:
     """How the rows that got a trigger are typed, before and after."""
 

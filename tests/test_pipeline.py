@@ -436,3 +436,43 @@ def test_a_cache_that_is_deleted_again_and_again_changes_nothing(
     assert len(deleted) == 4
     scores = [[row[key] for key in ("arm", "cacc", "asr", "base_rate")] for row in rows]
     assert scores == [[row[key] for key in ("arm", "cacc", "asr", "base_rate")] for row in wanted]
+
+
+@pytest.mark.parametrize(("position", "unseen"), [("end", 100), ("start", 0)])
+def test_triggers_that_are_cut_away_are_told(files, run_btu, tmp_path, position, unseen):
+    for role in ("train", "test"):
+        lines = (files.folder / f"{role}.tsv").read_text().splitlines()
+        long = [line.replace("\t", f"{' and so on' * 30}\t") for line in lines[1:]]
+        (files.folder / f"{role}.tsv").write_text("\n".join([lines[0], *long]))
+    small = [*files.overrides, *TINY, "model=tiny", "model.training.epochs=1", "arms=[poisoned]"]
+
+    for _ in range(2):  # the second time all is read from the record
+        run_btu(*small, f"attack.position={position}")
+
+    notes = json.loads((tmp_path / "run" / "poison_report.json").read_text())["notes"]
+    told = [note for note in notes if "no model reads the trigger" in note]
+    assert told == [
+        f"of {number} of the {number} {what} no model reads the trigger: a model reads "
+        "model.max_length=64 tokens of each"
+        for number, what in ((60, "poisoned rows"), (unseen, "triggered test rows"))
+        if unseen
+    ]
+    assert any("training texts (100 %) are cut" in note for note in notes)
+
+
+def test_a_folder_that_is_used_again_has_no_file_of_the_run_before(files, run_btu, tmp_path):
+    small = [*files.overrides, *TINY, "model=tiny", "model.training.epochs=1"]
+    run_btu(*small, "arms=[unlearned]")
+    assert (tmp_path / "run" / "curve.png").exists()
+
+    run_btu(*small, "arms=[poisoned]")
+
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert not left & {"curve.png", "distances.npz"}
+    assert "summary.json" in left
+
+
+def test_what_was_flagged_is_shown_where_no_repair_is_worth_it(files, run_btu, capsys):
+    run_btu(*files.overrides, *BLIND, "thresholds=[0.5,0.9]", "arms=[poisoned,unlearned]")
+
+    assert "suspect tokens at threshold 0.5" in capsys.readouterr().out

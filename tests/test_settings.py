@@ -214,7 +214,7 @@ def test_a_word_that_is_no_choice_is_refused_and_each_choice_is_known(fields):
         ("attack.triggers=[true]", r"attack\.triggers\[0\] is text, got true.*Quote the word"),
         ("attack.triggers=[null]", r"attack\.triggers\[0\] is text, got null"),
         ("attack.triggers=[2024]", r"got the number 2,024.*Quote it"),
-        ("attack.triggers=[[cf]]", r"attack\.triggers\[0\] is text, got the list \['cf'\]"),
+        ("attack.triggers=[[cf]]", r"attack\.triggers\[0\] is text, got a list: \['cf'\]"),
         ("defense.btu.rounds.1.max_length=3", r"defense\.btu\.rounds\[1\]\.max_length is"),
         ("defense.btu.name=mine", r"defense\.btu\.name is mine\. Give both one name"),
         ("tracking.project=a/b", r"tracking\.project is at most 128 characters without any of"),

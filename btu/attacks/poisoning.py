@@ -226,7 +226,7 @@ def remarks(data: PoisonedDataset) -> tuple[str, ...]:
     sentences = list(warn_of_shifts(data.format_shifts))
     if not counts.requested:
         sentences.append(
-            f"no row is poisoned: attack.poison_rate of {len(data.train):,} rows rounds to none"
+            f"no row is poisoned: attack.poison_rate asks for none of {len(data.train):,} rows"
         )
     num_left_out = counts.without_paraphrase + counts.unchanged
     num_test = counts.test_without_paraphrase + counts.test_unchanged

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from btu.data.labels import Classes, find_classes, parse_labels
-from btu.data.splits import hold_out, separate
+from btu.data.splits import count_contradictions, hold_out, separate
 from btu.errors import DataError, listed
 from btu.seeding import stream
 from btu.settings.base import Settings
@@ -83,6 +83,9 @@ class DatasetSource(Settings):
         self._hold_out(splits, notes)
         found, leaky = separate(splits, self.allow_overlap)
         notes += found
+        for role, split in splits.items():
+            if split and (number := count_contradictions(split)):
+                notes.append(f"{role}: {number:,} texts stand there with more than one label")
         test = splits["test"]
         assert splits["train"] is not None
         if test is None:

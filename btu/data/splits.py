@@ -80,6 +80,14 @@ def _quotas(sizes: IntArray, wanted: int) -> IntArray:
     return quotas
 
 
+def count_contradictions(split: Split) -> int:
+    """How many texts stand there with more than one label."""
+    labels: dict[str, set[int]] = {}
+    for text, label in zip(split.texts, split.labels.tolist(), strict=True):
+        labels.setdefault(fold(text), set()).add(label)
+    return sum(len(each) > 1 for each in labels.values())
+
+
 def separate(splits: dict[str, Split | None], allow_overlap: bool) -> tuple[list[str], bool]:
     """Take the few texts out of a split that a later one has, too, in place.
 

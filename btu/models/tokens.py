@@ -43,6 +43,23 @@ def encode(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[IntArr
     return ids
 
 
+def count_cut(
+    tokenizer: Any, texts: Sequence[str], ids: Sequence[IntArray], max_length: int
+) -> int:
+    """How many texts are longer than the ids that `encode` gives of them."""
+    full = [text for text, row in zip(texts, ids, strict=True) if len(row) >= max_length]
+    return sum(len(row) > max_length for row in encode(tokenizer, full, max_length + 1))
+
+
+def count_same(
+    tokenizer: Any, texts: Sequence[str], ids: Sequence[IntArray], max_length: int
+) -> int:
+    """How many texts are read as the ids of what was made of them: the change is cut away."""
+    full = [row for row in range(len(texts)) if len(ids[row]) >= max_length]
+    before = encode(tokenizer, [texts[row] for row in full], max_length)
+    return sum(np.array_equal(one, ids[row]) for one, row in zip(before, full, strict=True))
+
+
 def as_plain_text(tokenizer: Any, texts: Sequence[str]) -> list[str]:
     """The texts with a blank inside each special token that is written in them: `< /s>`."""
     return [_part(text, tokenizer.all_special_tokens) for text in texts]

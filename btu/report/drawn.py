@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from btu.terminal.text import plain
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph of a PDF
 FORMATS = ("png", "svg", "pdf")
 WIDTH = 1600  # pixels of a PNG
 

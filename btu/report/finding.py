@@ -30,7 +30,8 @@ def find(groups: Sequence[Group]) -> tuple[str, ...]:
     The best defense is the one that was tried in most blocks (of a dataset, attack and model), and
     of those the one with the highest mean score, or CACC where no trigger is known.
     """
-    pairs = _pairs(groups)
+    scored = [block for block in blocks(groups) if any(g.score for g in block)]
+    pairs = _pairs(scored or blocks(groups))  # of a mixture, what was measured with a trigger
     if pairs:
         best = max(pairs, key=lambda name: (len(pairs[name]), _weight(pairs[name])))
         return _of_defense(best, pairs[best], len(pairs))
@@ -42,9 +43,9 @@ def find(groups: Sequence[Group]) -> tuple[str, ...]:
     return (words + added * all(g.excess for g in victims) + ".",)
 
 
-def _pairs(groups: Sequence[Group]) -> dict[str, list[_Pair]]:
+def _pairs(found: Sequence[Sequence[Group]]) -> dict[str, list[_Pair]]:
     pairs: dict[str, list[_Pair]] = {}
-    for block in blocks(groups):
+    for block in found:
         victim, trusted_only = control_of(block, VICTIM), control_of(block, TRUSTED_ONLY)
         for repair in best_repairs(block):
             if victim:

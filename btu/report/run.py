@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from btu.experiment import Result
     from btu.job import Job
 
-POISON_REPORT = "poison_report.json"
+POISON_REPORT, MODEL = "poison_report.json", "model"
+SUMMARY, SUSPECTS, CURVE = "summary.json", "suspects.csv", "curve.png"
+PREDICTIONS, DISTANCES = "predictions.npz", "distances.npz"
+FILES = (POISON_REPORT, SUMMARY, SUSPECTS, CURVE, PREDICTIONS, DISTANCES)
+log = logging.getLogger("btu")
 SUSPECT_COLUMNS = (
     "threshold",
     "token",
@@ -37,16 +42,27 @@ SUSPECT_COLUMNS = (
 )
 
 
+def remove_outputs(folder: Path) -> None:
+    """Remove what an earlier run wrote into the same folder, but for its model.
+
+    That one is named in the log, so that nobody takes it for a model of this run.
+    """
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+    if (folder / MODEL).exists():
+        log.warning("%s is of an earlier run into this folder", folder / MODEL)
+
+
 def write_outputs(job: Job, result: Result, folder: Path) -> None:
     """Write summary, suspects, poison report, predictions, drift and curve."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "summary.json", summary_rows(result.records))
+    write_json(folder / SUMMARY, summary_rows(result.records))
     write_json(
         folder / POISON_REPORT, poison_report(job, result.data, result.notes, result.stealth)
     )
-    write_suspects(result.records, folder / "suspects.csv")
+    write_suspects(result.records, folder / SUSPECTS)
     _write_arrays(result, folder)
-    plot_curve(result.records, folder / "curve.png")
+    plot_curve(result.records, folder / CURVE)
 
 
 def poison_report(
@@ -115,9 +131,9 @@ def _write_arrays(result: Result, folder: Path) -> None:
     for record in result.records:
         for name, values in name_arrays(result.predictions[record.key]).items():
             arrays[f"{record.arm}{_at(record.threshold)}_{name.removesuffix('_labels')}"] = values
-    np.savez_compressed(folder / "predictions.npz", **arrays)
+    np.savez_compressed(folder / PREDICTIONS, **arrays)
     if distances := gather_distances(result):
-        np.savez_compressed(folder / "distances.npz", **distances)
+        np.savez_compressed(folder / DISTANCES, **distances)
 
 
 def gather_distances(result: Result) -> dict[str, Any]:

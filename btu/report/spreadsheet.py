@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from btu.terminal.text import plain
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -22,11 +24,14 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
 
 
 def as_text(value: Any) -> Any:
-    """The value, as a text that no spreadsheet executes."""
-    if not isinstance(value, str) or len(value) < 2 or value[0] not in FORMULA_STARTS:
+    """The value, as a text that neither a spreadsheet nor a terminal executes."""
+    if not isinstance(value, str):
         return value
+    seen = plain(value)
+    if len(value) < 2 or value[0] not in FORMULA_STARTS:
+        return seen
     try:
         float(value)
     except ValueError:
-        return f"'{value}"
-    return value
+        return f"'{seen}"
+    return seen

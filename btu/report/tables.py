@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from btu.metrics import BEST_RULE, BLIND_RULE
+from btu.metrics import BEST_RULE, BLIND_RULE, by_size
 from btu.stealth.measure import describe
 from btu.store.records import Record, Suspect
 from btu.terminal.console import Terminal
@@ -26,10 +26,17 @@ ABOUT_CHOSEN_BLINDLY = (
 def print_result(result: Result, terminal: Terminal, with_suspects: bool = True) -> None:
     """The scores of every arm, the suspects at the chosen threshold, and what to mind."""
     terminal.print(score_table(result.records, result.chosen))
-    if with_suspects and result.chosen is not None and result.chosen.suspects:
-        terminal.print(suspect_table(result.chosen))
+    flagged = result.chosen or _first_flagged(result.records)
+    if with_suspects and flagged is not None and flagged.suspects:
+        terminal.print(suspect_table(flagged))
     print_stealth(result.stealth, terminal)
     print_notes(result.notes, terminal)
+
+
+def _first_flagged(records: Sequence[Record]) -> Record | None:
+    """Of the repairs that flagged something the one at the smallest threshold."""
+    flagged = [record for record in records if record.suspects]
+    return min(flagged, key=lambda record: by_size(record.threshold), default=None)
 
 
 def print_notes(notes: Sequence[str], terminal: Terminal) -> None:

@@ -13,8 +13,8 @@ from btu.settings.ranges import Range, Rule, Text
 
 FINITE = Range()  # what a number is where nothing else is said
 NOUNS: Mapping[Any, str] = {
-    **{str: "text", int: "number", float: "number", bool: "true or false"},
-    **{list: "list", dict: "mapping"},
+    **{str: "text", int: "a number", float: "a number", bool: "true or false"},
+    **{list: "a list", dict: "a mapping"},
 }
 WORDS = {True: ("true, yes and on", "yes"), False: ("false, no and off", "no")}
 
@@ -50,7 +50,7 @@ class Kind:
     def noun(self) -> str:
         """What it is, for errors; "" of anything."""
         found = [name for kind, name in NOUNS.items() if kind in self.types]
-        return " or ".join(found) or ("mapping" if self.settings else "")
+        return " or ".join(found) or ("a mapping" if self.settings else "")
 
 
 @cache
@@ -107,7 +107,7 @@ def check_words(cls: type[Any], values: Mapping[str, Any], place: str) -> None:
             _check_names(kind.settings, value, key)
         came = NOUNS[type(value)] if isinstance(value, (list, dict)) else ""
         if came and kind.noun and came != kind.noun:
-            raise ConfigError(f"{key} is {kind.noun}, got the {came} {shown(value)}.")
+            raise ConfigError(f"{key} is {kind.noun}, got {came}: {shown(value)}.")
         if type(value) is int:  # of any size, which a float is not
             for rule in kind.rules:
                 if isinstance(rule, Range):
@@ -136,7 +136,8 @@ def _check_names(cls: Any, values: Mapping[str, Any], place: str) -> None:
     for name in values:
         if name not in kinds(cls):
             near = did_you_mean(str(name), kinds(cls))
-            raise ConfigError(f"{place}.{name}: {cls.__name__} has no such field; {near}")
+            key, owner = (f"{place}.{name}", cls.__name__) if place else (name, "the run")
+            raise ConfigError(f"{key}: {owner} has no such field; {near}")
 
 
 def walk(cls: Any, values: Mapping[str, Any], place: str) -> Iterator[tuple[str, Kind, Any]]:

@@ -162,9 +162,7 @@ def _told(sentence: str, rule: Range | Text | Items, key: str) -> str:
 
 
 Count = Annotated[int, Range(1, 1_000_000)]
-Tokens = Annotated[
-    int, Range(8, 100_000, "a number of tokens,")
-]  # of a text, special ones included
+Tokens = Annotated[int, Range(8, 32_768, "a number of tokens,")]  # of a text, special ones included
 Number = Annotated[float, Range()]
 Share = Annotated[float, Range(0, 1, "a fraction", advice="For ten percent write {key}=0.1.")]
 Rate = Annotated[

@@ -29,7 +29,7 @@ from btu.store.claims import ClaimLost, claimed, remove_dead
 from btu.store.code import PACKAGE, __version__, in_checkout
 from btu.store.files import checksum, parse_as, read_bytes
 from btu.store.stages import read_arrays, write_arrays
-from btu.types import ARM_NAMES, FormatShift, Predicted, Predictions, Scores, Share
+from btu.types import ARM_NAMES, CutTexts, FormatShift, Predicted, Predictions, Scores, Share
 
 FORMAT = 4  # raise it when a record's fields change their meaning
 TEST_SETS = ("clean", "triggered")
@@ -88,6 +88,7 @@ class Record:
     drift: tuple[RoundDrift, ...] | None  # None for arms that detect nothing
     evidence: Mapping[str, Any]  # what else the defenses say of their decision
     format_shifts: tuple[FormatShift, ...]  # how the rows that got the trigger are typed
+    cut: CutTexts  # what its model does not read of long texts
     leaky: bool
     config: Mapping[str, Any]
     stages: Mapping[str, str]  # keys of the cache entries it was made from

@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from typing_extensions import TypedDict
 
+from btu.errors import ConfigError
 from btu.processes import started
 from btu.store.cache import make_key
 from btu.store.files import read_as, write_json
@@ -56,6 +57,7 @@ class JobReport:
     offline_run: str | None = (
         None  # of the W&B run that is still to be uploaded, from the job's folder
     )
+    folder: str = "."  # of its other files, from the report's own
     format: int = FORMAT
 
     def write(self, folder: Path) -> None:
@@ -157,6 +159,28 @@ def report_folder(run_dir: Path) -> Path:
     if not in_multirun() or started().rank:
         return run_dir
     return sweep_folder() / str(HydraConfig.get().job.num)
+
+
+def check_own_folder(run_dir: Path, place: Path) -> None:
+    """Raise if `hydra.sweep.subdir` gives another job of the sweep the same folder.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if place == run_dir:
+        return
+    for number, job in jobs_of(place.parent).items():
+        other = place.parent / str(number)
+        if other != place and job.folder != "." and _same(other / job.folder, run_dir):
+            raise ConfigError(
+                f"hydra.sweep.subdir gives this job the folder of job {number}, {run_dir.name}. "
+                "Write one that differs between the jobs, such as "
+                "'hydra.sweep.subdir=${attack.name}-${seed}'."
+            )
+
+
+def _same(one: Path, other: Path) -> bool:
+    return os.path.abspath(one) == os.path.abspath(other)
 
 
 def check_may_start(on_failure: str) -> None:

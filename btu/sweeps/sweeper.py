@@ -99,8 +99,9 @@ def unfinished(folder: Path) -> tuple[str, list[list[str]]]:
     listed = load_job_list(folder)
     if listed is None:
         raise ConfigError(
-            f"rerun={folder} is not the folder of a sweep: it has no jobs.json. The last line that "
-            "a sweep prints names its folder, as in rerun=outputs/runs/2026-01-31/10-30-00-1."
+            f"rerun={folder} is not the folder of a sweep: it has no jobs.json that can be read. "
+            "The last line that a sweep prints names its folder, as in "
+            "rerun=outputs/runs/2026-01-31/10-30-00-1."
         )
     left = [job for job in jobs_of(folder).values() if job.status != FINISHED]
     if any(job.status == RUNNING for job in left):

@@ -399,7 +399,7 @@ def test_what_a_reader_should_know_of_a_set_is_said():
     assert "5 of 60 in training" in left_out
     assert any("3 of 12 poisoned, 2 of" in note for note in remarks(replace(data, counts=counts)))
     assert remarks(poison(dataset(), attack(0.1), 1)) == ()
-    assert remarks(nothing) == ("no row is poisoned: attack.poison_rate of 60 rows rounds to none",)
+    assert remarks(nothing) == ("no row is poisoned: attack.poison_rate asks for none of 60 rows",)
 
 
 def test_texts_that_normalizing_makes_equal_are_told():

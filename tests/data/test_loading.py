@@ -203,7 +203,7 @@ FAULTS = {
     ),
     "one odd label in train": (
         lambda p: {"train": tsv(p / "x.tsv", [*rows("x", 5), ("bad", "good")])},
-        r"row 6: label 'good' is no number of .* others are \(0, 1\)\. If all are classes, name",
+        r"row 6: label 'good' is not a number of .* others are \(0, 1\)\. If all are classes, name",
     ),
     "texts as labels": (
         lambda p: {"train": tsv(p / "x.tsv", [(f"x {i}", f"y {i}") for i in range(200)])},

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from btu.store.records import Record, RoundDrift, Suspect, write_record
-from btu.types import BY_NAME, FormatShift, Scores
+from btu.types import BY_NAME, CutTexts, FormatShift, Scores
 
 HEADER = ("format", "predictions", "sha256")
 CONFIG = {
@@ -68,6 +68,7 @@ def record(arm, threshold=None, cacc=0.9, asr=1.0, base=0.1, **changes) -> Recor
         drift=DRIFT if threshold else None,
         evidence={},
         format_shifts=(),
+        cut=CutTexts(64, 1000, 0, 100, 0, 400, 0),
         leaky=False,
         config=CONFIG,
         stages={},

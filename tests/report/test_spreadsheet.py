@@ -7,6 +7,7 @@ import pytest
 
 from btu.report.run import SUSPECT_COLUMNS, write_suspects
 from btu.report.spreadsheet import as_text, write_frame
+from btu.terminal.text import plain
 from tests.report.factory import record, suspect
 
 
@@ -14,14 +15,20 @@ from tests.report.factory import record, suspect
     "text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1", "\r=1", "＝1"]
 )
 def test_a_text_that_a_spreadsheet_would_execute_gets_a_quote(text):
-    assert as_text(text) == f"'{text}"
+    assert as_text(text) == f"'{plain(text)}"
+
+
+@pytest.mark.parametrize("text", ["\x1b[31mred", "a\x07", "a\u202eb"])
+def test_a_text_that_a_terminal_would_execute_is_spelled_out(text):
+    assert as_text(text) == plain(text) != text
 
 
 @pytest.mark.parametrize(
     "value", [-1.5, "-1.5", "+3", "-1e-5", "-", "=", "a=b", "", None, True, "##-"]
 )
 def test_numbers_and_all_other_texts_stay_as_they_are(value):
-    assert as_text(value) is value
+    assert as_text(value) == value
+    assert type(as_text(value)) is type(value)
 
 
 def test_titles_are_cells_too(tmp_path):

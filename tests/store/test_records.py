@@ -20,7 +20,7 @@ from btu.store.records import (
     provenance,
     read_record,
 )
-from btu.types import FormatShift, Predicted, Predictions, Scores
+from btu.types import CutTexts, FormatShift, Predicted, Predictions, Scores
 
 IDENTITY = "0123456789abcdef" * 4
 
@@ -40,6 +40,7 @@ def a_record(**changes):
         drift=(RoundDrift(1, (0.1, 0.2, 0.4), (5, 7), 12, 0.3, {"cf": 0.35}),),
         evidence={"rows dropped": 3},
         format_shifts=(FormatShift("test", "ends with a stop", 0.9, 0.5, 10, True),),
+        cut=CutTexts(64, 10, 1, 2, 0, 5, 0),
         leaky=False,
         config={},
         stages={},

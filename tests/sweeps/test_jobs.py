@@ -328,3 +328,21 @@ def test_a_job_whose_report_is_none_is_named_and_the_others_are_shown(tmp_path, 
     assert [job.status for job in jobs.values()] == ["died", "failed"]
     assert "its job.json cannot be read" in jobs[0].error
     assert sweep_table(jobs).row_count == 2
+
+
+def test_two_jobs_that_would_write_one_folder_are_told_apart(files, multirun):
+    small = [*files.overrides, *SMALL, "arms=[poisoned]"]
+
+    done = multirun(*small, "hydra.sweep.subdir=all", "seed=1,2")
+
+    assert [job["status"] for job in done.jobs] == ["finished", "failed"]
+    assert "gives this job the folder of job 0, all" in done.jobs[1]["error"]
+
+
+def test_the_flag_of_a_sweep_may_stand_anywhere(files, tmp_path):
+    words = [*files.overrides, *SMALL, "arms=[poisoned]", "-m", "seed=1,2"]
+
+    done = shell(*words, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 jobs finished" in done.stdout

@@ -94,7 +94,7 @@ def test_a_frozen_part_that_is_no_number_is_told_when_texts_are_scored():
 
     ids = [np.asarray([1, 2]), np.asarray([2, 3]), np.asarray([4, 5])]
 
-    with pytest.raises(ModelError, match=r"no finite number \(NaN\) of 1 of 3 texts"):
+    with pytest.raises(ModelError, match=r"of 1 of 3 texts is not finite \(NaN\)"):
         predict(Broken(), ids, PADDER, CPU, 2)
 
 
