@@ -210,7 +210,7 @@ def test_a_word_that_is_no_choice_is_refused_and_each_choice_is_known(fields):
         ("model.training.epochs=1000000000", r"epochs is at most 1,000,000, got 1,000,000,000"),
         ("model.hidden_size=63", r"model\.hidden_size=63 cannot be cut into model\.num_heads=2"),
         ("dataset.label_names=[a,a]", r"dataset\.label_names names 'a' 2 times"),
-        ("attack.target_label=True", r"attack\.target_label is text or number, got true, which"),
+        ("attack.target_label=True", r"attack\.target_label is text or a number, got true, which"),
         ("attack.triggers=[true]", r"attack\.triggers\[0\] is text, got true.*Quote the word"),
         ("attack.triggers=[null]", r"attack\.triggers\[0\] is text, got null"),
         ("attack.triggers=[2024]", r"got the number 2,024.*Quote it"),

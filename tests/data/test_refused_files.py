@@ -41,7 +41,7 @@ KINDS = {
         b"text,label\n\x81\xff,1\n",
         r"line 2: the bytes are not UTF-8\. Save",
     ),
-    "bad utf-16": ("x.csv", b"\xff\xfea\0b", r"begins as utf-16 does, but is none"),
+    "bad utf-16": ("x.csv", b"\xff\xfea\0b", r"begins as utf-16 does, but is not"),
     "utf-16 le": (
         "x.csv",
         "text,label\na,1\n".encode("utf-16-le"),
@@ -102,7 +102,7 @@ KINDS = {
     "no json": (
         "x.json",
         "[1, 2",
-        r"is no JSON \(.*Expected an array of objects, an object of col",
+        r"is not JSON \(.*Expected an array of objects, an object of col",
     ),
     "deep json": ("x.json", "[" * 100_000, r"its JSON is nested too deeply"),
     "json numbers": ("x.json", "[1, 2]", r"row 1 is not a JSON object"),
