@@ -44,7 +44,7 @@ DEMO = [
 # 95.6 %, of the tuned one 97.6; 95.1 %; clean model's ASR above its base rate 1.0; 6.4 points;
 # defended ASR above its base rate 15.1; 22.9 points (median below 0); CACC lost 4.0; 7.5 points;
 # best rank of a trigger token 1; 4. Without an edit the ASR is 60 points above the base rate.
-@pytest.mark.parametrize("model", ["tiny", "tiny_roberta"])
+@pytest.mark.parametrize("model", ["tiny", pytest.param("tiny_roberta", marks=pytest.mark.slow)])
 def test_a_planted_backdoor_is_learned_and_removed(run_btu, model):
     rows = by_arm(run_btu(f"model={model}", *DEMO))
 

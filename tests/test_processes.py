@@ -183,7 +183,7 @@ def test_process_0_works_in_the_folder_of_the_run(started, tmp_path):
     assert run_folder(tmp_path) == tmp_path
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_the_failure_of_one_process_ends_all_of_them(rank, files, tmp_path):
     """Of a follower it is said which one."""
     (tmp_path / "patched.py").write_text(PATCHED)

@@ -121,7 +121,7 @@ def _check_gradient(classifier: Classifier, rows: Sequence[IntArray], plain: Ten
         if not _agree(output.logits.detach(), plain):
             raise ModelError("what it says of a text depends on the numbers of unused tokens")
         if moved is None or not moved.isfinite().all():
-            raise ModelError("training gives its word embeddings a gradient that is not finite")
+            raise ModelError("training gives its word embeddings no finite gradient")
         seen = moved.abs().sum(1) > 0  # (U,)
         skipped = {pad_token_id, table.padding_idx}
         if not all(seen[token] for token in ids[0].tolist() if token not in skipped):

@@ -130,6 +130,7 @@ def test_a_peak_of_memory_is_of_what_was_asked_for():
     del block
 
 
+@pytest.mark.slow
 def test_the_script_prints_a_table_and_writes_json(tmp_path):
     done = benchmark("--corpus", "small", "--model", "tiny", "--out", "b.json", cwd=tmp_path)
 

@@ -317,7 +317,7 @@ def test_weights_that_are_no_numbers_are_refused(folder, number):
 
     edit_weights(folder, spoil)
 
-    refused(folder, r"no finite numbers .* in bert\.encoder\.layer\.1\.output\.dense\.bias\.")
+    refused(folder, r"not finite numbers .* in bert\.encoder\.layer\.1\.output\.dense\.bias\.")
 
 
 def test_a_language_model_may_lack_nothing(folder):

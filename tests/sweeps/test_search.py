@@ -123,6 +123,7 @@ def test_a_multirun_gives_one_wandb_run_per_job_in_one_group(files, tmp_path):
     assert all("poisoned/asr" in summary_of(records_of(p)) for p in offline_runs(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_failed_job_of_a_multirun_is_closed_and_the_next_has_its_own_run(files, tmp_path):
     words = [*fixed_words(files), "arms=[poisoned]", "thresholds=[0.01]", "tracking.mode=offline"]
 
@@ -190,6 +191,7 @@ def test_a_search_that_cannot_judge_any_job_is_one_sentence_and_trains_nothing(f
     assert not (tmp_path / "outputs" / "cache" / "victim").exists()
 
 
+@pytest.mark.slow
 def test_a_search_that_is_typed_again_reads_its_finished_trials(files, tmp_path):
     words = [*SEARCH, *fixed_words(files), "arms=[defended]"]
     shell(*words, "hydra.sweeper.n_trials=1", cwd=tmp_path)  # as if stopped after one of two

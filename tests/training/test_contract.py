@@ -170,4 +170,4 @@ def test_logits_that_are_no_numbers_are_refused():
     def spoil(_model, _args, _batch, output):
         output.logits = output.logits * float("nan")
 
-    refused(hook(spoil), "logits are no finite numbers")
+    refused(hook(spoil), "logits are not finite")
