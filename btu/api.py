@@ -19,10 +19,11 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.types import RunMode
 
 from btu import processes
-from btu.config import composed, in_one_sentence, is_of_composing
+from btu.config import composed
 from btu.errors import ConfigError, did_you_mean
 from btu.running import Finished, finish_job, name_job, name_labels
 from btu.sweeps.jobs import FAILED, FINISHED, STOPPED, JobReport
+from btu.terminal.sentences import in_one_sentence, is_of_composing
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -63,6 +63,7 @@ def test_imports_make_no_circle_not_even_inside_functions():
 @pytest.mark.parametrize(
     ("room", "above"),
     [
+        ("terminal", ("config", "components", "store", "sweeps", "data", "attacks", "report")),
         ("store", ("data", "attacks", "models", "training", "defenses", "lab", "pipeline")),
         ("data", ("attacks", "defenses", "lab", "pipeline")),
         ("attacks", ("defenses", "lab", "job", "pipeline")),

@@ -14,20 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 import btu
 from btu.attacks.insertion import Insertion
 from btu.components import find_class
-from btu.config import (
-    GROUPS,
-    MAX_SENTENCE,
-    Config,
-    build,
-    build_run,
-    in_one_sentence,
-    is_of_composing,
-)
+from btu.config import GROUPS, Config, build, build_run
 from btu.errors import BtuError, ConfigError
 from btu.job import build_defenses
 from btu.models.base import Training
 from btu.settings.base import Kind, Settings, check_settings, check_words, walk
 from btu.settings.ranges import Choice, Items, Range, Share, Text, Word
+from btu.terminal.sentences import MAX_SENTENCE, in_one_sentence, is_of_composing
 from btu.terminal.text import plain
 from tests.conftest import composed
 from tests.test_config import FILL, GROUP_FILES

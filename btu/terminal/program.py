@@ -11,9 +11,9 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from btu.config import in_one_sentence, is_of_composing
 from btu.errors import BtuError
 from btu.terminal.console import say_error, trace_of
+from btu.terminal.sentences import in_one_sentence, is_of_composing
 from btu.terminal.streams import lasting_output
 
 FULL_ERROR = "HYDRA_FULL_ERROR"  # environment variable: print the trace of an error, too

@@ -6,8 +6,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 
-from btu.config import in_one_sentence
 from btu.terminal.overrides import quoted, written
+from btu.terminal.sentences import in_one_sentence
 from tests.conftest import composed
 
 NAMES = [
