@@ -456,9 +456,9 @@ def test_a_plan_tells_unread_data_that_are_normalized_from_others(monkeypatch):
     monkeypatch.setattr(HubDataset, "load", absent)
     planner, names = sources.DataPlanner(), set()
     source = build(composed(["dataset=sst2"]).dataset, "dataset")
-    for normalized in ("false", "true"):
-        cfg = composed([f"attack.normalize_format={normalized}"])
-        planned = planner.plant(source, build(cfg.attack, "attack"), 1).data
+    attacks = [composed([f"attack.normalize_format={n}"]).attack for n in ("false", "true")]
+    for node in attacks * 10:  # each built, forgotten, and its place in memory given to the next
+        planned = planner.plant(source, build(node, "attack"), 1).data
         names |= {s.fingerprint for s in (planned.train, planned.clean.tuning)}
 
     assert len(names) == 4

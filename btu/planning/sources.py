@@ -77,6 +77,7 @@ class DataPlanner:
     """Loads each data set once and plants each attack once."""
 
     def __init__(self) -> None:
+        self._held: dict[int, Any] = {}  # a number is that of no other object while one is held
         self._loaded: dict[int, LoadedData] = {}
         self._normalized: dict[int, Dataset] = {}
         self._parts: dict[tuple[int, int], tuple[Attack, dict[str, Any]]] = {}
@@ -99,15 +100,20 @@ class DataPlanner:
             for reason in self._reasons
         ]
 
+    def _number(self, component: Any) -> int:
+        """What tells a data set or an attack from all others that were asked about."""
+        self._held[id(component)] = component
+        return id(component)
+
     def load(self, source: DatasetSource) -> LoadedData:
         """The data set, or a stand-in where its hub does not give it.
 
         Raises:
             DataError: the data set's own files are missing or wrong.
         """
-        if id(source) not in self._loaded:
-            self._loaded[id(source)] = self._load(source)
-        return self._loaded[id(source)]
+        if self._number(source) not in self._loaded:
+            self._loaded[self._number(source)] = self._load(source)
+        return self._loaded[self._number(source)]
 
     def _load(self, source: DatasetSource) -> LoadedData:
         try:
@@ -127,9 +133,9 @@ class DataPlanner:
         loaded = self.load(source)
         if not attack.normalize_format:
             return loaded.data
-        if id(source) not in self._normalized:
-            self._normalized[id(source)] = _named_as_normalized(loaded, attack)
-        return self._normalized[id(source)]
+        if self._number(source) not in self._normalized:
+            self._normalized[self._number(source)] = _named_as_normalized(loaded, attack)
+        return self._normalized[self._number(source)]
 
     def plant(self, source: DatasetSource, attack: Attack, seed: int) -> PlantedData:
         """The poisoned set of a job.
@@ -137,7 +143,7 @@ class DataPlanner:
         Raises:
             ConfigError, DataError: the attack is impossible on these data.
         """
-        key = (id(source), id(attack), seed)
+        key = (self._number(source), self._number(attack), seed)
         if key not in self._planted:
             start = time.perf_counter()
             self._planted[key] = self._plant(source, attack, seed)
@@ -145,7 +151,7 @@ class DataPlanner:
         return self._planted[key]
 
     def _plant(self, source: DatasetSource, attack: Attack, seed: int) -> PlantedData:
-        loaded, pair = self.load(source), (id(source), id(attack))
+        loaded, pair = self.load(source), (self._number(source), self._number(attack))
         clean = self._as_shown(source, attack)
         if isinstance(attack, NoAttack):
             data = PoisonedDataset(clean, clean.train, None, NO_ROWS, None, None)

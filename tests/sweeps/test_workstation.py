@@ -119,6 +119,7 @@ def test_a_killed_process_takes_no_other_job_with_it(files, tmp_path):
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_threads_are_divided_between_the_jobs(files, tmp_path):
     ended = shell(
         *("-m", *files.overrides, *SHORT, "seed=1,2", "hydra/launcher=workstation"),
