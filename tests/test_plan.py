@@ -454,14 +454,15 @@ def test_a_plan_tells_unread_data_that_are_normalized_from_others(monkeypatch):
         raise DataError("not here")
 
     monkeypatch.setattr(HubDataset, "load", absent)
-    planner, names = sources.DataPlanner(), set()
+    planner, names = sources.DataPlanner(), {"false": set(), "true": set()}
     source = build(composed(["dataset=sst2"]).dataset, "dataset")
-    attacks = [composed([f"attack.normalize_format={n}"]).attack for n in ("false", "true")]
-    for node in attacks * 10:  # each built, forgotten, and its place in memory given to the next
-        planned = planner.plant(source, build(node, "attack"), 1).data
-        names |= {s.fingerprint for s in (planned.train, planned.clean.tuning)}
+    nodes = {n: composed([f"attack.normalize_format={n}"]).attack for n in names}
+    for normalized in [*names] * 10:  # an attack that is forgotten gives its place to the next
+        planned = planner.plant(source, build(nodes[normalized], "attack"), 1).data
+        names[normalized].add((planned.train.fingerprint, planned.clean.tuning.fingerprint))
 
-    assert len(names) == 4
+    assert [len(each) for each in names.values()] == [1, 1]
+    assert len({name for each in names.values() for pair in each for name in pair}) == 4
 
 
 @pytest.mark.parametrize(
