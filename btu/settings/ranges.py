@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass
 from math import inf
@@ -23,9 +24,10 @@ WIDE = 100  # a range whose other end is there for slips alone
 SLIPS = ("True", "False", "None")  # as a path more likely a slip than a name
 
 
-class Rule:
+class Rule(ABC):
     """What one setting may be."""
 
+    @abstractmethod
     def check(self, key: str, value: Any, optional: bool) -> None:
         """Raise a ConfigError unless the value of this key obeys; null is not asked about.
 
@@ -34,7 +36,6 @@ class Rule:
             value: of the setting, of its type.
             optional: whether null would do as well.
         """
-        raise NotImplementedError
 
 
 def is_number(value: Any) -> bool:
