@@ -184,7 +184,7 @@ def possible_arms(job: Job, lab: Lab) -> tuple[tuple[Arm, ...], tuple[str, ...]]
     if lab.data.target_label is None and len(arms) > 1 and arms[0].name == "clean":
         del arms[0]
         notes.append("arm clean left out: without an attack it is the arm poisoned")
-    trusted = lab.trusted
+    trusted = lab.data.clean.tuning
     tuning = [arm for arm in arms if arm.tuned and (job.tunes or not arm.defended)]
     needing = [arm for arm in arms if arm in tuning or arm.rows == "trusted"]
     if trusted is None and needing:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from btu.errors import ConfigError
-from btu.models.base import Classifier, ModelSource, Training
+from btu.models.base import Classifier, ModelSource, Training, Tuning
 from btu.models.tokens import (
     count_cut,
     count_same,
@@ -27,7 +27,7 @@ from btu.models.tokens import (
     trigger_token_ids,
     unknown_words,
 )
-from btu.seeding import stream_seed
+from btu.seeding import stream, stream_seed
 from btu.store.cache import StageCache
 from btu.store.code import code_of
 from btu.store.files import disk_errors
@@ -59,6 +59,7 @@ from btu.types import (
 TRAINING, EVALUATION, OUTPUTS = 7, 7, 2  # versions: raise one when what its stages compute changes
 WEIGHTS = "model.safetensors"
 TRAINING_PASSES = 3  # forward, and gradients of activations and of weights
+MOST_TOKENS = 16  # of a word
 T = TypeVar("T")
 
 
@@ -77,6 +78,7 @@ class Lab(StageRunner):
         seed: of the run.
         about: names for the manifests of cache entries, such as the attack's.
         save_every_s: how often a training of several epochs keeps one, in seconds; None: never.
+        tuning: how many of the trusted rows there are; by default all.
     """
 
     def __init__(
@@ -88,16 +90,33 @@ class Lab(StageRunner):
         seed: int,
         about: Mapping[str, Any],
         save_every_s: float | None = None,
+        tuning: Tuning | None = None,
     ) -> None:
         super().__init__(cache, save_every_s)
         self.source, self.data, self.compute = source, data, compute
         self.seed, self.about = seed, about
         unmarked = np.zeros(len(data.train), dtype=np.bool_)  # which rows are poisoned is hidden
-        self.rows, self.trusted = replace(data.train, poisoned=unmarked), data.clean.tuning
+        self.rows, self.tuning = replace(data.train, poisoned=unmarked), tuning or Tuning()
         self.num_labels = data.clean.num_labels
         self._encoded: WeakKeyDictionary[Split, Encoded] = WeakKeyDictionary()
         self._resident: tuple[str, dict[str, torch.Tensor]] | None = None  # the last victim
         self._reports: dict[str, NDArray[Any]] = {}  # of the model that was edited last
+
+    @cached_property
+    def trusted(self) -> Split | None:
+        """The trusted rows that may be used; those of a smaller share are among them.
+
+        Raises:
+            ConfigError: there are fewer than the share that is asked for.
+        """
+        found = self.data.clean.tuning
+        if found is None:
+            return None
+        number = self.tuning.num_rows(len(self.rows), len(found))
+        if number == len(found):
+            return found
+        order = stream(self.seed, "tuning rows").permutation(len(found))
+        return found.take(np.sort(order[:number]))
 
     # The model as loaded
 
@@ -134,6 +153,12 @@ class Lab(StageRunner):
     def protected_ids(self) -> frozenset[int]:
         """Special tokens, which are never flagged."""
         return self.pristine.protected_ids()
+
+    @cached_property
+    def ignores_case(self) -> bool:
+        """Whether capital and small letters are one to the tokenizer."""
+        small, capital = encode(self.pristine.tokenizer, ["word", "WORD"], MOST_TOKENS)
+        return np.array_equal(small, capital)
 
     def pretrained_embeddings(self) -> torch.Tensor:
         """E0, (V, D)."""

@@ -9,15 +9,12 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-import numpy as np
-
-from btu.defenses.base import Decision, Defense
+from btu.defenses.base import Decision, Defense, Repair
 from btu.defenses.evidence import describe_decision
 from btu.job import Job
 from btu.lab import Lab
 from btu.metrics import score, score_detection
 from btu.models.base import Classifier
-from btu.seeding import stream
 from btu.store.code import code_of, plugins_of
 from btu.store.records import KEY_LENGTH, Record, provenance
 from btu.store.stages import Stage, settings_of
@@ -87,8 +84,7 @@ def make_model(job: Job, lab: Lab, arm: Arm, decision: Decision) -> Stage[Classi
     training = job.model.training
     if arm.rows == "trusted":
         alone = replace(training, epochs=job.tuning.trusted_only_epochs)
-        rows = draw_trusted_rows(job, lab)
-        return lab.train(rows, alone, title="trusted only", draws="trusted only")
+        return lab.train(_need(lab.trusted), alone, title="trusted only", draws="trusted only")
     if arm.rows == "clean":
         return lab.train(lab.data.clean.train, training, title="clean model")
     model = lab.train(decision.keep(lab.rows), decision.training or training)
@@ -96,19 +92,16 @@ def make_model(job: Job, lab: Lab, arm: Arm, decision: Decision) -> Stage[Classi
         model = lab.edit(model, edit)
     if not arm.tuned or (arm.defended and not job.tunes):
         return model
-    rows, tuning = draw_trusted_rows(job, lab), job.tuning.as_training(training)
-    return lab.train(rows, tuning, start=model, title="clean tuning", draws="tuning")
+    repair = decision.repair or Repair(_need(lab.trusted), job.tuning.as_training(training))
+    return lab.train(
+        repair.rows, repair.training, start=model, title="clean tuning", draws="tuning"
+    )
 
 
-def draw_trusted_rows(job: Job, lab: Lab) -> Split:
-    """The trusted rows that are trained on; those of a smaller share are among them."""
-    if lab.trusted is None:
+def _need(trusted: Split | None) -> Split:
+    if trusted is None:
         raise ValueError("there is no clean tuning set; `possible_arms` leaves such arms out")
-    number = job.tuning.num_rows(len(lab.rows), len(lab.trusted))
-    if number == len(lab.trusted):
-        return lab.trusted
-    order = stream(job.seed, "tuning rows").permutation(len(lab.trusted))
-    return lab.trusted.take(np.sort(order[:number]))
+    return trusted
 
 
 def _sign(defense: Defense, threshold: float | None, decision: Decision) -> Decision:

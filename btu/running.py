@@ -118,7 +118,8 @@ def prepare(job: Job) -> Experiment:
         "model": job.model.name,
         "seed": job.seed,
     }
-    lab = Lab(job.model, data, compute, cache, job.seed, about, job.cache.save_every_s)
+    save_every_s = job.cache.save_every_s
+    lab = Lab(job.model, data, compute, cache, job.seed, about, save_every_s, job.tuning)
     return Experiment(job, lab)
 
 

@@ -23,6 +23,14 @@ Thresholds = Annotated[list[Number], Items()]
 
 
 @dataclass(frozen=True)
+class Repair:
+    """What the arm `defended` is tuned on in place of the trusted rows, and how."""
+
+    rows: Split
+    training: Training
+
+
+@dataclass(frozen=True)
 class Decision:
     """What the defenses decided at one threshold, and all that later stages see of it.
 
@@ -33,15 +41,20 @@ class Decision:
     kept: IntArray | None = None  # sorted training rows that stay; None: all
     training: Training | None = None  # how the victim is trained instead
     edits: tuple[Edit, ...] = ()  # changes to the trained model, in order
+    repair: Repair | None = None  # how the model is tuned instead
     screens: tuple[Screen, ...] = ()  # what happens to inputs at test time, in order
     suspects: Suspects | None = None  # tokens that look planted
+    found_words: tuple[str, ...] | None = (
+        None  # whole words that were planted; None: not looked for
+    )
+    found_rows: IntArray | None = None  # sorted training rows that were planted; likewise
     evidence: Mapping[str, Any] = field(default_factory=dict)  # for the record; JSON
     stages: Mapping[str, str] = field(default_factory=dict)  # entries it was made from, by title
 
     @property
     def changes_nothing(self) -> bool:
         """Whether the victim stays as it would be without any defense."""
-        changes = (self.kept is not None, self.training, self.edits, self.screens)
+        changes = (self.kept is not None, self.training, self.edits, self.repair, self.screens)
         return not any(changes)
 
     def keep(self, rows: Split) -> Split:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -13,9 +13,8 @@ import numpy as np
 from btu.defenses.base import Decision, Defense
 from btu.defenses.rounds import Round, drift
 from btu.errors import ConfigError
-from btu.models.base import Classifier
 from btu.settings.ranges import Choice, Items, Range, Rate
-from btu.types import Edit, FloatArray, IntArray, Knob, Split, Suspects, TokenDistances
+from btu.types import FloatArray, IntArray, Knob, Split, Suspects, TokenDistances
 
 if TYPE_CHECKING:
     from btu.lab import Lab
@@ -81,6 +80,7 @@ class BackdoorTokenUnlearning(Defense):
         A round keeps its number, and with it its seed, whichever rounds are run beside it.
         """
         from btu.defenses.detection import num_flagged, select_tokens
+        from btu.defenses.unlearning import make_edit
 
         threshold = self.need(threshold)
         count = num_flagged(threshold, lab.vocabulary_size, self.reference_vocab_size)
@@ -101,27 +101,13 @@ class BackdoorTokenUnlearning(Defense):
                 lab.vocabulary_size,
             )
             return replace(before, suspects=suspects)
-        parts = {
-            "tokens": suspects.token_ids,
-            "cutoff": self.cutoff,
-            "replacement": self.replacement,
-        }
-        edit = Edit("unlearning", parts, partial(self._unlearn, suspects.token_ids))
+        edit = make_edit(suspects.token_ids, self.cutoff, self.replacement)
         return replace(before, suspects=suspects, edits=(*before.edits, edit))
 
     def _round(
         self, lab: Lab, rows: Split, number: int, hidden: IntArray = NOTHING
     ) -> Stage[FloatArray]:
         return drift(lab, rows, number, self.rounds[number - 1], self.learning_rate, hidden)
-
-    def _unlearn(self, tokens: IntArray, lab: Lab, classifier: Classifier) -> dict[str, Any]:
-        """Give the suspects' changed dimensions the values of a row that stands for nothing."""
-        from btu.defenses.unlearning import replacement_row, unlearn
-
-        table = classifier.embeddings.weight.data  # edited in place
-        pretrained = lab.pretrained_embeddings().to(table.device)
-        values = replacement_row(pretrained, classifier.tokenizer.pad_token_id, self.replacement)
-        return asdict(unlearn(pretrained, table, tokens, values, self.cutoff))
 
 
 def join(flagged: Sequence[IntArray]) -> IntArray:

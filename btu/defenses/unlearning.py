@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
 import torch
 from torch import Tensor
 
 from btu.errors import ModelError
-from btu.types import EditReport, IntArray
+from btu.types import Edit, EditReport, IntArray
+
+if TYPE_CHECKING:
+    from btu.lab import Lab
+    from btu.models.base import Classifier
 
 
 def cutoffs(change: Tensor, token_ids: Tensor, rule: str) -> Tensor:
@@ -43,6 +50,25 @@ def replacement_row(pretrained: Tensor, pad_token_id: int, rule: str) -> Tensor:
     Source: Jiang et al. 2025, dimensional unlearning (the padding row); the mean row is ours.
     """
     return pretrained.mean(0) if rule == "mean_row" else pretrained[pad_token_id]
+
+
+def make_edit(tokens: IntArray, cutoff: str, replacement: str) -> Edit:
+    """The edit that unlearns these tokens of a trained model.
+
+    Args:
+        tokens: suspects, (K,).
+        cutoff: how it is computed, see `cutoffs`.
+        replacement: whose values they take, see `replacement_row`.
+    """
+
+    def apply(lab: Lab, classifier: Classifier) -> dict[str, Any]:
+        table = classifier.embeddings.weight.data  # edited in place
+        pretrained = lab.pretrained_embeddings().to(table.device)
+        values = replacement_row(pretrained, classifier.tokenizer.pad_token_id, replacement)
+        return asdict(unlearn(pretrained, table, tokens, values, cutoff))
+
+    parts = {"tokens": tokens, "cutoff": cutoff, "replacement": replacement}
+    return Edit("unlearning", parts, apply)
 
 
 def unlearn(

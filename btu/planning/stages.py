@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -122,7 +122,8 @@ class Planner:
         self.notes += [note for note in notes if note not in self.notes]
 
     def _lab(self, job: Job, planted: PlantedData) -> PlanLab:
-        key = (id(planted), id(job.model), job.seed, job.device)
+        tuning = tuple(asdict(job.tuning).values())
+        key = (id(planted), id(job.model), job.seed, job.device, tuning)
         if key not in self._labs:
             device, precision = self._compute(job)
             compute = Compute(device, precision, job.model.eval_batch_size)
@@ -156,9 +157,8 @@ class PlanLab(Lab):
         sources: DataPlanner,
         models: ModelPlanner,
     ) -> None:
-        super().__init__(
-            job.model, planted.data, compute, StageCache(Path("not used")), job.seed, {}
-        )
+        cache = StageCache(Path("not used"))
+        super().__init__(job.model, planted.data, compute, cache, job.seed, {}, tuning=job.tuning)
         self.planted, self.models = planted, models
         self.is_read = not sources.load(job.dataset).missing
         self.rows = planted.data.train  # as it is: it has the name of the real one
@@ -189,6 +189,11 @@ class PlanLab(Lab):
     def vocabulary_size(self) -> int:
         """V, or a size that tells thresholds apart where the model cannot be had."""
         return self.shape.vocabulary if self.shape else 100_000
+
+    @property
+    def ignores_case(self) -> bool:
+        """As most do; a plan reads no word."""
+        return True
 
     @property
     def protected_ids(self) -> frozenset[int]:

@@ -22,7 +22,14 @@ from btu.store.files import checksum
 __version__ = "0.1.0"
 PACKAGE = Path(__file__).resolve().parent.parent
 # What decides what a component does. How it is trained and stored has versions of its own.
-COMPONENTS = ("btu.attacks", "btu.rewriting", "btu.data", "btu.models", "btu.defenses")
+COMPONENTS = (
+    "btu.attacks",
+    "btu.rewriting",
+    "btu.data",
+    "btu.models",
+    "btu.defenses",
+    "btu.evidence",
+)
 STANDARD_LIBRARY = Path(os.__file__).parent
 LIBRARY_FOLDERS = {"site-packages", "dist-packages"}
 

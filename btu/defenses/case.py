@@ -1,0 +1,113 @@
+"""A case: untrusted rows, trusted rows, and the models of both, with all that is asked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.sparse import csc_array
+
+from btu.defenses.reference import Reference, is_right, say
+from btu.defenses.search import LEAST_ROWS, Search
+from btu.evidence.findings import WORDS, Finding
+from btu.evidence.significance import Effect, measure_effect
+from btu.evidence.terms import Counts, Rows, count_terms
+from btu.evidence.words import TermIndex, index_terms, mark_words, split_words
+from btu.seeding import stream
+from btu.types import BoolArray, FloatArray, IntArray, Split
+
+if TYPE_CHECKING:
+    from btu.lab import Lab
+    from btu.models.base import Classifier
+    from btu.store.stages import Stage
+
+
+@dataclass(frozen=True)
+class Case:
+    """Untrusted rows, trusted rows, the victim of the first and the reference of the second."""
+
+    lab: Lab
+    untrusted: Split  # N
+    trusted: Split  # n
+    victim: Stage[Classifier]
+    reference: Reference
+    search: Search
+    fold: bool  # capital and small letters are one to the model
+
+    @cached_property
+    def words(self) -> list[list[str]]:
+        """The words of each untrusted text."""
+        return [split_words(text, self.fold) for text in self.untrusted.texts]
+
+    @cached_property
+    def said(self) -> FloatArray:
+        """What the reference says of the untrusted rows. (N, C)"""
+        judges = self.reference.draw_judges(len(self.untrusted))
+        return self.reference.predict(self.untrusted.texts, judges)
+
+    @cached_property
+    def said_of_trusted(self) -> FloatArray:
+        """What the reference says of the trusted rows, out of fold. (n, C)"""
+        return self.reference.predict(self.trusted.texts, self.reference.judge_of_trusted)
+
+    @cached_property
+    def sides(self) -> tuple[Rows, Rows]:
+        """The untrusted and the trusted rows, as the tests see them."""
+        trusted = [split_words(text, self.fold) for text in self.trusted.texts]
+        index, size = index_terms([*self.words, *trusted], LEAST_ROWS), len(self.words)
+        holds = index.holds.tocsr()
+        return (
+            _as_rows(index, holds[:size], self.untrusted, self.said),
+            _as_rows(index, holds[size:], self.trusted, self.said_of_trusted),
+        )
+
+    @cached_property
+    def probes(self) -> IntArray:
+        """The trusted rows that victim and reference get right."""
+        right = is_right(self.said_of_trusted, self.trusted.labels)
+        right &= say(self.lab, self.victim, self.trusted.texts).labels == self.trusted.labels
+        return np.flatnonzero(right)
+
+    def count(self, label: int, ignored: BoolArray | None = None) -> Counts:
+        """The terms counted for one label, without the rows that are ignored."""
+        none = np.zeros(len(self.untrusted), dtype=np.bool_)
+        return count_terms(*self.sides, label, none if ignored is None else ignored)
+
+    def mark(self, finding: Finding, text: str) -> list[tuple[int, int]]:
+        """Where a finding stands in a text, from which character to which."""
+        phrases = (finding.phrase,) if finding.kind == WORDS else finding.marks
+        return mark_words(text, phrases, self.fold)
+
+    def draw_probes(self, label: int) -> IntArray:
+        """Trusted rows of other labels to insert something into."""
+        others = self.probes[self.trusted.labels[self.probes] != label]
+        rng = stream(self.lab.seed, "probes", str(label))
+        return np.sort(rng.permutation(others)[: self.search.num_probes])
+
+    def try_out(self, tried: Sequence[tuple[int, Sequence[str], IntArray]]) -> list[Effect]:
+        """What insertions do.
+
+        Args:
+            tried: of each the label, M texts with the insertion, and the M trusted rows they were.
+        """
+        if not tried:
+            return []
+        texts = [text for _, some, _ in tried for text in some]
+        rows = np.concatenate([probes for _, _, probes in tried])
+        judges = self.reference.judge_of_trusted[rows]
+        victim = say(self.lab, self.victim, texts).labels
+        reference = self.reference.predict(texts, judges).argmax(1)
+        effects, start = [], 0
+        for label, some, _ in tried:
+            part = slice(start, start + len(some))
+            effects.append(measure_effect(victim[part] == label, reference[part] == label))
+            start += len(some)
+        return effects
+
+
+def _as_rows(index: TermIndex, holds: csc_array, split: Split, said: FloatArray) -> Rows:
+    contradicted = ~is_right(said, split.labels)
+    return Rows(TermIndex(index.terms, csc_array(holds)), split.labels, contradicted)

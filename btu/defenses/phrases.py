@@ -1,0 +1,152 @@
+"""Which words and phrases were planted: counted, joined, tried out in the victim, convicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from btu.defenses.case import Case
+from btu.evidence.findings import WORDS, Finding
+from btu.evidence.significance import Effect, Floats, adjust, find_testable
+from btu.evidence.terms import Counts
+from btu.evidence.words import END, START, Words, find_phrase, grow_phrase, insert_phrase
+from btu.seeding import stream
+from btu.types import BoolArray, IntArray
+
+MOST_READ = 500  # of the rows that hold a term, to see which phrase it stands in
+Found = tuple[Finding, IntArray]  # with the untrusted rows that show it
+
+
+class Candidate(NamedTuple):
+    """A term whose counts are surprising."""
+
+    phrase: Words  # it, or what it is part of
+    label: int
+    column: int  # of the term
+    p: float  # of its counts
+
+
+def judge_phrases(case: Case) -> tuple[list[Found], int]:
+    """The phrases whose counts are surprising, convicted or not, and how many tests were made."""
+    counts = [case.count(label) for label in range(case.lab.num_labels)]
+    candidates, testable = _find_candidates(case, counts)
+    phrases = _join_terms(case, candidates)
+    effects = _try_out(case, phrases)
+    p = np.ones(testable.shape)
+    for one, effect in zip(phrases, effects, strict=True):
+        p[one.label, one.column] = max(one.p, effect.p if case.search.needs_effect else 0.0)
+    q = adjust(p.ravel(), testable.ravel()).reshape(p.shape)
+    found = [
+        (_describe(case, counts[one.label], one, effect, p, q), find_rows(case, one))
+        for one, effect in zip(phrases, effects, strict=True)
+    ]
+    return _explain(case, phrases, found), int(testable.sum())
+
+
+def _find_candidates(case: Case, counts: Sequence[Counts]) -> tuple[list[Candidate], BoolArray]:
+    """Terms whose counts alone are rejected, the most surprising first, and all that were tested.
+
+    No other can be convicted, since no p-value gets smaller by what the victim does.
+    """
+    combined = [each.combine(case.search.evidence) for each in counts]
+    p, least = (np.array(each) for each in zip(*combined, strict=True))  # (C, F)
+    testable = find_testable(least.ravel(), case.search.q).reshape(least.shape)
+    q = adjust(p.ravel(), testable.ravel()).reshape(p.shape)
+    terms = case.sides[0].index.terms
+    places = np.argwhere(testable & (q <= case.search.q)).tolist()
+    found = [Candidate(terms[f], y, f, float(p[y, f])) for y, f in places]
+    leaning = np.array([each.p_lean for each in counts])
+    found.sort(key=lambda one: (one.p, leaning[one.label, one.column], one.label, one.phrase))
+    return found, testable
+
+
+def _join_terms(case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The phrases that the terms are part of, each by its most surprising term."""
+    joined: dict[tuple[Words, int], Candidate] = {}
+    for one in candidates:
+        if len(joined) == case.search.max_tried:
+            break
+        rows = _find_rows_of_term(case, one)[:MOST_READ]
+        phrase = grow_phrase([case.words[row] for row in rows], one.phrase)
+        joined.setdefault((phrase, one.label), one._replace(phrase=phrase))
+    return list(joined.values())
+
+
+def _try_out(case: Case, phrases: Sequence[Candidate]) -> list[Effect]:
+    """What each phrase does to trusted texts of other labels."""
+    tried = []
+    for one in phrases:
+        probes = case.draw_probes(one.label)
+        rng = stream(case.lab.seed, "places", *one.phrase)
+        texts = [insert_phrase(case.trusted.texts[row], one.phrase, rng) for row in probes]
+        tried.append((one.label, texts, probes))
+    return case.try_out(tried)
+
+
+def _find_rows_of_term(case: Case, one: Candidate) -> IntArray:
+    rows = case.sides[0].index.rows_of(one.column)
+    of_label: IntArray = rows[case.untrusted.labels[rows] == one.label]
+    return of_label
+
+
+def find_rows(case: Case, one: Candidate) -> IntArray:
+    """The untrusted rows of the label that hold a phrase, in order."""
+    rows = _find_rows_of_term(case, one)
+    marked = ([START, *case.words[row], END] for row in rows)
+    holds = [find_phrase(words, one.phrase) is not None for words in marked]
+    return rows[np.array(holds, dtype=np.bool_)]
+
+
+def _describe(
+    case: Case, counts: Counts, one: Candidate, effect: Effect, p: Floats, q: Floats
+) -> Finding:
+    """The finding of a phrase; its counts are those of its most surprising term."""
+    column, error_rate = one.column, float(q[one.label, one.column])
+    convicted = error_rate <= case.search.q
+    return Finding(
+        kind=WORDS,
+        phrase=one.phrase,
+        label=one.label,
+        rows=int(counts.untrusted[column]),
+        trusted=int(counts.trusted[column]),
+        held=int(counts.held[column]),
+        contradicted=int(counts.contradicted[column]),
+        p_excess=float(counts.p_excess[column]),
+        p_contradiction=float(counts.p_contradiction[column]),
+        effect=effect,
+        p=float(p[one.label, column]),
+        q=error_rate,
+        convicted=convicted,
+        reason=_give_reason(convicted, effect),
+    )
+
+
+def _give_reason(convicted: bool, effect: Effect) -> str:
+    turned = f"it turns {effect.victim} of {effect.num_texts} trusted texts in the victim and "
+    turned += f"{effect.reference} in the reference"
+    return turned if convicted else f"{turned}, which is no proof"
+
+
+def _explain(case: Case, phrases: Sequence[Candidate], found: Sequence[Found]) -> list[Found]:
+    """Acquit what is surprising only in rows that hold a phrase convicted before it."""
+    by_p = sorted(range(len(found)), key=lambda k: (found[k][0].p, -len(found[k][0].phrase), k))
+    cutoff = max((phrases[k].p for k in by_p if found[k][0].convicted), default=0.0)
+    explained = np.zeros(len(case.untrusted), dtype=np.bool_)
+    by: list[Finding] = []
+    judged: list[Found] = []
+    for k in by_p:
+        finding, rows = found[k]
+        if finding.convicted and explained[rows].any():
+            left = case.count(finding.label, explained).combine(case.search.evidence)[0]
+            if left[phrases[k].column] > cutoff:
+                other = max(by, key=lambda each: len(set(each.words) & set(finding.words)))
+                reason = f"its rows are those of {' '.join(other.words)!r}"
+                finding = replace(finding, convicted=False, reason=reason)
+        if finding.convicted:
+            explained[rows] = True
+            by.append(finding)
+        judged.append((finding, rows))
+    return judged

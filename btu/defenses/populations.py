@@ -1,0 +1,142 @@
+"""Which rows were written another way: no trusted row of their label resembles them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from btu.defenses.case import Case
+from btu.evidence.findings import ROWS, Finding
+from btu.evidence.populations import compare_rows
+from btu.evidence.significance import Effect, weigh_difference, weigh_excess
+from btu.evidence.words import Words, insert_phrase
+from btu.seeding import stream, stream_seed
+from btu.store.stages import ONE_ARRAY, Cost
+from btu.types import BoolArray, FloatArray, IntArray
+
+NUM_MARKS = 10  # terms that tell a population from the trusted rows
+NUM_PLANTED = 3  # of them that a probe gets
+Found = tuple[Finding, IntArray]  # with the untrusted rows that show it
+
+
+def judge_populations(case: Case, explained: BoolArray) -> list[Found]:
+    """The rows of each label that no trusted row resembles, convicted or not.
+
+    A population is convicted where the reference contradicts its labels more often than those of
+    other rows, or where its commonest terms turn texts in the victim: where the two kinds of
+    evidence are asked for, by Bonferroni over them and over the labels.
+
+    Args:
+        case: with all rows.
+        explained: rows that a convicted phrase explains, (N,).
+    """
+    flagged = [_flag(case, label, explained) for label in range(case.lab.num_labels)]
+    return [_judge(case, label, rows) for label, rows in enumerate(flagged) if len(rows)]
+
+
+def _flag(case: Case, label: int, explained: BoolArray) -> IntArray:
+    """The rows of a label that no trusted row resembles, at the error rate."""
+    rows = np.flatnonzero((case.untrusted.labels == label) & ~explained)
+    return rows[_measure_likeness(case, label, rows) <= case.search.q]
+
+
+def _measure_likeness(case: Case, label: int, rows: IntArray) -> FloatArray:
+    """The q-value of each of these rows, as a stage."""
+    untrusted, q = case.untrusted.take(rows), case.search.q
+    trusted = case.trusted.take(np.flatnonzero(case.trusted.labels == label))
+    seed = stream_seed(case.lab.seed, "folds") % 2**32
+
+    def compare() -> FloatArray:
+        found = compare_rows(untrusted.texts, trusted.texts, q, seed, case.fold)
+        return found.q.astype(np.float32)
+
+    stage = case.lab.stage(
+        "likeness",
+        compare,
+        ONE_ARRAY,
+        Cost("likeness", len(rows), untrusted),
+        by=case.search,
+        rows=untrusted,
+        other=trusted,
+        label=label,
+        fold=case.fold,
+    )
+    return case.lab.get(stage, or_else=lambda: np.ones(len(rows), dtype=np.float32))
+
+
+def _judge(case: Case, label: int, rows: IntArray) -> Found:
+    contradicted = case.sides[0].contradicted
+    marks = _find_marks(case, label, rows)
+    p_contradiction = _weigh_contradiction(case, label, rows)
+    effect = _try_marks(case, label, marks)
+    kinds = [p_contradiction] if "contradiction" in case.search.evidence else []
+    kinds += [effect.p] if effect is not None and case.search.needs_effect else []
+    tests = len(kinds) * case.lab.num_labels
+    p = min(1.0, tests * min(kinds)) if kinds else 0.0
+    return (
+        Finding(
+            kind=ROWS,
+            phrase=(),
+            marks=marks,
+            label=label,
+            rows=len(rows),
+            trusted=0,
+            held=len(rows),
+            contradicted=int(contradicted[rows].sum()),
+            p_excess=0.0,
+            p_contradiction=p_contradiction,
+            effect=effect,
+            p=p,
+            q=p,
+            convicted=p <= case.search.q,
+            reason=_give_reason(case, rows, effect),
+        ),
+        rows,
+    )
+
+
+def _give_reason(case: Case, rows: IntArray, effect: Effect | None) -> str:
+    contradicted = int(case.sides[0].contradicted[rows].sum())
+    told = f"the reference contradicts {contradicted} of its {len(rows)} labels"
+    if effect is None:
+        return told
+    turned = f"{effect.victim} of {effect.num_texts} trusted texts in the victim"
+    return f"{told}, and its terms turn {turned}, {effect.reference} in the reference"
+
+
+def _weigh_contradiction(case: Case, label: int, rows: IntArray) -> float:
+    """Whether these rows are contradicted more often than trusted rows, and than the others."""
+    untrusted, trusted = case.sides
+    inside = np.zeros(len(case.untrusted), dtype=np.bool_)
+    inside[rows] = True
+    rest = untrusted.contradicted[(untrusted.labels == label) & ~inside]
+    of_trusted = trusted.contradicted[trusted.labels == label]
+    hits = int(untrusted.contradicted[rows].sum())
+    return max(
+        weigh_difference(hits, len(rows), int(other.sum()), len(other))
+        for other in (rest, of_trusted)
+    )
+
+
+def _find_marks(case: Case, label: int, rows: IntArray) -> tuple[Words, ...]:
+    """The terms that the rows have in excess against the trusted rows of their label."""
+    untrusted, trusted = case.sides
+    inside = np.zeros(len(case.untrusted), dtype=np.bool_)
+    inside[rows] = True
+    of_label = trusted.labels == label
+    x, u = untrusted.count(inside), trusted.count(of_label)
+    p = weigh_excess(x, u, len(rows) / (len(rows) + int(of_label.sum())))
+    return tuple(untrusted.index.terms[column] for column in np.argsort(p)[:NUM_MARKS])
+
+
+def _try_marks(case: Case, label: int, marks: tuple[Words, ...]) -> Effect | None:
+    """What some of its terms together do to trusted texts of other labels."""
+    if not marks:
+        return None
+    probes, rng = case.draw_probes(label), stream(case.lab.seed, "marks", str(label))
+    texts = []
+    for row in probes:
+        text = case.trusted.texts[row]
+        for number in rng.permutation(len(marks))[:NUM_PLANTED]:
+            text = insert_phrase(text, marks[number], rng)
+        texts.append(text)
+    return case.try_out([(label, texts, probes)])[0]

@@ -1,0 +1,99 @@
+"""The reference: models of the trusted rows alone, which know no backdoor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from btu.seeding import stream
+from btu.training.outputs import Outputs
+from btu.types import BoolArray, FloatArray, IntArray, Split
+
+if TYPE_CHECKING:
+    from btu.lab import Lab
+    from btu.models.base import Classifier
+    from btu.store.stages import Stage
+
+NUM_HALVES = 2
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Two models, each trained on half of the trusted rows, so that no row is judged by its own.
+
+    Args:
+        lab: where they are trained.
+        trusted: n rows.
+        epochs: of each.
+    """
+
+    lab: Lab
+    trusted: Split
+    epochs: int
+
+    @cached_property
+    def halves(self) -> tuple[IntArray, ...]:
+        """The trusted rows that each model learns, of every label half."""
+        rng = stream(self.lab.seed, "halves of the trusted rows")
+        order = rng.permutation(len(self.trusted))
+        order = order[np.argsort(self.trusted.labels[order], kind="stable")]
+        return tuple(np.sort(order[number::NUM_HALVES]) for number in range(NUM_HALVES))
+
+    @cached_property
+    def models(self) -> tuple[Stage[Classifier], ...]:
+        """The models, as stages."""
+        training = replace(self.lab.source.training, epochs=self.epochs)
+        return tuple(
+            self.lab.train(
+                self.trusted.take(rows), training, title=f"reference {name}", draws=f"half {name}"
+            )
+            for name, rows in zip("AB", self.halves, strict=True)
+        )
+
+    @cached_property
+    def judge_of_trusted(self) -> IntArray:
+        """Which model judges each trusted row: the one that has not learned it. (n,)"""
+        judges = np.ones(len(self.trusted), dtype=np.int64)
+        judges[self.halves[1]] = 0
+        return judges
+
+    def draw_judges(self, number: int) -> IntArray:
+        """Which model judges each of so many other rows, drawn so that it is either as often."""
+        return stream(self.lab.seed, "judges").integers(0, NUM_HALVES, number)
+
+    def predict(self, texts: Sequence[str], judges: IntArray) -> FloatArray:
+        """What the judge of each text says of it. (N, C)"""
+        found = np.zeros((len(texts), self.lab.num_labels), dtype=np.float32)
+        for number, model in enumerate(self.models):
+            rows = np.flatnonzero(judges == number)
+            some = [texts[row] for row in rows.tolist()]
+            found[rows] = say(self.lab, model, some).probabilities
+        return found
+
+    def predict_together(self, texts: Sequence[str]) -> FloatArray:
+        """The mean of what both models say of each text; of no trusted row. (N, C)"""
+        said = np.array([say(self.lab, model, texts).probabilities for model in self.models])
+        mean: FloatArray = said.mean(0)
+        return mean
+
+
+def say(lab: Lab, model: Stage[Classifier], texts: Sequence[str]) -> Outputs:
+    """What a model says of texts; a plan, which knows no model, takes it to be undecided."""
+    shape = (len(texts), lab.num_labels)
+    undecided = Outputs(
+        np.zeros(len(texts), dtype=np.int64),
+        np.full(shape, 1 / lab.num_labels, dtype=np.float32),
+    )
+    if not len(texts):
+        return undecided
+    return lab.get(lab.outputs(model, texts), or_else=lambda: undecided)
+
+
+def is_right(probabilities: FloatArray, labels: IntArray) -> BoolArray:
+    """Whether the likeliest label is the true one. (N,)"""
+    right: BoolArray = probabilities.argmax(1) == labels
+    return right

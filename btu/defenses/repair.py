@@ -1,0 +1,232 @@
+"""What is done about what was planted: the rows and labels that the victim is tuned on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from btu.defenses.base import Decision, Repair
+from btu.defenses.case import Case
+from btu.defenses.reference import say
+from btu.defenses.search import (
+    ANTIDOTE,
+    COUNTER_EXAMPLES,
+    DROP,
+    RANDOM_ROWS,
+    SAMPLED,
+    TRUSTED_ROWS,
+    UNLEARN,
+)
+from btu.defenses.verdict import Verdict
+from btu.evidence.findings import ROWS, WORDS
+from btu.evidence.significance import Effect, measure_effect
+from btu.evidence.words import insert_phrase
+from btu.models.base import Training
+from btu.seeding import stream
+from btu.types import FloatArray, IntArray, Split, TriggerSample, make_split
+
+if TYPE_CHECKING:
+    from btu.models.base import Classifier
+    from btu.store.stages import Stage
+
+MOST_EPOCHS = 16
+NONE: IntArray = np.empty(0, dtype=np.int64)
+CUTOFF, REPLACEMENT = "mean", "padding_row"  # of unlearning, as conf/defense/btu.yaml has them
+
+
+@dataclass(frozen=True)
+class Medicine:
+    """How what was planted is repaired.
+
+    Args:
+        repairs: of `search.REPAIRS`; None: by the rule of `choose_repairs`.
+        labels: of `search.LABELS`: which label of the reference a row gets.
+        control: of `search.CONTROLS`: as many random rows in place of those found and no phrase,
+            or as many trusted rows in place of everything.
+        learning_rate: of the tuning.
+        epochs: of the tuning; None: by the rule of `Repairer.choose_epochs`.
+    """
+
+    repairs: tuple[str, ...] | None
+    labels: str
+    control: str
+    learning_rate: float
+    epochs: int | None
+
+
+def choose_repairs(verdict: Verdict, q: float) -> tuple[str, ...]:
+    """What is done about each kind of finding.
+
+    Phrases want counter-examples. Rows get the labels of the reference, which helps where it
+    contradicts theirs; a population whose labels are right is dropped, and the victim retrained.
+    """
+    kinds = {finding.kind for finding, _ in verdict.convicted}
+    wrong = any(f.kind == WORDS or f.p_contradiction <= q for f, _ in verdict.convicted)
+    right = any(f.kind == ROWS and f.p_contradiction > q for f, _ in verdict.convicted)
+    chosen = ((COUNTER_EXAMPLES, WORDS in kinds), (ANTIDOTE, wrong), (DROP, right))
+    return tuple(name for name, wanted in chosen if wanted)
+
+
+@dataclass(frozen=True)
+class Repairer:
+    """Repairs the victim of a case.
+
+    Args:
+        case: with the rows and the reference.
+        verdict: with what is convicted.
+        medicine: what may be done.
+    """
+
+    case: Case
+    verdict: Verdict
+    medicine: Medicine
+
+    @cached_property
+    def repairs(self) -> tuple[str, ...]:
+        """What is done."""
+        return self.medicine.repairs or choose_repairs(self.verdict, self.case.search.q)
+
+    def treat(self, found: Decision) -> tuple[Decision, dict[str, Any]]:
+        """The decision with its repair, and what a record says of that."""
+        told: dict[str, Any] = {"repairs": list(self.repairs), "control": self.medicine.control}
+        training = found.training or self.case.lab.source.training
+        start = self.case.victim
+        if DROP in self.repairs:
+            found = self._drop(found)
+            start = self.case.lab.train(found.keep(self.case.lab.rows), training)
+        if UNLEARN in self.repairs and (tokens := self._find_tokens()):
+            from btu.defenses.unlearning import make_edit
+
+            edit = make_edit(np.array(tokens, dtype=np.int64), CUTOFF, REPLACEMENT)
+            found = replace(found, edits=(*found.edits, edit))
+            start = self.case.lab.edit(start, edit)
+        if not {COUNTER_EXAMPLES, ANTIDOTE} & set(self.repairs):
+            return found, told
+        training = replace(training, learning_rate=self.medicine.learning_rate)
+        epochs = self.medicine.epochs or self.choose_epochs(start, training)
+        everyone = np.arange(len(self.case.trusted))
+        rows = self.mix(everyone, self.verdict.rows)
+        repair = Repair(rows, replace(training, epochs=epochs))
+        return replace(found, repair=repair), told | {"epochs": epochs, "tuned_on": len(rows)}
+
+    def _drop(self, found: Decision) -> Decision:
+        """Train without the rows that no label mends; without all that were found if told to."""
+        q, convicted = self.case.search.q, self.verdict.convicted
+        if self.medicine.repairs is None:
+            convicted = [one for one in convicted if one[0].kind == ROWS]
+            convicted = [one for one in convicted if one[0].p_contradiction > q]
+        kept = np.arange(len(self.case.lab.rows)) if found.kept is None else found.kept
+        return replace(found, kept=np.delete(kept, self.verdict.rows_of(convicted)))
+
+    def _find_tokens(self) -> list[int]:
+        """The tokens of the convicted phrases, in the texts that hold them."""
+        samples = []
+        for finding, rows in self.verdict.convicted:
+            if finding.kind == WORDS:
+                text = self.case.untrusted.texts[rows[0]]
+                samples += [TriggerSample(text, *span) for span in self.case.mark(finding, text)]
+        return sorted(self.case.lab.find_trigger_ids(samples)) if samples else []
+
+    def mix(self, trusted: IntArray, rows: IntArray) -> Split:
+        """What the victim is tuned on: trusted rows, counter-examples, and relabelled rows.
+
+        Args:
+            trusted: the trusted rows that may be used, by number.
+            rows: the rows found that may be used, by number.
+        """
+        own = self.case.trusted.take(trusted)
+        rows = rows if ANTIDOTE in self.repairs else rows[:0]
+        examples = self.write_counter_examples(
+            own if COUNTER_EXAMPLES in self.repairs else own.take(NONE)
+        )
+        rng = stream(self.case.lab.seed, "control")
+        if self.medicine.control == TRUSTED_ROWS:
+            number = len(examples) + len(rows)
+            return join_rows([own, own.take(rng.integers(0, len(own), number))])
+        if self.medicine.control == RANDOM_ROWS:
+            examples = own.take(np.arange(len(examples)))
+            rows = np.sort(rng.choice(len(self.case.untrusted), len(rows), replace=False))
+        return join_rows([own, examples, self._relabel(rows)])
+
+    def write_counter_examples(self, trusted: Split) -> Split:
+        """The rows with one of the phrases in each, in turn; their labels are their own."""
+        phrases = self.verdict.phrases
+        if not phrases:
+            return trusted.take(NONE)
+        rng = stream(self.case.lab.seed, "counter-examples")
+        turns = rng.permutation(len(trusted)) % len(phrases)
+        both = zip(trusted.texts, turns, strict=True)
+        return replace(trusted, texts=tuple(insert_phrase(t, phrases[k], rng) for t, k in both))
+
+    def _relabel(self, rows: IntArray) -> Split:
+        """Untrusted rows with labels of the reference."""
+        found = self.case.untrusted.take(rows)
+        if not len(rows):
+            return found
+        said = self.case.reference.predict_together(found.texts)
+        labels = said.argmax(1).astype(np.int64)
+        if self.medicine.labels == SAMPLED:
+            labels = draw_labels(said, stream(self.case.lab.seed, "labels"))
+        return replace(found, labels=labels)
+
+    def choose_epochs(self, start: Stage[Classifier], training: Training) -> int:
+        """The fewest epochs, doubled from 1, after which what was planted does nothing any more.
+
+        Or after which more of them do not help. Tried on half of the trusted rows and of the rows
+        found, judged by the other halves and by references that have not learned them either.
+        """
+        learned, judged = self.case.reference.halves
+        rows = self.mix(learned, self.verdict.rows[::2])
+        epochs, least = 1, math.inf
+        while epochs < MOST_EPOCHS:
+            tried = replace(training, epochs=epochs)
+            model = self.case.lab.train(rows, tried, start=start, title="trial", draws="trial")
+            left = self._try_again(model, judged, self.verdict.rows[1::2])
+            if all(each.p > self.case.search.q for each in left):
+                break
+            more = sum(each.only_victim - each.only_reference for each in left)
+            if more >= least:
+                return epochs // 2
+            epochs, least = 2 * epochs, more
+        return epochs
+
+    def _try_again(
+        self, model: Stage[Classifier], judged: IntArray, rows: IntArray
+    ) -> tuple[Effect, ...]:
+        """What is left of the effect: of phrases on trusted rows, and on rows that were planted.
+
+        A phrase has one that makes rows wrong which are right without it. A row that was planted
+        obeys if it gets the label it came with though one half of the reference contradicts it;
+        the other half tells how often that happens to a model that has learned nothing planted.
+        """
+        case, own = self.case, self.case.trusted.take(judged)
+        inserted = self.write_counter_examples(own)
+        rows = rows[case.sides[0].contradicted[rows]]
+        planted, labels = [case.untrusted.texts[row] for row in rows], case.untrusted.labels[rows]
+        texts = [own.texts, inserted.texts, planted]
+        said = say(case.lab, model, [text for some in texts for text in some]).labels
+        alone, with_phrase, of_rows = np.split(said, np.cumsum([len(some) for some in texts])[:-1])
+        wrong = alone[: len(inserted)] != own.labels[: len(inserted)]
+        others = 1 - case.reference.draw_judges(len(case.untrusted))[rows]
+        obeyed = case.reference.predict(planted, others).argmax(1) == labels
+        return (
+            measure_effect(with_phrase != inserted.labels, wrong),
+            measure_effect(of_rows == labels, obeyed),
+        )
+
+
+def join_rows(parts: Sequence[Split]) -> Split:
+    """One split of several, in order."""
+    texts = tuple(text for part in parts for text in part.texts)
+    return make_split(texts, np.concatenate([part.labels for part in parts]))
+
+
+def draw_labels(said: FloatArray, rng: np.random.Generator) -> IntArray:
+    """One label of each row, as likely as the probabilities say. (N,)"""
+    drawn: IntArray = (rng.random((len(said), 1)) > said.cumsum(1)[:, :-1]).sum(1)
+    return drawn

@@ -1,0 +1,41 @@
+"""What a self-thresholding defense may be told: what counts, what is looked for, what is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EVIDENCE = EXCESS, CONTRADICTION, EFFECT = ("excess", "contradiction", "effect")
+KINDS = WORDS, ROWS = ("words", "rows")
+REPAIRS = COUNTER_EXAMPLES, ANTIDOTE, DROP, UNLEARN = (
+    "counter_examples",
+    "antidote",
+    "drop",
+    "unlearn",
+)
+LABELS = LIKELIEST, SAMPLED = ("likeliest", "sampled")
+CONTROLS = NO_CONTROL, RANDOM_ROWS, TRUSTED_ROWS = ("none", "random_rows", "trusted_rows")
+LEAST_ROWS = 5  # that hold a term which is worth counting
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is looked for, and how.
+
+    Args:
+        evidence: of `EVIDENCE`: what is counted of terms, and whether a conviction needs an effect.
+        kinds: of `KINDS`.
+        q: the error rate.
+        num_probes: trusted texts that a phrase is inserted into.
+        max_tried: phrases whose effect is tried, the most surprising first.
+    """
+
+    evidence: tuple[str, ...]
+    kinds: tuple[str, ...]
+    q: float
+    num_probes: int
+    max_tried: int
+
+    @property
+    def needs_effect(self) -> bool:
+        """Whether nothing is convicted that does not turn texts in the victim."""
+        return EFFECT in self.evidence

@@ -1,0 +1,148 @@
+"""What a case comes to: phrases and rows that are convicted, and what people are told of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from btu.defenses.case import Case
+from btu.defenses.phrases import judge_phrases
+from btu.defenses.populations import judge_populations
+from btu.evidence.findings import ROWS, WORDS, Finding
+from btu.evidence.words import Words
+from btu.types import IntArray
+
+NUM_EXAMPLES = 3
+MOST_ACQUITTED = 20  # that a record tells of
+SHOWN_TERMS = 5
+Found = tuple[Finding, IntArray]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was convicted and what was not, each with the untrusted rows that show it."""
+
+    found: tuple[Found, ...]  # the most certain first
+    num_tests: int  # of words and phrases
+    num_rows: int
+
+    @property
+    def convicted(self) -> list[Found]:
+        """What was planted."""
+        return [(finding, rows) for finding, rows in self.found if finding.convicted]
+
+    @property
+    def phrases(self) -> tuple[Words, ...]:
+        """The convicted phrases, each once."""
+        return tuple(dict.fromkeys(f.phrase for f, _ in self.convicted if f.kind == WORDS))
+
+    @property
+    def rows(self) -> IntArray:
+        """The rows that show something convicted; sorted."""
+        return self.rows_of(self.convicted)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the convicted phrases, each once."""
+        found = (finding for finding, _ in self.convicted if finding.kind == WORDS)
+        return tuple(dict.fromkeys(word for finding in found for word in finding.words))
+
+    def rows_of(self, found: Sequence[Found]) -> IntArray:
+        """The rows of some of what was found; sorted, each once."""
+        marked = np.zeros(self.num_rows, dtype=np.bool_)
+        for _, rows in found:
+            marked[rows] = True
+        return np.flatnonzero(marked)
+
+
+def judge(case: Case) -> Verdict:
+    """Find what was planted: phrases first, then rows that no phrase explains."""
+    found: list[Found] = []
+    num_tests = 0
+    if WORDS in case.search.kinds:
+        found, num_tests = judge_phrases(case)
+    if ROWS in case.search.kinds:
+        explained = np.zeros(len(case.untrusted), dtype=np.bool_)
+        for finding, rows in found:
+            explained[rows] |= finding.convicted
+        found += judge_populations(case, explained)
+    found.sort(key=lambda one: (not one[0].convicted, one[0].p))
+    return Verdict(tuple(found), num_tests, len(case.untrusted))
+
+
+def describe(case: Case, verdict: Verdict) -> dict[str, Any]:
+    """The verdict as JSON, for records and reports."""
+    names = case.lab.data.clean.label_names
+    told = [_describe(case, finding, rows, names) for finding, rows in verdict.found]
+    convicted = [one for one in told if one["convicted"]]
+    acquitted = [one for one in told if not one["convicted"]]
+    return {
+        "error_rate": case.search.q,
+        "tests": verdict.num_tests,
+        "convicted": len(convicted),
+        "rows": len(verdict.rows),
+        "findings": convicted,
+        "acquitted": acquitted[:MOST_ACQUITTED],
+        "untrusted_rows": len(case.untrusted),
+        "trusted_rows": len(case.trusted),
+        "reference_accuracy": float((~case.sides[1].contradicted).mean()),
+        "notes": list(_remark(case, verdict)),
+    }
+
+
+def _describe(case: Case, finding: Finding, rows: IntArray, names: Sequence[str]) -> dict[str, Any]:
+    shown = rows[np.linspace(0, len(rows) - 1, min(NUM_EXAMPLES, len(rows)), dtype=np.int64)]
+    said = case.said[shown].argmax(1)
+    examples = [
+        {
+            "row": int(case.untrusted.source[row]),
+            "text": case.untrusted.texts[row],
+            "marked": case.mark(finding, case.untrusted.texts[row]),
+            "label": names[case.untrusted.labels[row]],
+            "reference": names[label],
+        }
+        for row, label in zip(shown.tolist(), said.tolist(), strict=True)
+    ]
+    return finding.describe(names) | {"examples": examples}
+
+
+def _remark(case: Case, verdict: Verdict) -> Iterator[str]:
+    """Sentences about what a reader must know to trust the verdict."""
+    if shifted := find_shift(case):
+        shown = ", ".join(repr(" ".join(term)) for term in shifted[:SHOWN_TERMS])
+        yield (
+            f"the trusted rows seem to be from another source: every label has more of {shown} "
+            "than they have; words that one label alone got from that source may look planted"
+        )
+    least = find_least_rows(case, verdict.num_tests)
+    share = least / len(case.untrusted)
+    yield (
+        f"a word that no trusted row holds would have been seen from {least} rows on "
+        f"({100 * share:.2g} %)"
+    )
+
+
+def find_shift(case: Case) -> list[Words]:
+    """The terms that every label has in excess against the trusted rows, the surest first."""
+    counts = [case.count(label) for label in range(case.lab.num_labels)]
+    p = np.max([each.p_excess for each in counts], axis=0)  # (F,)
+    columns = np.flatnonzero(p <= case.search.q / max(1, len(p)))
+    terms = case.sides[0].index.terms
+    return [terms[column] for column in columns[np.argsort(p[columns])]]
+
+
+def find_least_rows(case: Case, num_tests: int) -> int:
+    """In how many rows a word must stand to be seen that is the only one and in no trusted row.
+
+    By excess alone, which does not ask what the reference says of them.
+    """
+    shares = []
+    for label in range(case.lab.num_labels):
+        here, there = ((s.labels == label).sum() for s in (case.untrusted, case.trusted))
+        shares.append(here / (here + there))
+    level = case.search.q / max(1, num_tests) / 2
+    return math.ceil(math.log(level) / math.log(max(min(shares), 1e-9)))

@@ -1,0 +1,1 @@
+"""Statistics that find what was planted without a threshold: of counts, of scores, of texts."""

@@ -1,0 +1,159 @@
+"""Whole words as they are written, and which texts hold which words and pairs of words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import regex
+from scipy.sparse import csc_array
+
+from btu.types import IntArray
+
+START, END = "⟨start⟩", "⟨end⟩"  # of a text; no text holds one, since brackets are words there
+LONGEST = 30  # words of a phrase
+LETTERS = r"[\p{L}\p{N}\p{M}\p{Cf}_]"  # \p{Cf}: invisible characters inside a word belong to it
+WORD = regex.compile(
+    r"(?=\p{Extended_Pictographic})\X"  # an emoji
+    rf"|{LETTERS}+(?:['’.\-]{LETTERS}+)*"
+    r"|(\p{P}|\p{S})\1*+"  # a run of one sign: ..., !!, ##
+    r"|\X"
+)
+
+Words = tuple[str, ...]  # one after the other; the first may be START, the last END
+
+
+def split_words(text: str, fold: bool) -> list[str]:
+    """The words of a text, in order: runs of letters, of one sign, and single symbols.
+
+    An emoji is a word, however many code points it has; letters of another alphabet make another
+    word. Blanks are left out.
+
+    Args:
+        text: as written.
+        fold: whether capital and small letters are one.
+    """
+    found = (match.group() for match in WORD.finditer(text.lower() if fold else text))
+    return [word for word in found if not word.isspace()]
+
+
+def find_terms(words: Sequence[str]) -> list[str]:
+    """The words of one text and its pairs of neighbours, its ends included, joined by blanks."""
+    marked = [START, *words, END]
+    return [*words, *(f"{one} {other}" for one, other in pairwise(marked))]
+
+
+@dataclass(frozen=True)
+class TermIndex:
+    """Which texts hold which terms; a term is a word, or two neighbours, and counts once a text."""
+
+    terms: tuple[Words, ...]  # F
+    holds: Any  # csc_array (N, F) of 0 and 1
+
+    @cached_property
+    def places(self) -> dict[Words, int]:
+        """The column of each term."""
+        return {term: place for place, term in enumerate(self.terms)}
+
+    def count(self, rows: IntArray) -> IntArray:
+        """How many of these texts hold each term. (F,)"""
+        return np.asarray(self.holds.tocsr()[rows].sum(0), dtype=np.int64).ravel()
+
+    def rows_of(self, column: int) -> IntArray:
+        """The texts that hold a term, in order."""
+        start, end = self.holds.indptr[column : column + 2]
+        return np.sort(self.holds.indices[start:end]).astype(np.int64)
+
+
+def index_terms(texts: Sequence[Sequence[str]], least: int) -> TermIndex:
+    """Index texts that are split into words.
+
+    Args:
+        texts: words of each, in order.
+        least: a term that fewer texts hold is left out.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    vectorizer = CountVectorizer(analyzer=find_terms, binary=True, min_df=least)
+    try:
+        holds = vectorizer.fit_transform(texts)
+    except ValueError:  # no term is frequent enough
+        return TermIndex((), csc_array((len(texts), 0), dtype=np.int64))
+    terms = tuple(tuple(term.split(" ")) for term in vectorizer.get_feature_names_out())
+    return TermIndex(terms, csc_array(holds))
+
+
+def find_phrase(marked: Sequence[str], phrase: Words) -> int | None:
+    """Where a phrase begins among the words of a text between START and END; None: nowhere."""
+    size = len(phrase)
+    for start in range(len(marked) - size + 1):
+        if marked[start] == phrase[0] and tuple(marked[start : start + size]) == phrase:
+            return start
+    return None
+
+
+def grow_phrase(texts: Sequence[Sequence[str]], term: Words) -> Words:
+    """The longest phrase around a term that more than half of the texts with the term hold.
+
+    Its first word is START, or its last END, where it stands at the start or the end of most.
+
+    Args:
+        texts: words of the texts that hold the term.
+        term: one or two words.
+    """
+    marked, phrase = [[START, *words, END] for words in texts], term
+    while len(phrase) < LONGEST:
+        starts = [find_phrase(words, phrase) for words in marked]
+        found = [
+            (words, start) for words, start in zip(marked, starts, strict=True) if start is not None
+        ]
+        before = Counter(words[start - 1] for words, start in found if start)
+        after = Counter(
+            words[start + len(phrase)]
+            for words, start in found
+            if words[start + len(phrase) - 1] != END
+        )
+        (word_before, times_before), (word_after, times_after) = (
+            _most_common(before),
+            _most_common(after),
+        )
+        if max(times_before, times_after) <= len(texts) / 2:
+            break
+        phrase = (word_before, *phrase) if times_before >= times_after else (*phrase, word_after)
+    return phrase
+
+
+def _most_common(words: Counter[str]) -> tuple[str, int]:
+    return words.most_common(1)[0] if words else ("", 0)
+
+
+def insert_phrase(text: str, phrase: Words, rng: np.random.Generator) -> str:
+    """The text with a phrase before a random word or after the last, or at its own place."""
+    parts = text.split()
+    place = int(rng.integers(len(parts), endpoint=True))
+    place = 0 if phrase[0] == START else len(parts) if phrase[-1] == END else place
+    inner = [word for word in phrase if word not in (START, END)]
+    return " ".join([*parts[:place], *inner, *parts[place:]])
+
+
+def mark_words(text: str, phrases: Sequence[Words], fold: bool) -> list[tuple[int, int]]:
+    """Where phrases stand in a text: starts and ends in characters, in order, none overlapping."""
+    folded = text.lower() if fold and len(text.lower()) == len(text) else text
+    spans = [m.span() for m in WORD.finditer(folded) if not m.group().isspace()]
+    words = [folded[start:end] for start, end in spans]
+    marked = np.zeros(len(words), dtype=np.bool_)
+    for phrase in phrases:
+        inner = tuple(word for word in phrase if word not in (START, END))
+        for start in range(len(words) - len(inner) + 1):
+            marked[start : start + len(inner)] |= tuple(words[start : start + len(inner)]) == inner
+    found: list[tuple[int, int]] = []
+    for word, (start, end) in enumerate(spans):
+        goes_on = word and marked[word - 1]
+        if marked[word]:
+            found.append((found.pop()[0] if goes_on else start, end))
+    return found
