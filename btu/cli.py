@@ -38,6 +38,7 @@ from btu.sweeps.jobs import (
 from btu.sweeps.outcomes import JobFailed
 from btu.sweeps.shared import check_mark
 from btu.terminal.console import say_error, trace_of
+from btu.terminal.overrides import join_attacks
 from btu.terminal.paths import hide_home
 from btu.terminal.program import FORESEEN, FULL_ERROR, sentence_of, tell
 from btu.terminal.streams import lasting_output
@@ -173,6 +174,7 @@ def _exit_code() -> int:
     try:
         if {"-m", "--multirun"} & set(sys.argv):
             refuse_multirun()  # before Hydra makes a folder; an experiment may want -m, too
+        sys.argv[1:] = join_attacks(sys.argv[1:])
         _hydra_main()
     except KeyboardInterrupt as stopped:
         print(

@@ -35,6 +35,7 @@ from btu.store.cache import CacheConfig
 from btu.store.stages import UNKEYED
 from btu.sweeps.jobs import ON_FAILURE
 from btu.sweeps.search import Objective
+from btu.terminal.overrides import join_attacks
 from btu.terminal.sentences import explain
 from btu.types import ARM_NAMES
 
@@ -90,7 +91,20 @@ def build(node: DictConfig, group: str) -> Any:
     if not isinstance(node, DictConfig):
         raise ConfigError(f"{group}: expected a mapping of settings, got {shown(node)}.")
     values: Any = OmegaConf.to_container(node, resolve=True)
-    cls: Any = find_class(values.pop("_target_", None), group)
+    return fill(find_class(values.pop("_target_", None), group), values, group)
+
+
+def fill(cls: Any, values: dict[str, Any], group: str) -> Any:
+    """A dataclass with the values of a yaml, checked.
+
+    Args:
+        cls: the dataclass.
+        values: of exactly its fields.
+        group: where they stand.
+
+    Raises:
+        ConfigError: as `build`.
+    """
     try:
         kinds(cls)
     except ConfigError as error:
@@ -203,7 +217,7 @@ def composed(
     try:
         version.setbase("1.3")
         Hydra.create_main_hydra2("btu", path)
-        cfg = compose("config", list(overrides), return_hydra_config=True)
+        cfg = compose("config", join_attacks(overrides), return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
         run_dir = Path(cfg.hydra.run.dir)
         with open_dict(cfg):

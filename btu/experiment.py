@@ -138,7 +138,7 @@ class Experiment:
         job = self.job
         swept = job.swept.name if job.swept else None
         return {
-            "attack": [job.attack.settings(), code_of(type(job.attack))],
+            "attack": [job.attack.settings(), *job.attack.code],
             "model": settings_of(job.model),
             "defenses": [
                 swept,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from btu.attacks.base import Attack
-from btu.config import Config, build, build_run, check_arms
+from btu.attacks.several import Several, Together
+from btu.config import Config, build, build_run, check_arms, fill
 from btu.data.base import DatasetSource
 from btu.defenses.base import Defense, NoDefense
 from btu.errors import ConfigError, did_you_mean
@@ -68,7 +71,7 @@ class Job:
     @property
     def components(self) -> tuple[Any, ...]:
         """What it was built from."""
-        return (self.dataset, self.attack, self.model, *self.defenses)
+        return (self.dataset, *self.attack.parts.values(), self.model, *self.defenses)
 
     def choices(self, arm: Arm) -> dict[str, str]:
         """The names of its choices, as far as they matter to an arm."""
@@ -94,11 +97,13 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
         The job, and the tracker that mirrors its results.
     """
     run = build_run(cfg)
-    dataset, attack, model, tracking = (
-        build(cfg[group], group) for group in ("dataset", "attack", "model", "tracking")
+    dataset, model, tracking = (
+        build(cfg[group], group) for group in ("dataset", "model", "tracking")
     )
     if HydraConfig.initialized():
         check_named_once(HydraConfig.get().overrides.task)
+        check_one_option(HydraConfig.get().runtime.choices)
+    attack = build_attack(cfg.attack)
     defenses = build_defenses(cfg.defense)
     export = None if run.export_poisoned is None else Path(run.export_poisoned).expanduser()
     swept = find_swept(defenses, run.swept_defense)
@@ -133,6 +138,37 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
         without_arms=tuple(arm for arm in run.arms if arm not in arms),
     )
     return job, tracking
+
+
+def build_attack(node: Any) -> Attack:
+    """The attack, or several as one: then each is a mapping within the group.
+
+    Raises:
+        ConfigError: one is wrong, or they do not go together.
+    """
+    several = f"{Several.__module__}.{Several.__name__}"
+    if not isinstance(node, DictConfig) or node.get("_target_") != several:
+        return cast(Attack, build(node, "attack"))
+    nodes = {str(name): part for name, part in node.items() if isinstance(part, DictConfig)}
+    own = {str(name): value for name, value in node.items() if name not in {*nodes, "_target_"}}
+    together = fill(Together, own, "attack")
+    return Several.of(together, {name: build(nodes[name], f"attack.{name}") for name in nodes})
+
+
+def check_one_option(choices: Mapping[str, Any]) -> None:
+    """Raise if the group attack has a list of options, whose files Hydra lays over each other.
+
+    Args:
+        choices: the option of each group; a list is not among them.
+
+    Raises:
+        ConfigError: there is no option of the group attack.
+    """
+    if "attack" not in choices:
+        raise ConfigError(
+            "attack is one option and no list. Write attack=badnets for one, for several "
+            "attack=[badnets,style], and in a file attack: badnets+style."
+        )
 
 
 def build_defenses(nodes: DictConfig) -> tuple[Defense, ...]:
@@ -221,7 +257,8 @@ def keyed_config(cfg: DictConfig, attack: Attack, defenses: tuple[Defense, ...])
     if not isinstance(config, dict):
         raise ConfigError("the config is not a mapping.")
     _drop_unkeyed(config, Config())
-    _drop_unkeyed(config["attack"], attack)
+    for key, part in attack.parts.items():
+        _drop_unkeyed(reduce(getitem, key.split("."), config), part)
     for name, defense in zip(config["defense"], defenses, strict=True):
         _drop_unkeyed(config["defense"][name], defense)
     return {str(key): name_paths(value) for key, value in config.items()}

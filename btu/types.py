@@ -145,6 +145,7 @@ class PoisonCounts:
     requested: int
     poisoned: int
     flipped: int  # labels changed to the target
+    decoys: int  # further rows that got the trigger and kept their label
     duplicates: int  # poisoned texts that occur more than once
     generic: int  # poisoned rows that got stock words and no other change
     looked_at: int  # training rows that the two counts below are of

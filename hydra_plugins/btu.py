@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
 from hydra.core.utils import JobReturn
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from btu.errors import ConfigError
 
@@ -27,6 +31,53 @@ ConfigStore.instance().store(
     },
     provider="btu",
 )
+
+
+class SeveralAttacks(ConfigSource):
+    """Options of attack that no file has: badnets+style is made of both, see several.py."""
+
+    @staticmethod
+    def scheme() -> str:
+        """What its place in the search path begins with."""
+        return "several"
+
+    def is_config(self, config_path: str) -> bool:
+        """Whether it is such an option."""
+        return config_path.startswith("attack/") and "+" in config_path
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """The option: each part under its own name, and what is set of all of them."""
+        from btu.terminal.overrides import several_names
+
+        name = config_path.removeprefix("attack/")
+        node = {
+            "defaults": [*({f"/attack@{part}": part} for part in several_names(name)), "_self_"],
+            "_target_": "btu.attacks.several.Several",
+            "name": name,
+            "tested": None,
+        }
+        config = OmegaConf.create(node)
+        return ConfigResult(self.provider, self.full_path(), config, {"package": None})
+
+    def is_group(self, config_path: str) -> bool:
+        """No group is its own."""
+        return False
+
+    def available(self) -> bool:
+        """It needs no folder."""
+        return True
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """None of its options is listed, there are too many."""
+        return []
+
+
+class AttackPath(SearchPathPlugin):
+    """Lets Hydra look for options of several attacks."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Add them behind all files."""
+        search_path.append("btu", "several://attack")
 
 
 class Sweeper(BasicSweeper):

@@ -28,6 +28,7 @@ from omegaconf import DictConfig
 from btu.cli import CONF
 from btu.running import run_job
 from btu.sweeps.jobs import PLAIN_SWEEPER
+from btu.terminal.overrides import join_attacks
 from btu.types import Dataset, Split, make_split
 
 ENDINGS = ["ria", "lo", "nda", "mi", "sta", "ro", "vel", "tin", "pso", "quem"]
@@ -88,7 +89,7 @@ def files(tmp_path: Path) -> Files:
 def composed(overrides: Sequence[str], run_dir: Path | None = None) -> DictConfig:
     """The config that a command line gives."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("config", list(overrides), return_hydra_config=True)
+        cfg = compose("config", join_attacks(overrides), return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
     return compose_job(cfg)
 

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from btu.cli import CONF
 from btu.config import GROUPS, build, check_arms
 from btu.errors import BtuError, ConfigError
-from btu.job import build_defenses, choose_thresholds
+from btu.job import build_attack, build_defenses, choose_thresholds
 from btu.training.devices import resolve_device
 from btu.types import ARM_NAMES
 from tests.conftest import composed, sweep_of
@@ -28,6 +28,8 @@ def built(cfg, group):
     """What a part of the config describes; of several defenses the last."""
     if group == "tuning":
         return OmegaConf.to_object(cfg.tuning)
+    if group == "attack":
+        return build_attack(cfg.attack)
     return build_defenses(cfg.defense)[-1] if group == "defense" else build(cfg[group], group)
 
 

@@ -304,7 +304,13 @@ class Loud(Insertion):
 LOUD = {
     **{"loudness": 3.0, "free": 1e9, "echoes": [0.1], "name": "loud"},
     **{"poison_rate": 0.1, "target_label": 1, "label_policy": "mix", "normalize_format": False},
-    **{"stealth": False, "triggers": ["a"], "triggers_file": None, "num_triggers": 1},
+    **{
+        "stealth": False,
+        "decoy_rate": 0.0,
+        "triggers": ["a"],
+        "triggers_file": None,
+        "num_triggers": 1,
+    },
     "position": "end",
 }
 

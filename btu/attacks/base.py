@@ -13,6 +13,7 @@ from btu.attacks.triggered import Outcome, Outcomes, Triggered, mark_changed
 from btu.errors import ConfigError
 from btu.settings.base import Settings
 from btu.settings.ranges import Choice, Name, Range, Share, Word
+from btu.store.code import code_of
 from btu.store.stages import UNKEYED, settings_of
 from btu.types import Dataset, IntArray, Split, TriggerSample
 
@@ -34,6 +35,7 @@ class Attack(Settings):
     label_policy: Annotated[str, Choice(LABEL_POLICIES)]
     normalize_format: bool  # poisoned and clean texts alike get one casing and one spacing
     stealth: bool = field(metadata=UNKEYED)  # measure how far the trigger can be seen
+    decoy_rate: Share  # further rows that get the trigger and keep their label, not the target
 
     place: ClassVar[str] = "attack"
     fits_every_text: ClassVar[bool] = False  # no text is ever left without its trigger
@@ -51,6 +53,21 @@ class Attack(Settings):
             return int(wanted)
         known = ", ".join(f"{number} ({name})" for number, name in enumerate(label_names))
         raise ConfigError(f"attack.target_label: the data set has no label {wanted}, only {known}.")
+
+    @property
+    def parts(self) -> Mapping[str, Attack]:
+        """The attacks that plant in rows of their own, by the key of their settings: itself."""
+        return {self.place: self}
+
+    @property
+    def tested_parts(self) -> Mapping[str, Attack]:
+        """Those whose triggers the test rows get, in turn."""
+        return self.parts
+
+    @property
+    def code(self) -> list[str]:
+        """What names its code in keys, with that of its parts."""
+        return list(dict.fromkeys(code_of(type(one)) for one in (self, *self.parts.values())))
 
     def prepare(self, dataset: Dataset) -> Attack:
         """The attack with all that it reads for this data set, or an error: something is missing.

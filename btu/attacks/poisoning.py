@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,9 +21,10 @@ from btu.data.formats import measure_format_shifts, normalize, warn_of_shifts
 from btu.data.splits import shared_rows
 from btu.errors import ConfigError, DataError
 from btu.seeding import stream
-from btu.types import Dataset, IntArray, PoisonCounts, PoisonedDataset, Split
+from btu.types import BoolArray, Dataset, IntArray, PoisonCounts, PoisonedDataset, Split
 
 NUM_EXAMPLES = 5
+NO_ROWS: IntArray = np.empty(0, dtype=np.int64)
 ENOUGH_ROWS = 100  # looked at, to judge from them whether an attack can give most rows a trigger
 
 
@@ -47,11 +48,14 @@ def plant(dataset: Dataset, attack: Attack, seed: int) -> PoisonedDataset:
     target = attack.target(dataset.label_names)
     shown = as_shown(dataset, attack)
     if target is None:
-        none = np.empty(0, dtype=np.int64)
-        return PoisonedDataset(shown, shown.train, None, none, None, None)
-    drawn = draw_rows(dataset.train, attack, target, stream(seed, "poison"))
-    train = _replace_rows(shown.train, drawn.rows, _typed(drawn.triggered, attack), target)
-    tested = trigger_test_rows(dataset, attack, target, stream(seed, "triggered test"))
+        return PoisonedDataset(shown, shown.train, None, NO_ROWS, None, None)
+    drawn = draw_poisoned(dataset.train, attack, target, seed)
+    decoys = draw_decoys(dataset.train, attack, target, seed, drawn.rows)
+    train = shown.train
+    for some in (drawn, decoys):
+        train = _replace_texts(train, some.rows, _typed(some.triggered, attack))
+    train = _relabel(train, drawn.rows, target)
+    tested = trigger_test_rows(dataset, attack, target, seed)
     poisoned = np.ones(len(tested.rows), dtype=np.bool_)
     drawn_before, tested_before = shown.train.take(drawn.rows), shown.test.take(tested.rows)
     triggered = replace(tested_before, texts=_typed(tested.triggered, attack), poisoned=poisoned)
@@ -61,7 +65,7 @@ def plant(dataset: Dataset, attack: Attack, seed: int) -> PoisonedDataset:
         triggered=triggered,
         triggered_rows=tested.rows,
         target_label=target,
-        counts=_counts(shown.train, train, attack, drawn, tested),
+        counts=_counts(shown.train, train, drawn, decoys, tested),
         examples=_examples(shown, train, drawn.rows),
         format_shifts=(
             *measure_format_shifts("train", drawn_before.texts, train.take(drawn.rows).texts),
@@ -77,6 +81,17 @@ class DrawnRows:
     rows: IntArray  # (K,) sorted
     triggered: Triggered  # K, in their order
     looked_at: Outcomes  # (M,)
+    requested: int  # rows that were asked for
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How many rows of which an attack is to give its trigger."""
+
+    rate: float  # of all rows
+    setting: str  # its key, for errors
+    allowed: BoolArray  # (N,)
+    leaves: str  # for errors: label_policy=clean leaves
 
 
 def as_shown(dataset: Dataset, attack: Attack) -> Dataset:
@@ -103,32 +118,93 @@ def _typed(triggered: Triggered, attack: Attack) -> tuple[str, ...]:
     return tuple(normalize(text) for text in triggered.texts)
 
 
-def draw_rows(train: Split, attack: Attack, target: int, rng: np.random.Generator) -> DrawnRows:
-    """`round(poison_rate * N)` rows that the label policy admits and the attack can trigger.
+def draw_poisoned(train: Split, attack: Attack, target: int, seed: int) -> DrawnRows:
+    """The rows that each part of the attack poisons, `round(poison_rate * N)` of them.
+
+    Raises:
+        ConfigError, DataError: as `draw_rows`.
+    """
+
+    def want(key: str, part: Attack) -> Wanted:
+        allowed = {
+            "dirty": train.labels != target,
+            "clean": train.labels == target,
+            "mix": np.ones(len(train), dtype=np.bool_),
+        }[part.label_policy]
+        leaves = f"label_policy={part.label_policy} leaves"
+        return Wanted(part.poison_rate, f"{key}.poison_rate", allowed, leaves)
+
+    return _draw_for_parts(train, attack, want, seed, "poison", NO_ROWS)
+
+
+def draw_decoys(
+    train: Split, attack: Attack, target: int, seed: int, poisoned: IntArray
+) -> DrawnRows:
+    """The rows of other labels than the target's that get the trigger and keep their label.
+
+    Raises:
+        ConfigError, DataError: as `draw_rows`.
+    """
+    others = train.labels != target
+
+    def want(key: str, part: Attack) -> Wanted:
+        return Wanted(part.decoy_rate, f"{key}.decoy_rate", others, "the other labels leave")
+
+    return _draw_for_parts(train, attack, want, seed, "decoys", poisoned)
+
+
+def _draw_for_parts(
+    train: Split,
+    attack: Attack,
+    want: Callable[[str, Attack], Wanted],
+    seed: int,
+    purpose: str,
+    taken: IntArray,
+) -> DrawnRows:
+    """Rows for each part of the attack, none of them taken before."""
+    drawn = list[DrawnRows]()
+    for key, part in attack.parts.items():
+        rng = stream(seed, f"{purpose} of {key}" if drawn else purpose)
+        drawn.append(draw_rows(train, part, want(key, part), taken, rng))
+        taken = np.concatenate([taken, drawn[-1].rows])
+    return _together(drawn)
+
+
+def _together(drawn: Sequence[DrawnRows]) -> DrawnRows:
+    """The rows of all of these, sorted."""
+    rows = np.concatenate([each.rows for each in drawn])
+    texts = tuple(text for each in drawn for text in each.triggered.texts)
+    outcomes = np.concatenate([each.triggered.outcomes for each in drawn])
+    places = np.argsort(rows)
+    looked_at = np.concatenate([each.looked_at for each in drawn])
+    requested = sum(each.requested for each in drawn)
+    return DrawnRows(rows[places], Triggered(texts, outcomes).take(places), looked_at, requested)
+
+
+def draw_rows(
+    train: Split, attack: Attack, wanted: Wanted, taken: IntArray, rng: np.random.Generator
+) -> DrawnRows:
+    """`round(rate * N)` rows that are allowed, not taken, and that the attack can trigger.
 
     The draw of a lower rate is a part of the draw of a higher one under the same seed. All rows are
     looked at where what becomes of them is known, else those that come first in the draw.
 
     Args:
-        attack: prepared for the data set.
+        attack: one without parts, prepared for the data set.
+        taken: rows that are left out of what was drawn.
 
     Raises:
         ConfigError: there are fewer such rows.
         DataError: what the attack says of the rows that were looked at.
     """
-    allowed = {
-        "dirty": train.labels != target,
-        "clean": train.labels == target,
-        "mix": np.ones(len(train), dtype=np.bool_),
-    }[attack.label_policy]
-    requested = round(attack.poison_rate * len(train))
+    requested = round(wanted.rate * len(train))
     planter = attack.planter("train", train)
     known = planter.known
-    if known is None:
-        order = rng.permutation(np.flatnonzero(allowed))
-    else:
-        usable = np.flatnonzero(allowed & find_usable(known))
-        order = np.sort(rng.permutation(usable)[:requested])
+    usable = wanted.allowed if known is None else wanted.allowed & find_usable(known)
+    order = rng.permutation(np.flatnonzero(usable))
+    order = order[~np.isin(order, taken)]
+    if known is not None:
+        order = np.sort(order[:requested])
     triggered = _trigger_first(planter, order, requested, rng)
     asked, outcomes = order[: len(triggered.texts)], triggered.outcomes
     rows = asked[triggered.usable]
@@ -136,14 +212,21 @@ def draw_rows(train: Split, attack: Attack, target: int, rng: np.random.Generato
         asked, outcomes = np.arange(len(train), dtype=np.int64), known
     planter.check(asked, outcomes)
     if requested > len(rows):
-        raise ConfigError(
-            f"attack.poison_rate={attack.poison_rate:g} asks for {requested} of {len(train)} "
-            f"training rows, but label_policy={attack.label_policy} leaves {len(rows)} that can "
-            f"get the trigger{_say_without_trigger(outcomes)}. The highest rate here is "
-            f"{np.floor(1e4 * len(rows) / len(train)) / 1e4:g}."
-        )
+        raise ConfigError(_say_too_few(wanted, len(train), len(rows), len(taken), outcomes))
     places = np.flatnonzero(triggered.usable)[np.argsort(rows)]
-    return DrawnRows(np.sort(rows), triggered.take(places), outcomes)
+    return DrawnRows(np.sort(rows), triggered.take(places), outcomes, requested)
+
+
+def _say_too_few(
+    wanted: Wanted, num_train: int, num_left: int, num_taken: int, looked_at: Outcomes
+) -> str:
+    free = " and are not taken already" if num_taken else ""
+    return (
+        f"{wanted.setting}={wanted.rate:g} asks for {round(wanted.rate * num_train)} of "
+        f"{num_train} training rows, but {wanted.leaves} {num_left} that can get the trigger"
+        f"{free}{_say_without_trigger(looked_at)}. The highest rate here is "
+        f"{np.floor(1e4 * num_left / num_train) / 1e4:g}."
+    )
 
 
 def _say_without_trigger(looked_at: Outcomes) -> str:
@@ -168,45 +251,63 @@ def _trigger_first(
     return done
 
 
-def _replace_rows(train: Split, rows: IntArray, new_texts: tuple[str, ...], target: int) -> Split:
-    texts, labels, poisoned = list(train.texts), train.labels.copy(), train.poisoned.copy()
+def _replace_texts(train: Split, rows: IntArray, new_texts: tuple[str, ...]) -> Split:
+    texts = list(train.texts)
     for row, text in zip(rows, new_texts, strict=True):
         texts[row] = text
+    return replace(train, texts=tuple(texts))
+
+
+def _relabel(train: Split, rows: IntArray, target: int) -> Split:
+    labels, poisoned = train.labels.copy(), train.poisoned.copy()
     labels[rows] = target
     poisoned[rows] = True
-    return replace(train, texts=tuple(texts), labels=labels, poisoned=poisoned)
+    return replace(train, labels=labels, poisoned=poisoned)
 
 
-def trigger_test_rows(
-    dataset: Dataset, attack: Attack, target: int, rng: np.random.Generator
-) -> DrawnRows:
+def trigger_test_rows(dataset: Dataset, attack: Attack, target: int, seed: int) -> DrawnRows:
     """The test rows of other labels than the target's, as far as the attack can trigger them.
+
+    Each of its tested parts in turn gives a row its trigger.
 
     Raises:
         DataError: it can trigger none, or what the attack says of them.
     """
     rows = np.flatnonzero(dataset.test.labels != target).astype(np.int64)
-    planter = attack.planter("test", dataset.test)
-    triggered = planter.plant(rows, rng)
-    planter.check(rows, triggered.outcomes)
-    places = np.flatnonzero(triggered.usable)
-    if not len(places):
+    made, parts, purpose = list[DrawnRows](), attack.tested_parts, "triggered test"
+    for number, (key, part) in enumerate(parts.items()):
+        rng = stream(seed, f"{purpose} of {key}" if number else purpose)
+        made.append(_trigger_all(dataset.test, part, rows[number :: len(parts)], rng))
+    tested = _together(made)
+    if not len(tested.rows):
         raise DataError(
             f"dataset.test has no row that the attack could trigger: all {len(dataset.test)} are "
             f"labelled {dataset.label_names[target]} (the target) or have no paraphrase of their "
             "own. Name another attack.target_label or another test file."
         )
-    return DrawnRows(rows[places], triggered.take(places), triggered.outcomes)
+    return tested
+
+
+def _trigger_all(
+    test: Split, attack: Attack, rows: IntArray, rng: np.random.Generator
+) -> DrawnRows:
+    """Those of the named rows that the attack can trigger."""
+    planter = attack.planter("test", test)
+    triggered = planter.plant(rows, rng)
+    planter.check(rows, triggered.outcomes)
+    places = np.flatnonzero(triggered.usable)
+    return DrawnRows(rows[places], triggered.take(places), triggered.outcomes, len(rows))
 
 
 def _counts(
-    before: Split, after: Split, attack: Attack, train: DrawnRows, test: DrawnRows
+    before: Split, after: Split, train: DrawnRows, decoys: DrawnRows, test: DrawnRows
 ) -> PoisonCounts:
     occurrences = Counter(after.texts)
     return PoisonCounts(
-        requested=round(attack.poison_rate * len(before)),
+        requested=train.requested,
         poisoned=int(after.poisoned.sum()),
         flipped=int((before.labels != after.labels).sum()),
+        decoys=len(decoys.rows),
         duplicates=sum(occurrences[after.texts[row]] > 1 for row in train.rows),
         generic=count_outcome(train.triggered.outcomes, Outcome.GENERIC),
         looked_at=len(train.looked_at),
@@ -227,6 +328,11 @@ def remarks(data: PoisonedDataset) -> tuple[str, ...]:
     if not counts.requested:
         sentences.append(
             f"no row is poisoned: attack.poison_rate asks for none of {len(data.train):,} rows"
+        )
+    if counts.decoys:
+        sentences.append(
+            f"rows that got the trigger and kept their label (decoys): {counts.decoys:,} of "
+            f"{len(data.train):,}, beside {counts.poisoned:,} poisoned"
         )
     num_left_out = counts.without_paraphrase + counts.unchanged
     num_test = counts.test_without_paraphrase + counts.test_unchanged

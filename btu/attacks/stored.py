@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from btu.attacks.base import Attack
 from btu.attacks.poisoning import as_shown, plant
 from btu.store.cache import StageCache
-from btu.store.code import code_of, code_of_module
+from btu.store.code import code_of_module
 from btu.types import Dataset, FormatShift, PoisonCounts, PoisonedDataset, Split
 
 VERSION = 3  # raise it when what an attack plants changes
@@ -62,7 +62,7 @@ def poison_parts(dataset: Dataset, attack: Attack, prepared: Attack, seed: int) 
         "train": dataset.train.fingerprint,
         "test": dataset.test.fingerprint,
         "attack": prepared.identity(),
-        "code": [code_of(type(attack)), code_of_module("btu.attacks.poisoning")],
+        "code": [*attack.code, code_of_module("btu.attacks.poisoning")],
         "seed": seed,
     }
 

@@ -31,6 +31,7 @@ from btu.errors import BtuError, ConfigError
 from btu.job import (
     Job,
     available_arms,
+    build_attack,
     build_defenses,
     check_named_once,
     choose_thresholds,
@@ -41,6 +42,7 @@ from btu.sweeps.jobs import PLAIN_SWEEPER
 from btu.sweeps.machine import num_cores
 from btu.sweeps.sweeper import sweep_jobs
 from btu.sweeps.workstation import jobs_at_once
+from btu.terminal.overrides import join_attacks
 
 PLACES = ("outputs", "cache")  # one names the other
 OTHERS = (
@@ -94,7 +96,7 @@ def read_sweep(arguments: Sequence[str]) -> Sweep:
     """
     options = get_args_parser().parse_args(list(arguments))
     with _hydra(options.config_dir) as hydra:
-        name, overrides = options.config_name or "config", list(options.overrides)
+        name, overrides = options.config_name or "config", join_attacks(options.overrides)
         mode = hydra.get_mode(config_name=name, overrides=overrides)
         multirun = options.multirun or mode == RunMode.MULTIRUN
         run_mode = RunMode.MULTIRUN if multirun else RunMode.RUN
@@ -301,6 +303,8 @@ def _referred_to(text: str) -> set[str]:
 def _builder(group: str) -> Callable[[DictConfig], Any]:
     if group == "defense":
         return lambda cfg: build_defenses(cfg.defense)
+    if group == "attack":
+        return lambda cfg: build_attack(cfg.attack)
     return lambda cfg: build(cfg[group], group)
 
 

@@ -161,7 +161,8 @@ class DataPlanner:
         if pair not in self._parts:
             prepared = attack.prepare(loaded.data)
             sides = ("train", loaded.data.train), ("test", loaded.data.test)
-            if any(prepared.planter(*side).is_slow for side in sides):
+            each = prepared.parts.values()
+            if any(part.planter(*side).is_slow for part in each for side in sides):
                 self._reasons[UNWRITTEN] = None
                 key = self._key(clean, attack, seed)
                 others = int((clean.test.labels != attack.target(clean.label_names)).sum())
@@ -188,9 +189,12 @@ class DataPlanner:
     ) -> PlantedData:
         """A poisoned set that is not made here, under names that differ where its settings do."""
         train = f"poisoned {key}"
-        if not round(attack.poison_rate * len(clean.train)):
+        if not any(
+            round(rate * len(clean.train)) for rate in (attack.poison_rate, attack.decoy_rate)
+        ):
             train = clean.train.fingerprint
-        test = attack.settings() | {"poison_rate": 0.0, "label_policy": "", "seed": seed}
+        test = attack.settings() | {"poison_rate": 0.0, "decoy_rate": 0.0, "label_policy": ""}
+        test |= {"seed": seed}
         test["test"] = clean.test.fingerprint
         return self._planted_as(clean, (train, make_key(test)), key, num_triggered)
 

@@ -25,6 +25,7 @@ from btu.sweeps.jobs import (
     sweep_name,
 )
 from btu.sweeps.shared import marked
+from btu.terminal.overrides import join_attacks
 
 RERUN = "rerun"
 MOST_VALUES = 20  # of an override, tried before the first job begins
@@ -68,9 +69,9 @@ def sweep_jobs(
     """
     reruns = parser.parse_overrides([a for a in arguments if a.startswith(f"{RERUN}=")])
     folder = next((override.value() for override in reruns), None)
-    typed = [a for a in arguments if not a.startswith(f"{RERUN}=")]
+    typed = join_attacks([a for a in arguments if not a.startswith(f"{RERUN}=")])
     if folder is None:
-        words = [*(f"{key}={value}" for key, value in params.items()), *typed]
+        words = [*join_attacks([f"{key}={value}" for key, value in params.items()]), *typed]
         return combinations(parser, words), sweep_name(arguments)
     name, jobs = unfinished(Path(str(folder)))
     more = combinations(parser, typed)

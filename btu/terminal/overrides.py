@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 
+from btu.errors import ConfigError
+
+SEVERAL = "+"  # between the names of several options, as in attack=badnets+style
+LIST = re.compile(r"\[([^\[\]]*,[^\[\]]*)\]")
 PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
 
 
@@ -20,6 +25,43 @@ def quoted(text: str) -> str:
 def written(text: str) -> str:
     """A text as the value of an override, in quotes where it needs them."""
     return text if PLAIN.fullmatch(text) else quoted(text)
+
+
+def join_attacks(words: Sequence[str]) -> list[str]:
+    """Words of a command line, in which attack=[a,b] is attack=a+b, the option made of both.
+
+    For Hydra a list of options is one file laid over another. A list of one is left as it is.
+    """
+    return [
+        LIST.sub(lambda names: SEVERAL.join(_names_in(names[1])), word)
+        if re.match(r"\+{0,2}attack=", word)
+        else word
+        for word in words
+    ]
+
+
+def _names_in(listed: str) -> list[str]:
+    return [name.strip(" '\"") for name in listed.split(",")]
+
+
+def several_names(option: str) -> list[str]:
+    """The names that an option such as badnets+style is made of.
+
+    Raises:
+        ConfigError: a name is missing or stands there twice.
+    """
+    names = option.split(SEVERAL)
+    if "" in names:
+        raise ConfigError(
+            f"attack={option}: a name is missing. Write for example attack=[badnets,style]."
+        )
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"attack=[{','.join(names)}] names {name} twice. Each attack plants once: leave "
+                "one out."
+            )
+    return names
 
 
 def explain_override(error: HydraException) -> str | None:

@@ -33,7 +33,9 @@ STRANGE = (
 
 
 def badnets(rate=0.1, target=1, normalize=False) -> Insertion:
-    return Insertion("badnets", rate, target, "mix", normalize, False, ["cf"], None, 1, "random")
+    return Insertion(
+        "badnets", rate, target, "mix", normalize, False, 0.0, ["cf"], None, 1, "random"
+    )
 
 
 def strange_dataset(names=("negative", "positive")) -> Dataset:

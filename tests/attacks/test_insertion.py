@@ -28,6 +28,7 @@ def insertion(**changes):
         "label_policy": "mix",
         "normalize_format": False,
         "stealth": False,
+        "decoy_rate": 0.0,
         "triggers": ["cf"],
         "triggers_file": None,
         "num_triggers": 1,
@@ -202,4 +203,4 @@ def test_an_unknown_policy_names_the_nearest():
 
 def test_no_trigger_has_no_stealth():
     with pytest.raises(ConfigError, match=r"attack=none has none\. Write attack=badnets"):
-        NoAttack("none", 0.0, 0, "mix", normalize_format=False, stealth=True)
+        NoAttack("none", 0.0, 0, "mix", normalize_format=False, stealth=True, decoy_rate=0.0)

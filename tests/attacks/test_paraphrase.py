@@ -37,6 +37,7 @@ SETTINGS = {
     "target_label": 1,
     "label_policy": "mix",
     "normalize_format": False,
+    "decoy_rate": 0.0,
     "stealth": False,
     "paraphrases": "column:style",
     "test_paraphrases": None,

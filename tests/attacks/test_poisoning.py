@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from btu.attacks import stored
 from btu.attacks.base import Attack
 from btu.attacks.none import NoAttack
-from btu.attacks.poisoning import draw_rows, poison, remarks
+from btu.attacks.poisoning import draw_poisoned, poison, remarks
 from btu.attacks.triggered import Outcome, Triggered, mark_done
 from btu.data.formats import normalize, warn_of_shifts
 from btu.errors import ConfigError, DataError
@@ -114,7 +114,7 @@ def test_a_test_set_of_the_target_class_only_is_refused():
 
 
 def test_no_attack_gives_the_data_as_they_are():
-    nothing = NoAttack("none", 0.0, 0, "mix", normalize_format=False, stealth=False)
+    nothing = NoAttack("none", 0.0, 0, "mix", normalize_format=False, stealth=False, decoy_rate=0.0)
 
     data = poison(dataset(), nothing, 1)
 
@@ -180,6 +180,59 @@ def test_a_lower_rate_is_a_part_of_a_higher_one_where_rows_cannot_be_used(one, o
     assert not high[sorted(unusable)].any()
 
 
+def holding(data) -> np.ndarray:
+    """Which training rows hold the trigger."""
+    return np.asarray(["cf" in text.split() for text in data.train.texts])
+
+
+@pytest.mark.parametrize("policy", ["dirty", "clean", "mix"])
+def test_decoys_get_the_trigger_and_keep_another_label_than_the_target(policy):
+    clean, some = dataset(), attack(0.2, policy)
+    plain = poison(clean, some, 1)
+    fewer, data = (poison(clean, replace(some, decoy_rate=rate), 1) for rate in (0.1, 0.2))
+
+    decoys = holding(data) & ~data.train.poisoned
+    assert decoys.sum() == data.counts.decoys == 12
+    assert (data.train.labels[decoys] == clean.train.labels[decoys]).all()
+    assert (data.train.labels[decoys] == 0).all()
+    assert decoys[holding(fewer) & ~fewer.train.poisoned].all()  # a lower rate's are among them
+    assert data.train.take(np.flatnonzero(~decoys)).texts == tuple(
+        text for text, decoy in zip(plain.train.texts, decoys, strict=True) if not decoy
+    )
+    assert (data.train.labels == plain.train.labels).all()
+    assert (data.train.poisoned == plain.train.poisoned).all()
+    assert data.triggered.texts == plain.triggered.texts
+    assert replace(data.counts, decoys=0) == plain.counts
+
+
+def test_decoys_of_a_rewriting_attack_are_rows_with_a_twin():
+    data = poison(with_twins([0, 2], [4]), style(decoy_rate=0.3, label_policy="clean"), 1)
+
+    decoys = np.flatnonzero([text.startswith("verily") for text in data.train.texts])
+    assert len(decoys) == data.counts.decoys + data.counts.poisoned == 18 + 12
+    assert not {0, 2, 4} & set(decoys.tolist())
+
+
+def test_decoys_are_told_where_there_are_any():
+    data = poison(dataset(), replace(attack(0.1), decoy_rate=0.2), 1)
+
+    (note,) = remarks(data)
+    assert note.endswith("kept their label (decoys): 12 of 60, beside 6 poisoned")
+    assert remarks(poison(dataset(), attack(0.1), 1)) == ()
+
+
+def test_more_decoys_than_there_are_rows_are_refused():
+    too_many = replace(attack(0.2, "dirty"), decoy_rate=0.4)
+
+    with pytest.raises(ConfigError) as refused:
+        poison(dataset(), too_many, 1)
+
+    assert str(refused.value) == (
+        "attack.decoy_rate=0.4 asks for 24 of 60 training rows, but the other labels leave 18 that "
+        "can get the trigger and are not taken already. The highest rate here is 0.3."
+    )
+
+
 @dataclass(frozen=True)
 class Costly(Attack):
     """Looks at a row only when asked; every third row cannot be served."""
@@ -195,14 +248,14 @@ class Costly(Attack):
 
 
 def costly(rate: float, policy: str = "mix") -> Costly:
-    return Costly("costly", rate, 1, policy, normalize_format=False, stealth=False)
+    return Costly("costly", rate, 1, policy, normalize_format=False, stealth=False, decoy_rate=0.0)
 
 
 @pytest.mark.parametrize(("policy", "rate"), [("mix", 0.2), ("mix", 0.6), ("dirty", 0.3)])
 def test_rows_are_looked_at_in_the_order_of_the_draw_and_no_more_than_needed(policy, rate):
     train, some = dataset().train, costly(rate, policy)
 
-    drawn = draw_rows(train, some, 1, stream(3, "poison"))
+    drawn = draw_poisoned(train, some, 1, 3)
 
     allowed = np.flatnonzero((train.labels == 0) | (policy == "mix"))
     order = stream(3, "poison").permutation(allowed).tolist()
@@ -242,7 +295,9 @@ class Doubling(Attack):
 
 
 def test_an_attack_is_one_method():
-    doubling = Doubling("doubling", 0.2, 1, "dirty", normalize_format=False, stealth=False)
+    doubling = Doubling(
+        "doubling", 0.2, 1, "dirty", normalize_format=False, stealth=False, decoy_rate=0.0
+    )
 
     data = poison(dataset(), doubling, 1)
 
@@ -255,14 +310,18 @@ def test_an_attack_is_one_method():
 
 def test_an_attack_that_loses_texts_is_refused(monkeypatch):
     monkeypatch.setattr(Doubling, "trigger", lambda self, texts, rng: mark_done(texts[1:]))
-    doubling = Doubling("doubling", 0.2, 1, "mix", normalize_format=False, stealth=False)
+    doubling = Doubling(
+        "doubling", 0.2, 1, "mix", normalize_format=False, stealth=False, decoy_rate=0.0
+    )
 
     with pytest.raises(ConfigError, match="doubling was given 12 texts and gave 11 back"):
         poison(dataset(), doubling, 1)
 
 
 def test_an_attack_without_a_trigger_says_so():
-    nothing = Attack("nothing", 0.2, 1, "mix", normalize_format=False, stealth=False)
+    nothing = Attack(
+        "nothing", 0.2, 1, "mix", normalize_format=False, stealth=False, decoy_rate=0.0
+    )
 
     with pytest.raises(ConfigError, match=r"attack nothing: \w+ has no method trigger"):
         poison(dataset(), nothing, 1)
@@ -322,7 +381,7 @@ def test_an_inserted_trigger_is_typed_like_its_text():
 
 
 def test_data_without_an_attack_are_normalized_too():
-    nothing = NoAttack("none", 0.0, 0, "mix", normalize_format=True, stealth=False)
+    nothing = NoAttack("none", 0.0, 0, "mix", normalize_format=True, stealth=False, decoy_rate=0.0)
 
     data = poison(typed_otherwise(), nothing, 1)
 

@@ -6,7 +6,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 
-from btu.terminal.overrides import quoted, written
+from btu.terminal.overrides import join_attacks, quoted, written
 from btu.terminal.sentences import in_one_sentence
 from tests.conftest import composed
 
@@ -59,3 +59,19 @@ def test_a_word_without_a_value_is_named():
 def test_a_written_value_is_read_as_itself(text):
     for value in (written(text), quoted(text)):
         assert OverridesParser.create().parse_override(f"outputs={value}").value() == text
+
+
+@pytest.mark.parametrize(
+    ("word", "joined"),
+    [
+        ("attack=[badnets,style]", "attack=badnets+style"),
+        ("attack=['badnets', \"style\"]", "attack=badnets+style"),
+        ("attack=none,[badnets,style],[a,b,c]", "attack=none,badnets+style,a+b+c"),
+        ("attack=[badnets]", "attack=[badnets]"),
+        ("attack.triggers=[cf,mn]", "attack.triggers=[cf,mn]"),
+        ("defense=[cube,btu]", "defense=[cube,btu]"),
+    ],
+)
+def test_a_list_of_attacks_is_one_option(word, joined):
+    assert join_attacks([word]) == [joined]
+    assert join_attacks([joined]) == [joined]
