@@ -47,7 +47,7 @@ def _measure_likeness(case: Case, label: int, rows: IntArray) -> FloatArray:
 
     def compare() -> FloatArray:
         found = compare_rows(untrusted.texts, trusted.texts, q, seed, case.fold)
-        return found.q.astype(np.float32)
+        return found.astype(np.float32)
 
     stage = case.lab.stage(
         "likeness",

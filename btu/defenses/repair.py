@@ -175,10 +175,11 @@ class Repairer:
         return replace(found, labels=labels)
 
     def choose_epochs(self, start: Stage[Classifier], training: Training) -> int:
-        """The fewest epochs, doubled from 1, after which what was planted does nothing any more.
+        """As many epochs as it takes until what was planted does nothing any more.
 
-        Or after which more of them do not help. Tried on half of the trusted rows and of the rows
-        found, judged by the other halves and by references that have not learned them either.
+        Tried on half of the trusted rows and of the rows found, with the epochs doubled from 1 as
+        long as that helps; judged by the other halves and by references that have not learned them
+        either. All rows need half as many epochs for as many steps, and get one at least.
         """
         learned, judged = self.case.reference.halves
         rows = self.mix(learned, self.verdict.rows[::2])
@@ -191,9 +192,10 @@ class Repairer:
                 break
             more = sum(each.only_victim - each.only_reference for each in left)
             if more >= least:
-                return epochs // 2
+                epochs //= 2
+                break
             epochs, least = 2 * epochs, more
-        return epochs
+        return max(1, epochs // 2)
 
     def _try_again(
         self, model: Stage[Classifier], judged: IntArray, rows: IntArray

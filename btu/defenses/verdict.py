@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from btu.defenses.phrases import judge_phrases
 from btu.defenses.populations import judge_populations
 from btu.evidence.findings import ROWS, WORDS, Finding
 from btu.evidence.words import Words
-from btu.types import IntArray
+from btu.types import BoolArray, IntArray
 
 NUM_EXAMPLES = 3
 MOST_ACQUITTED = 20  # that a record tells of
@@ -53,25 +53,44 @@ class Verdict:
 
     def rows_of(self, found: Sequence[Found]) -> IntArray:
         """The rows of some of what was found; sorted, each once."""
-        marked = np.zeros(self.num_rows, dtype=np.bool_)
-        for _, rows in found:
-            marked[rows] = True
-        return np.flatnonzero(marked)
+        return np.flatnonzero(_mark(found, self.num_rows))
 
 
 def judge(case: Case) -> Verdict:
-    """Find what was planted: phrases first, then rows that no phrase explains."""
-    found: list[Found] = []
-    num_tests = 0
+    """Find what was planted: phrases first, then rows that no phrase explains.
+
+    A phrase explains its rows if it alone turns more than half of the texts that it is tried on.
+    One that turns fewer, and stands mostly in rows that were written another way, is a mark of
+    that way and no trigger.
+    """
+    phrases: list[Found] = []
+    populations: list[Found] = []
+    num_tests, num_rows = 0, len(case.untrusted)
     if WORDS in case.search.kinds:
-        found, num_tests = judge_phrases(case)
+        phrases, num_tests = judge_phrases(case)
     if ROWS in case.search.kinds:
-        explained = np.zeros(len(case.untrusted), dtype=np.bool_)
-        for finding, rows in found:
-            explained[rows] |= finding.convicted
-        found += judge_populations(case, explained)
-    found.sort(key=lambda one: (not one[0].convicted, one[0].p))
-    return Verdict(tuple(found), num_tests, len(case.untrusted))
+        strong = [one for one in phrases if one[0].convicted and one[0].turns_most]
+        populations = judge_populations(case, _mark(strong, num_rows))
+        written = _mark([one for one in populations if one[0].convicted], num_rows)
+        phrases = [_demote(*one, written) for one in phrases]
+    found = sorted([*phrases, *populations], key=lambda one: (not one[0].convicted, one[0].p))
+    return Verdict(tuple(found), num_tests, num_rows)
+
+
+def _mark(found: Sequence[Found], num_rows: int) -> BoolArray:
+    """Which rows show one of these findings. (N,)"""
+    marked = np.zeros(num_rows, dtype=np.bool_)
+    for _, rows in found:
+        marked[rows] = True
+    return marked
+
+
+def _demote(finding: Finding, rows: IntArray, written: BoolArray) -> Found:
+    """The finding, acquitted if it is a mark of rows that were written another way."""
+    if not finding.convicted or finding.turns_most or written[rows].mean() <= 0.5:
+        return finding, rows
+    reason = f"{finding.reason}: a mark of the rows that were written another way"
+    return replace(finding, convicted=False, reason=reason), rows
 
 
 def describe(case: Case, verdict: Verdict) -> dict[str, Any]:

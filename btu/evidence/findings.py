@@ -42,6 +42,11 @@ class Finding:
         """The words of the phrase."""
         return tuple(word for word in self.phrase if word not in (START, END))
 
+    @property
+    def turns_most(self) -> bool:
+        """Whether it turns more than half of the texts that it was tried on, or was not tried."""
+        return self.effect is None or 2 * self.effect.victim > self.effect.num_texts
+
     def describe(self, label_names: Sequence[str]) -> dict[str, Any]:
         """As JSON."""
         return {
