@@ -27,7 +27,7 @@ main.main()
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_job_of_an_experiment_runs(name, files, run_btu):
-    data = files.overrides if name.startswith(("sst2_", "adaptive_")) else FEW_ROWS
+    data = files.overrides if name.startswith(("sst2_", "adaptive_", "selfset_")) else FEW_ROWS
     (first, *_) = sweep_of(name)
 
     rows = run_btu(f"experiment={name}", *first, *data, *QUICK)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from btu.defenses.case import Case
@@ -22,15 +24,28 @@ def judge_populations(case: Case, explained: BoolArray) -> list[Found]:
     """The rows of each label that no trusted row resembles, convicted or not.
 
     A population is convicted where the reference contradicts its labels more often than those of
-    other rows, or where its commonest terms turn texts in the victim: where the two kinds of
-    evidence are asked for, by Bonferroni over them and over the labels.
+    other rows, or where its commonest terms turn texts in the victim: of the kinds of evidence
+    that are asked for, by Bonferroni over them and over the labels. And its label must have a
+    larger share of such rows than the others: rows of another source have any label.
 
     Args:
         case: with all rows.
         explained: rows that a convicted phrase explains, (N,).
     """
     flagged = [_flag(case, label, explained) for label in range(case.lab.num_labels)]
-    return [_judge(case, label, rows) for label, rows in enumerate(flagged) if len(rows)]
+    sizes = np.bincount(case.untrusted.labels[~explained], minlength=case.lab.num_labels)
+    return [
+        _judge(case, label, rows, _weigh_share(label, flagged, sizes))
+        for label, rows in enumerate(flagged)
+        if len(rows)
+    ]
+
+
+def _weigh_share(label: int, flagged: Sequence[IntArray], sizes: IntArray) -> float:
+    """Whether a label has a larger share of flagged rows than the others have."""
+    everywhere = sum(len(rows) for rows in flagged)
+    here, size = len(flagged[label]), int(sizes[label])
+    return weigh_difference(here, size, everywhere - here, int(sizes.sum()) - size)
 
 
 def _flag(case: Case, label: int, explained: BoolArray) -> IntArray:
@@ -63,7 +78,7 @@ def _measure_likeness(case: Case, label: int, rows: IntArray) -> FloatArray:
     return case.lab.get(stage, or_else=lambda: np.ones(len(rows), dtype=np.float32))
 
 
-def _judge(case: Case, label: int, rows: IntArray) -> Found:
+def _judge(case: Case, label: int, rows: IntArray, p_share: float) -> Found:
     contradicted = case.sides[0].contradicted
     marks = _find_marks(case, label, rows)
     p_contradiction = _weigh_contradiction(case, label, rows)
@@ -71,7 +86,7 @@ def _judge(case: Case, label: int, rows: IntArray) -> Found:
     kinds = [p_contradiction] if "contradiction" in case.search.evidence else []
     kinds += [effect.p] if effect is not None and case.search.needs_effect else []
     tests = len(kinds) * case.lab.num_labels
-    p = min(1.0, tests * min(kinds)) if kinds else 0.0
+    p = max(p_share, min(1.0, tests * min(kinds)) if kinds else 0.0)
     return (
         Finding(
             kind=ROWS,
@@ -88,13 +103,15 @@ def _judge(case: Case, label: int, rows: IntArray) -> Found:
             p=p,
             q=p,
             convicted=p <= case.search.q,
-            reason=_give_reason(case, rows, effect),
+            reason=_give_reason(case, rows, effect, p_share),
         ),
         rows,
     )
 
 
-def _give_reason(case: Case, rows: IntArray, effect: Effect | None) -> str:
+def _give_reason(case: Case, rows: IntArray, effect: Effect | None, p_share: float) -> str:
+    if p_share > case.search.q:
+        return "the other labels have as many rows that no trusted row resembles: another source"
     contradicted = int(case.sides[0].contradicted[rows].sum())
     told = f"the reference contradicts {contradicted} of its {len(rows)} labels"
     if effect is None:
