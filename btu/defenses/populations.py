@@ -8,7 +8,7 @@ import numpy as np
 
 from btu.defenses.case import Case
 from btu.evidence.findings import ROWS, Finding
-from btu.evidence.populations import compare_rows
+from btu.evidence.populations import NUM_FOLDS, compare_rows
 from btu.evidence.significance import Effect, weigh_difference, weigh_excess
 from btu.evidence.words import Words, insert_phrase
 from btu.seeding import stream, stream_seed
@@ -49,8 +49,10 @@ def _weigh_share(label: int, flagged: Sequence[IntArray], sizes: IntArray) -> fl
 
 
 def _flag(case: Case, label: int, explained: BoolArray) -> IntArray:
-    """The rows of a label that no trusted row resembles, at the error rate."""
+    """The rows of a label that no trusted row resembles, at the error rate; none of a few rows."""
     rows = np.flatnonzero((case.untrusted.labels == label) & ~explained)
+    if min(len(rows), int((case.trusted.labels == label).sum())) < NUM_FOLDS:
+        return rows[:0]
     return rows[_measure_likeness(case, label, rows) <= case.search.q]
 
 

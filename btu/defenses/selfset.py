@@ -63,8 +63,8 @@ class SelfSet(Defense):
         if len(trusted) < LEAST_TRUSTED:
             raise ConfigError(
                 f"defense {self.name} judges by at least {LEAST_TRUSTED} trusted rows, got "
-                f"{len(trusted)}. Give more with dataset.tuning=PATH or dataset.tuning_holdout, or "
-                "choose another defense."
+                f"{len(trusted)}. Give more with dataset.tuning=PATH, dataset.tuning_holdout or "
+                "tuning.max_samples, or choose another defense."
             )
         if len(np.unique(trusted.labels)) < 2:
             raise ConfigError(
@@ -95,7 +95,11 @@ class SelfSet(Defense):
 
         case = self._open(lab, self.need(threshold), before)
         verdict = judge(case)
-        told = describe(case, verdict) | {"left_out": len(lab.trusted or ()) - len(case.trusted)}
+        told = describe(case, verdict)
+        if left_out := len(lab.trusted or ()) - len(case.trusted):
+            told["notes"].append(
+                f"{left_out:,} trusted rows are left out: the file has their texts"
+            )
         found = replace(before, found_words=verdict.words, found_rows=verdict.rows)
         if verdict.convicted:
             found, what = Repairer(case, verdict, self._medicine()).treat(found)
