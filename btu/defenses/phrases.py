@@ -10,11 +10,11 @@ import numpy as np
 
 from btu.defenses.case import Case
 from btu.evidence.findings import WORDS, Finding
-from btu.evidence.significance import Effect, Floats, adjust, find_testable
-from btu.evidence.terms import Counts
+from btu.evidence.significance import Effect, Floats
+from btu.evidence.terms import Counts, Tests, plan_tests
 from btu.evidence.words import END, START, Words, find_phrase, grow_phrase, insert_phrase
 from btu.seeding import stream
-from btu.types import BoolArray, IntArray
+from btu.types import IntArray
 
 MOST_READ = 500  # of the rows that hold a term, to see which phrase it stands in
 Found = tuple[Finding, IntArray]  # with the untrusted rows that show it
@@ -32,35 +32,31 @@ class Candidate(NamedTuple):
 def judge_phrases(case: Case) -> tuple[list[Found], int]:
     """The phrases whose counts are surprising, convicted or not, and how many tests were made."""
     counts = [case.count(label) for label in range(case.lab.num_labels)]
-    candidates, testable = _find_candidates(case, counts)
-    phrases = _join_terms(case, candidates)
+    tests = plan_tests(counts, case.search.evidence, case.search.q)
+    phrases = _join_terms(case, _find_candidates(case, counts, tests))
     effects = _try_out(case, phrases)
-    p = np.ones(testable.shape)
+    p = np.ones(tests.p.shape)
     for one, effect in zip(phrases, effects, strict=True):
         p[one.label, one.column] = max(one.p, effect.p if case.search.needs_effect else 0.0)
-    q = adjust(p.ravel(), testable.ravel()).reshape(p.shape)
+    q = tests.adjust(p)
     found = [
         (_describe(case, counts[one.label], one, effect, p, q), find_rows(case, one))
         for one, effect in zip(phrases, effects, strict=True)
     ]
-    return _explain(case, phrases, found), int(testable.sum())
+    return _explain(case, phrases, found), tests.number
 
 
-def _find_candidates(case: Case, counts: Sequence[Counts]) -> tuple[list[Candidate], BoolArray]:
-    """Terms whose counts alone are rejected, the most surprising first, and all that were tested.
+def _find_candidates(case: Case, counts: Sequence[Counts], tests: Tests) -> list[Candidate]:
+    """Terms whose counts alone are rejected, the most surprising first.
 
     No other can be convicted, since no p-value gets smaller by what the victim does.
     """
-    combined = [each.combine(case.search.evidence) for each in counts]
-    p, least = (np.array(each) for each in zip(*combined, strict=True))  # (C, F)
-    testable = find_testable(least.ravel(), case.search.q).reshape(least.shape)
-    q = adjust(p.ravel(), testable.ravel()).reshape(p.shape)
     terms = case.sides[0].index.terms
-    places = np.argwhere(testable & (q <= case.search.q)).tolist()
-    found = [Candidate(terms[f], y, f, float(p[y, f])) for y, f in places]
-    leaning = np.array([each.p_lean for each in counts])
-    found.sort(key=lambda one: (one.p, leaning[one.label, one.column], one.label, one.phrase))
-    return found, testable
+    places = np.argwhere(tests.adjust(tests.p) <= case.search.q).tolist()
+    found = [Candidate(terms[f], y, f, float(tests.p[y, f])) for y, f in places]
+    then = np.array([np.minimum(each.p_contradiction, each.p_lean) for each in counts])
+    found.sort(key=lambda one: (one.p, then[one.label, one.column], one.label, one.phrase))
+    return found
 
 
 def _join_terms(case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -133,15 +129,15 @@ def _give_reason(convicted: bool, effect: Effect) -> str:
 def _explain(case: Case, phrases: Sequence[Candidate], found: Sequence[Found]) -> list[Found]:
     """Acquit what is surprising only in rows that hold a phrase convicted before it."""
     by_p = sorted(range(len(found)), key=lambda k: (found[k][0].p, -len(found[k][0].phrase), k))
-    cutoff = max((phrases[k].p for k in by_p if found[k][0].convicted), default=0.0)
     explained = np.zeros(len(case.untrusted), dtype=np.bool_)
     by: list[Finding] = []
     judged: list[Found] = []
     for k in by_p:
         finding, rows = found[k]
         if finding.convicted and explained[rows].any():
-            left = case.count(finding.label, explained).combine(case.search.evidence)[0]
-            if left[phrases[k].column] > cutoff:
+            left = case.count(finding.label, explained)
+            column = phrases[k].column
+            if min(left.p_excess[column], left.p_contradiction[column]) > case.search.q:
                 other = max(by, key=lambda each: len(set(each.words) & set(finding.words)))
                 reason = f"its rows are those of {' '.join(other.words)!r}"
                 finding = replace(finding, convicted=False, reason=reason)

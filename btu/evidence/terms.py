@@ -10,12 +10,16 @@ import numpy as np
 from btu.evidence.significance import (
     Error,
     Floats,
+    adjust,
     estimate_error,
+    find_testable,
     weigh_contradiction,
     weigh_excess,
 )
 from btu.evidence.words import TermIndex
 from btu.types import BoolArray, IntArray
+
+SPENT_ON_LIST = 0.8  # of the error rate, on terms that the reference contradicts
 
 
 @dataclass(frozen=True)
@@ -47,28 +51,61 @@ class Counts:
     least_excess: Floats  # (F,) the smallest p-value that could have come out
     least_contradiction: Floats  # (F,) likewise
 
-    def combine(self, evidence: Sequence[str]) -> tuple[Floats, Floats]:
-        """The p-value of the evidence from counts, and the smallest that could have come out.
 
-        An excess is evidence where it is one against the other labels as well: what every label
-        has more of is shift. Either kind of evidence does, so that the smaller p-value counts as
-        many times as there are kinds.
+@dataclass(frozen=True)
+class Tests:
+    """One test of each term for each label, (C, F) each."""
 
-        Args:
-            evidence: `excess`, `contradiction`, both, or neither: then all p-values are 0.
+    p: Floats  # of the counts
+    weights: Floats  # 0: not made; their mean over the tests that are made is 1
+
+    def adjust(self, p: Floats) -> Floats:
+        """q-values of p-values that are at least those of the counts.
+
+        Source: Genovese, Roeder, Wasserman 2006, Biometrika 93(3):509-524 (weights).
         """
-        kinds = {
-            "excess": (np.maximum(self.p_excess, self.p_lean), self.least_excess),
-            "contradiction": (self.p_contradiction, self.least_contradiction),
-        }
-        used = [kinds[name] for name in kinds if name in evidence]
-        if not used:
-            return np.zeros_like(self.p_lean), np.zeros_like(self.p_lean)
-        times = len(used)
-        p, least = (
-            np.minimum(1.0, times * np.min(each, axis=0)) for each in zip(*used, strict=True)
-        )
-        return p, least
+        made = self.weights > 0
+        weighted = np.minimum(1.0, p / np.where(made, self.weights, 1.0))
+        return adjust(weighted.ravel(), made.ravel()).reshape(p.shape)
+
+    @property
+    def number(self) -> int:
+        """How many are made."""
+        return int((self.weights > 0).sum())
+
+
+def plan_tests(counts: Sequence[Counts], evidence: Sequence[str], q: float) -> Tests:
+    """Which terms are tested, by what, and how much of the error rate each gets.
+
+    Excess is evidence where it is one against the other labels as well: what every label has more
+    of is shift. Contradiction does not convict, since a reference may not know a honest word. It
+    makes a shortlist, for which an excess is enough and to which most of the error rate goes.
+
+    Args:
+        counts: of each label.
+        evidence: `excess`, `contradiction`, both; or neither, and then every p-value is 0.
+        q: the error rate.
+    """
+    excess, lean, contradiction, least, unanimous = (
+        np.array([getattr(each, name) for each in counts])
+        for name in ("p_excess", "p_lean", "p_contradiction", "least_excess", "least_contradiction")
+    )
+    if "excess" not in evidence:
+        alone = contradiction if "contradiction" in evidence else np.zeros_like(excess)
+        weights = find_testable(unanimous.ravel(), q).reshape(excess.shape).astype(np.float64)
+        return Tests(alone, weights)
+    listed = np.zeros(excess.shape, dtype=np.bool_)
+    if "contradiction" in evidence:
+        testable = find_testable(unanimous.ravel(), q)
+        listed = (adjust(contradiction.ravel(), testable) <= q).reshape(excess.shape)
+    spent = SPENT_ON_LIST if listed.any() else 0.0
+    others = find_testable(np.where(listed, 1.0, least).ravel(), (1 - spent) * q)
+    others = others.reshape(excess.shape)
+    number = int(listed.sum() + others.sum())
+    weights = np.zeros(excess.shape)
+    weights[listed] = spent * number / max(1, int(listed.sum()))
+    weights[others] = (1 - spent) * number / max(1, int(others.sum()))
+    return Tests(np.where(listed, excess, np.maximum(excess, lean)), weights)
 
 
 def count_terms(untrusted: Rows, trusted: Rows, label: int, ignored: BoolArray) -> Counts:
