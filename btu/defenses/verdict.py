@@ -137,11 +137,11 @@ def _remark(case: Case, verdict: Verdict) -> Iterator[str]:
             f"the trusted rows seem to be from another source: every label has more of {shown} "
             "than they have; words that one label alone got from that source may look planted"
         )
-    least = find_least_rows(case, verdict.num_tests)
-    share = least / len(case.untrusted)
+    few, many = find_least_rows(case, 1), find_least_rows(case, verdict.num_tests)
+    few_share, many_share = (f"{100 * rows / len(case.untrusted):.2g} %" for rows in (few, many))
     yield (
-        f"a word that no trusted row holds would have been seen from {least} rows on "
-        f"({100 * share:.2g} %)"
+        f"a word that no trusted row holds would have been convicted from {many} rows on "
+        f"({many_share}), with wrong labels from about {few} on ({few_share})"
     )
 
 
@@ -155,13 +155,10 @@ def find_shift(case: Case) -> list[Words]:
 
 
 def find_least_rows(case: Case, num_tests: int) -> int:
-    """In how many rows a word must stand to be seen that is the only one and in no trusted row.
-
-    By excess alone, which does not ask what the reference says of them.
-    """
+    """In how many rows a word must stand to be convicted that is alone and in no trusted row."""
     shares = []
     for label in range(case.lab.num_labels):
         here, there = ((s.labels == label).sum() for s in (case.untrusted, case.trusted))
         shares.append(here / (here + there))
-    level = case.search.q / max(1, num_tests) / 2
+    level = case.search.q / max(1, num_tests)
     return math.ceil(math.log(level) / math.log(max(min(shares), 1e-9)))
