@@ -116,14 +116,16 @@ def _describe(
         p=float(p[one.label, column]),
         q=error_rate,
         convicted=convicted,
-        reason=_give_reason(convicted, effect),
+        reason=_give_reason(convicted, effect, case.search.q),
     )
 
 
-def _give_reason(convicted: bool, effect: Effect) -> str:
+def _give_reason(convicted: bool, effect: Effect, q: float) -> str:
     turned = f"it turns {effect.victim} of {effect.num_texts} trusted texts in the victim and "
     turned += f"{effect.reference} in the reference"
-    return turned if convicted else f"{turned}, which is no proof"
+    if convicted:
+        return turned
+    return f"{turned}, but its counts may be chance" if effect.p <= q else f"{turned}: no more"
 
 
 def _explain(case: Case, phrases: Sequence[Candidate], found: Sequence[Found]) -> list[Found]:
