@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from btu.types import PoisonedDataset, Predictions
 
 CLEAN, TRIGGERED = "clean", "triggered"  # test sets, in predictions
-DETECTION = ("precision", "recall", "best_rank", "num_trigger_tokens")
-SHARES = ("asr", "pacc", "base_rate", "rejected_clean", "rejected_triggered", "precision", "recall")
-COUNTS = ("num_suspects", "best_rank", "num_trigger_tokens")
+HITS = ("precision", "recall", "row_precision", "row_recall")
+NUMBERS_FOUND = ("num_found_words", "num_trigger_words", "num_found_rows", "num_poisoned_rows")
+DETECTION = ("precision", "recall", "best_rank", "num_trigger_tokens", *HITS[2:], *NUMBERS_FOUND)
+SHARES = ("asr", "pacc", "base_rate", "rejected_clean", "rejected_triggered", *HITS)
+COUNTS = ("num_suspects", "best_rank", "num_trigger_tokens", *NUMBERS_FOUND)
 LOOP = "Write a loop: [btu.run(seed=seed) for seed in (1, 2, 3)]."
 
 
@@ -142,7 +144,10 @@ class Run:
         an arm has none); `chosen`; `cacc` of `num_clean` rows; `asr`, `pacc` and `base_rate` of
         `num_triggered` rows (NaN without an attack); `rejected_clean`, `rejected_triggered`;
         `num_suspects`; `precision`, `recall`, `best_rank` and `num_trigger_tokens` of the suspects
-        against the true trigger; `leaky`; `seconds` that it took to compute; `record`, its key.
+        against the true trigger, where whole words were convicted `precision` and `recall` of these
+        (`num_found_words`, `num_trigger_words`), and `row_precision` and `row_recall` of the rows
+        (`num_found_rows`, `num_poisoned_rows`); `leaky`; `seconds` that it took to compute;
+        `record`, its key.
         """
         import pandas as pd
 
@@ -174,6 +179,22 @@ class Run:
         from btu.report.run import suspect_frame
 
         return suspect_frame(self._records)
+
+    @cached_property
+    def findings(self) -> pd.DataFrame:
+        """One row for each threshold and finding of a defense that convicts, the surest first.
+
+        Columns: `threshold`, `defense`, `convicted` (else it was suspected and acquitted), `kind`
+        (words or rows), `text`, `marks` and `place` of it, the `label` that it pushes to, its
+        `rows` of that label and their number `held` of any, `contradicted` and `trusted`;
+        `turned_in_victim` and `turned_in_reference` of the `tried` trusted texts; p-values and `q`;
+        `reason`; up to three `examples`. No row where nothing was suspected.
+        """
+        import pandas as pd
+
+        from btu.report.verdicts import FINDING_COLUMNS, list_findings
+
+        return pd.DataFrame(list_findings(self._records), columns=list(FINDING_COLUMNS))
 
     def predictions(self, arm: str, threshold: float | None = None) -> pd.DataFrame:
         """What a model says of every row of both test sets.
@@ -275,6 +296,7 @@ class Run:
         """The table that the command line prints; all text is escaped."""
         if not self._records:
             return f"<p>{html.escape(repr(self))}</p>"
+        from btu.report.planted import tell_planted
         from btu.report.tables import score_table
 
         table = score_table(self._records, self.chosen)
@@ -284,7 +306,9 @@ class Run:
             f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row)}</tr>"
             for row in rows
         )
-        lines = [*str(table.caption or "").split("\n"), *(f"note: {note}" for note in self.notes)]
+        planted, notes = tell_planted(self._records, self.chosen)
+        lines = [*str(table.caption or "").split("\n"), *planted]
+        lines += [f"note: {note}" for note in (*notes, *self.notes)]
         return (
             f'<div class="tex2jax_ignore mathjax_ignore">'  # nor is $...$ a formula
             f"<table><caption>{html.escape(str(table.title))}</caption>"

@@ -13,6 +13,7 @@ from btu.store.records import Record
 from btu.types import (
     PLAIN,
     REPAIRED,
+    BoolArray,
     IntArray,
     PoisonedDataset,
     Predicted,
@@ -162,6 +163,55 @@ def score_detection(
         "recall": float(hits.sum()) / len(trigger),
         "best_rank": best,
         "num_trigger_tokens": len(trigger),
+    }
+
+
+def score_words(found: Collection[str] | None, trigger: Collection[str]) -> dict[str, Any]:
+    """Compare whole words that were found with those of the trigger; {} where none were looked for.
+
+    Args:
+        found: by a defense.
+        trigger: of an attack, in the same case; none of one that has no words of its own.
+
+    Returns:
+        precision: share of the words found that are the trigger's; None where none was found or
+            the trigger has none.
+        recall: share of the trigger's words that were found; None where it has none.
+        num_found_words, num_trigger_words: how many there are of each.
+    """
+    if found is None:
+        return {}
+    words, wanted = set(found), set(trigger)
+    hits = len(words & wanted)
+    return {
+        "precision": hits / len(words) if words and wanted else None,
+        "recall": hits / len(wanted) if wanted else None,
+        "num_found_words": len(words),
+        "num_trigger_words": len(wanted),
+    }
+
+
+def score_rows(found: IntArray | None, poisoned: BoolArray) -> dict[str, Any]:
+    """Compare training rows that were found with the poisoned ones; {} if none were looked for.
+
+    Args:
+        found: their numbers.
+        poisoned: which rows are, (N,).
+
+    Returns:
+        row_precision: share of the rows found that are poisoned; None where none was found.
+        row_recall: share of the poisoned rows that were found; None where none is poisoned.
+        num_found_rows, num_poisoned_rows: how many there are of each.
+    """
+    if found is None:
+        return {}
+    marked = np.zeros(len(poisoned), dtype=np.bool_)
+    marked[found] = True
+    return {
+        "row_precision": share(poisoned[marked]),
+        "row_recall": share(marked[poisoned]),
+        "num_found_rows": int(marked.sum()),
+        "num_poisoned_rows": int(poisoned.sum()),
     }
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Any
 
 from btu.defenses.base import Decision, Defense, Repair
 from btu.defenses.evidence import describe_decision
+from btu.evidence.words import split_words
 from btu.job import Job
 from btu.lab import Lab
-from btu.metrics import score, score_detection
+from btu.metrics import score, score_detection, score_rows, score_words
 from btu.models.base import Classifier
 from btu.store.code import code_of, plugins_of
 from btu.store.records import KEY_LENGTH, Record, provenance
@@ -55,7 +57,7 @@ def measure(
         seed=job.seed,
         choices=job.choices(arm),
         scores=score(predictions, lab.data, rejects=bool(decision.screens)),
-        detection=score_detection(decision.suspects, trigger or ()),
+        detection=score_found(job, lab, decision, trigger),
         format_shifts=lab.data.format_shifts,
         cut=lab.cut,
         leaky=lab.data.clean.leaky,
@@ -66,6 +68,26 @@ def measure(
         **describe_decision(decision, reports, lab, trigger),
     )
     return record, predictions
+
+
+def score_found(
+    job: Job, lab: Lab, decision: Decision, trigger: frozenset[int] | None
+) -> dict[str, Any] | None:
+    """How well suspects, words and rows hit what was planted; None where nothing is compared.
+
+    Where words were found, `precision` and `recall` are of them, not of suspect tokens.
+    """
+    if lab.data.target_label is None:
+        return None
+    found = dict(score_detection(decision.suspects, trigger or ()) or {})
+    if decision.found_words is not None:
+        fold = lab.ignores_case
+        samples = (sample.text[sample.start : sample.end] for sample in job.attack.samples())
+        planted = {word for text in samples for word in split_words(text, fold)}
+        words = {word.lower() if fold else word for word in decision.found_words}
+        found |= score_words(words, planted)
+    found |= score_rows(decision.found_rows, lab.data.train.poisoned)
+    return found or None
 
 
 def decide(job: Job, lab: Lab, threshold: float | None) -> Decision:

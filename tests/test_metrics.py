@@ -1,9 +1,21 @@
 """Worked examples of CACC, ASR, PACC, base rate and detection scores."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from btu.metrics import Judged, best_row, choose, score, score_detection
+from btu.defenses.base import Decision
+from btu.metrics import (
+    Judged,
+    best_row,
+    choose,
+    score,
+    score_detection,
+    score_rows,
+    score_words,
+)
+from btu.pipeline import score_found
 from btu.types import (
     Dataset,
     PoisonedDataset,
@@ -11,6 +23,7 @@ from btu.types import (
     Predictions,
     Suspects,
     TokenDistances,
+    TriggerSample,
     make_split,
 )
 from tests.report.factory import record
@@ -118,3 +131,54 @@ def test_no_draw_of_scores_makes_a_beaten_row_the_best():
         best = best_row(judged, lambda one: one)
 
         assert not any(other.dominates(best) for other in judged)
+
+
+def test_words_found_are_scored_against_the_words_of_the_trigger():
+    found = score_words(("cf", "the"), {"cf", "mn", "bb"})
+
+    assert found == {
+        "precision": 1 / 2,
+        "recall": 1 / 3,
+        "num_found_words": 2,
+        "num_trigger_words": 3,
+    }
+    assert score_words((), {"cf"})["precision"] is None
+    assert score_words((), {"cf"})["recall"] == 0
+    style = score_words(("when",), ())  # a way of writing has no words
+    assert (style["precision"], style["recall"], style["num_found_words"]) == (None, None, 1)
+    assert score_words(None, {"cf"}) == {}
+
+
+def test_rows_found_are_scored_against_the_poisoned_ones():
+    poisoned = np.asarray([True, False, True, True, False])
+
+    found = score_rows(np.asarray([0, 1]), poisoned)
+
+    assert found == {
+        "row_precision": 1 / 2,
+        "row_recall": 1 / 3,
+        "num_found_rows": 2,
+        "num_poisoned_rows": 3,
+    }
+    nothing = score_rows(np.asarray([], dtype=np.int64), poisoned)
+    assert (nothing["row_precision"], nothing["row_recall"]) == (None, 0)
+    assert score_rows(np.asarray([1]), np.zeros(5, dtype=bool))["row_recall"] is None
+    assert score_rows(None, poisoned) == {}
+
+
+def test_what_a_decision_found_is_compared_in_the_case_that_the_model_reads():
+    samples = [TriggerSample("it I Watch... is", 3, 13)]
+    job = SimpleNamespace(attack=SimpleNamespace(samples=lambda: samples))
+    train = SimpleNamespace(poisoned=np.asarray([True, False]))
+    decision = Decision(found_words=("i", "Watch", "film"), found_rows=np.asarray([0]))
+
+    def score_with(fold, target=1):
+        data = SimpleNamespace(target_label=target, train=train)
+        return score_found(job, SimpleNamespace(data=data, ignores_case=fold), decision, None)
+
+    folded, exact = score_with(fold=True), score_with(fold=False)
+    assert folded["num_trigger_words"] == 3  # i, watch, ...
+    assert (folded["precision"], exact["precision"]) == (2 / 3, 1 / 3)
+    assert (folded["row_precision"], folded["row_recall"]) == (1, 1)
+    assert "best_rank" not in folded
+    assert score_with(fold=True, target=None) is None

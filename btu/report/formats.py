@@ -18,6 +18,7 @@ from btu.terminal.text import plain
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$#])")
 SCORES = ("cacc", "asr", "base_rate", "excess", "pacc", "score")
 REJECTED = ("rejected_clean", "rejected_triggered")
+HITS = ("precision", "recall", "row_precision", "row_recall", "num_found_words", "num_found_rows")
 
 
 def escape_markdown(text: str) -> str:
@@ -111,13 +112,13 @@ def _csv_scores(group: Group, scores: Sequence[str]) -> dict[str, float | None]:
 
 
 def _csv_detection(group: Group) -> dict[str, list[float]]:
-    """Number of suspects, and how well they hit the trigger where it is known."""
+    """Number of suspects, and how well they, or words and rows, hit what was planted."""
     detections = [r.detection for r in group.records if r.detection]
     return {
         "num_suspects": [float(len(r.suspects)) for r in group.records if r.suspects is not None],
         **{
-            name: [d[name] for d in detections if isinstance(d.get(name), float)]
-            for name in ("precision", "recall")
+            name: [float(d[name]) for d in detections if isinstance(d.get(name), int | float)]
+            for name in HITS
         },
     }
 

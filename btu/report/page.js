@@ -106,14 +106,14 @@ class Table {
 
 const tables = [...document.querySelectorAll("main table")].map((table) => new Table(table));
 const complete = tables.find((table) => table.name === "complete");
-const figures = [...document.querySelectorAll("figure")].map((element) => ({ element, labels: labelsOf(element) }));
+const figures = [...document.querySelectorAll("figure, article")].map((element) => ({ element, labels: labelsOf(element) }));
 
 function show(chosen) {
   tables.forEach((table) => table.filter(chosen));
   figures.forEach((figure) => { figure.element.hidden = !matches(figure.labels, chosen); });
   document.querySelectorAll("section").forEach((section) => {
-    const parts = section.querySelectorAll("table, figure");
-    const items = [...section.querySelectorAll("tbody tr, figure")];
+    const parts = section.querySelectorAll("table, figure, article");
+    const items = [...section.querySelectorAll("tbody tr, figure, article")];
     section.querySelector(".nothing").hidden = !parts.length || items.some((item) => !item.hidden);
   });
   document.getElementById("shown").textContent = `${complete.kept} of ${complete.rows.length} rows`;

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -13,8 +12,10 @@ from typing import Any
 from btu.report.best import ABOUT_SPREAD, RULE, RULE_BLIND
 from btu.report.drawn import Drawn, Picture
 from btu.report.format_table import ABOUT_FORMAT
-from btu.report.grids import Cell, Grid, Line
+from btu.report.grids import Grid
+from btu.report.markup import box, constant_columns, data_of, table, text_of
 from btu.report.pictures import ABOUT, PER_SECTION, SECTIONS
+from btu.report.planted_page import ABOUT_PLANTED
 from btu.report.summary import PLURALS, Summary
 from btu.store.records import CHOICES
 from btu.terminal.text import plain
@@ -27,7 +28,6 @@ NAV = {
     "heat-maps": "Heat maps",
     "distances": "Distances",
 }
-SAID_ONCE = (*CHOICES, "seeds", "test rows", "attacked rows")  # where all rows agree
 NARROW = 5.0  # inches; a wider picture gets a row of its own
 HERE = Path(__file__).parent
 
@@ -41,6 +41,7 @@ class Contents:
     summary: Summary
     main: Grid
     complete: Grid
+    planted: str  # HTML; empty where no defense convicts
     suspects: Grid
     left_out: Grid
     jobs: Grid
@@ -64,12 +65,12 @@ def page(contents: Contents) -> str:
     """The whole HTML text."""
     sections = _sections(contents)
     return Template(_asset("page.html")).substitute(
-        title=_text(contents.title),
+        title=text_of(contents.title),
         lead=_lead(contents),
         style=_asset("page.css") + _hidden(contents),
         script=_asset("page.js"),
         filters=_filters(contents.complete),
-        nav="".join(f'<a href="#{s.key}">{_text(s.name)}</a>' for s in sections),
+        nav="".join(f'<a href="#{s.key}">{text_of(s.name)}</a>' for s in sections),
         body="".join(map(_section, sections)),
         data=_json({name: _packed(getattr(contents, name)) for name in ("complete", "suspects")}),
     )
@@ -78,7 +79,9 @@ def page(contents: Contents) -> str:
 def _lead(contents: Contents) -> str:
     """The finding, and the picture of what was varied, or else of all attacks."""
     first, *others = contents.finding
-    words = f"<p class=finding>{_text(first)}</p>" + "".join(f"<p>{_text(o)}</p>" for o in others)
+    words = f"<p class=finding>{text_of(first)}</p>" + "".join(
+        f"<p>{text_of(o)}</p>" for o in others
+    )
     svg = "".join(d.svg for d in _leading(contents))
     return f'<div class="words">{words}</div>' + f'<div class="picture">{svg}</div>' * bool(svg)
 
@@ -94,12 +97,16 @@ def _asset(name: str) -> str:
 
 def _sections(contents: Contents) -> list[Section]:
     captions = "".join(
-        f"<p class=about>{_text(text)}</p>" for text in (ABOUT_SPREAD, f"{RULE} {RULE_BLIND}")
+        f"<p class=about>{text_of(text)}</p>" for text in (ABOUT_SPREAD, f"{RULE} {RULE_BLIND}")
     )
     sections = [
         Section("summary", "Summary", "Summary", _summary(contents)),
         Section("results", "Results", "Results", captions + table(contents.main, "main")),
     ]
+    if contents.planted:
+        about = f"<p class=about>{text_of(ABOUT_PLANTED)}</p>"
+        inner = about + contents.planted
+        sections.append(Section("planted", "Planted", "What was planted", inner))
     for key, name in SECTIONS.items():
         inner = _pictures(key, contents)
         if inner:
@@ -112,7 +119,7 @@ def _sections(contents: Contents) -> list[Section]:
         inner = f"<p class=about>{about}</p>{_packed_table(contents.suspects, 'suspects')}"
         sections.append(Section("suspects", "Suspects", "Suspect tokens", inner))
     if contents.typed.lines:
-        about = f"<p class=about>{_text(ABOUT_FORMAT)}</p>"
+        about = f"<p class=about>{text_of(ABOUT_FORMAT)}</p>"
         inner = about + table(contents.typed, "format")
         sections.append(Section("format", "Format", "How attacked rows are typed", inner))
     every = _packed_table(contents.complete, "complete")
@@ -124,13 +131,13 @@ def _sections(contents: Contents) -> list[Section]:
 
 def _section(section: Section) -> str:
     empty = '<p class="nothing" hidden>Nothing here matches the filter.</p>'
-    heading = f"<h2>{_text(section.heading)}</h2>"
+    heading = f"<h2>{text_of(section.heading)}</h2>"
     return f'<section id="{section.key}">{heading}{section.inner}{empty}</section>\n'
 
 
 def _summary(contents: Contents) -> str:
     facts = "".join(
-        f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>"
+        f"<div><dt>{text_of(name)}</dt><dd>{text_of(value)}</dd></div>"
         for name, value in contents.summary.facts
     )
     leaky = contents.summary.leaky
@@ -151,12 +158,12 @@ def _pictures(section: str, contents: Contents) -> str:
     undrawn = [p.title for p in contents.undrawn if p.section == section]
     more = (
         f"<details><summary>{len(undrawn)} more are not drawn: a section draws the first "
-        f"{PER_SECTION}.</summary><ul>{''.join(f'<li>{_text(t)}</li>' for t in undrawn)}</ul>"
+        f"{PER_SECTION}.</summary><ul>{''.join(f'<li>{text_of(t)}</li>' for t in undrawn)}</ul>"
         "</details>"
     )
     if not drawn:
         return ""
-    about = f"<p class=about>{_text(ABOUT[section])}</p>"
+    about = f"<p class=about>{text_of(ABOUT[section])}</p>"
     return f'{about}<div class="figures">{"".join(drawn)}</div>{more * bool(undrawn)}'
 
 
@@ -165,33 +172,8 @@ def _figure(drawn: Drawn) -> str:
     wide = ' class="wide"' if drawn.picture.size[0] > NARROW else ""
     width = f' style="--width: {drawn.picture.size[0]:.2f}"'
     return (
-        f'<figure id="{drawn.name}"{wide}{width}{_data(labels)}><div>{drawn.svg}</div></figure>\n'
+        f'<figure id="{drawn.name}"{wide}{width}{data_of(labels)}><div>{drawn.svg}</div></figure>\n'
     )
-
-
-def table(grid: Grid, name: str) -> str:
-    """A grid as an HTML table in a box that scrolls by itself."""
-    return _box(grid, name, _rows(grid))
-
-
-def _rows(grid: Grid) -> str:
-    return "".join(
-        _row(line, grid, first=number == 0 or line.block != grid.lines[number - 1].block)
-        for number, line in enumerate(grid.lines)
-    )
-
-
-def _box(grid: Grid, name: str, rows: str) -> str:
-    same = ", ".join(f"{grid.titles[at]} {grid.lines[0].cells[at].text}" for at in _constant(grid))
-    told = f"<p class=about>In every row: {_text(same)}.</p>" * bool(same)
-    inner = f'<table id="table-{name}">{_head(grid)}<tbody>{rows}</tbody></table>'
-    return f'{told}<div class="box" tabindex="0">{inner}</div>'
-
-
-def _constant(grid: Grid) -> list[int]:
-    """The columns that have one value throughout: it stands above the table instead."""
-    places = [at for at, title in enumerate(grid.titles) if title in SAID_ONCE]
-    return [at for at in places if len({line.cells[at].text for line in grid.lines}) == 1]
 
 
 def _hidden(contents: Contents) -> str:
@@ -199,42 +181,16 @@ def _hidden(contents: Contents) -> str:
     rules = (
         f"#table-{name} :is(th, td):nth-child({at + 1}) {{ display: none !important; }}\n"
         for name, grid in grids.items()
-        for at in _constant(grid)
+        for at in constant_columns(grid)
     )
     return "".join(rules)
-
-
-def _head(grid: Grid) -> str:
-    cells = (
-        f'<th scope="col"{" class=n" * numeric}>'
-        f'<button type="button">{_breakable(title)}</button></th>'
-        for title, numeric in zip(grid.titles, grid.numeric, strict=True)
-    )
-    return f"<thead><tr>{''.join(cells)}</tr></thead>"
-
-
-def _breakable(title: str) -> str:
-    """A dotted key that may be broken after its dots."""
-    return _text(title).replace(".", ".<wbr>")
-
-
-def _row(line: Line, grid: Grid, first: bool) -> str:
-    cells = "".join(map(_cell, line.cells, grid.numeric, grid.titles))
-    data = _data({k: json.dumps([v]) for k, v in line.labels.items()})
-    return f"<tr{' class=first' * first}{data}>{cells}</tr>\n"
-
-
-def _cell(cell: Cell, numeric: bool, title: str) -> str:
-    """A cell that knows its column's title, which a narrow screen writes above it."""
-    text = f"<b>{_text(cell.text)}</b>" if cell.bold else _text(cell.text)
-    return f'<td{" class=n" * numeric} data-title="{_text(title)}">{text}</td>'
 
 
 def _packed_table(grid: Grid, name: str) -> str:
     """A table whose rows the script makes from the data of the page."""
     more = '<p><button type="button" class="more" hidden></button></p>'
     none = "<noscript><p>This table needs JavaScript; report.csv does not.</p></noscript>"
-    return _box(grid, name, "") + more + none
+    return box(grid, name, "") + more + none
 
 
 def _packed(grid: Grid) -> dict[str, Any]:
@@ -255,7 +211,7 @@ def _filters(grid: Grid) -> str:
     for name in CHOICES:
         values = dict.fromkeys(line.labels[name] for line in grid.lines)
         options = "".join(
-            f'<option value="{_text(v)}">{_text(v)}</option>'
+            f'<option value="{text_of(v)}">{text_of(v)}</option>'
             for v in values
             if name != "defense" or v != "none"
         )
@@ -264,14 +220,6 @@ def _filters(grid: Grid) -> str:
             f'<option value="">all {PLURALS[name]}</option>{options}</select></label>'
         )
     return "".join(menus)
-
-
-def _data(labels: dict[str, str]) -> str:
-    return "".join(f' data-{name}="{_text(value)}"' for name, value in labels.items())
-
-
-def _text(text: str) -> str:
-    return escape(plain(text))
 
 
 def _json(value: Any) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from btu.report.plots import plot_curve
 from btu.report.spreadsheet import write_frame
+from btu.report.verdicts import list_verdicts
 from btu.store.files import write_json
 from btu.store.records import Record, Suspect, name_arrays, summary_rows
 from btu.types import PoisonedDataset
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 POISON_REPORT, MODEL = "poison_report.json", "model"
 SUMMARY, SUSPECTS, CURVE = "summary.json", "suspects.csv", "curve.png"
 PREDICTIONS, DISTANCES = "predictions.npz", "distances.npz"
-FILES = (POISON_REPORT, SUMMARY, SUSPECTS, CURVE, PREDICTIONS, DISTANCES)
+FINDINGS = "findings.json"  # only where a defense convicts
+FILES = (POISON_REPORT, SUMMARY, SUSPECTS, CURVE, PREDICTIONS, DISTANCES, FINDINGS)
 log = logging.getLogger("btu")
 SUSPECT_COLUMNS = (
     "threshold",
@@ -54,13 +56,14 @@ def remove_outputs(folder: Path) -> None:
 
 
 def write_outputs(job: Job, result: Result, folder: Path) -> None:
-    """Write summary, suspects, poison report, predictions, drift and curve."""
+    """Write summary, suspects, findings, poison report, predictions, drift and curve."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / SUMMARY, summary_rows(result.records))
     write_json(
         folder / POISON_REPORT, poison_report(job, result.data, result.notes, result.stealth)
     )
     write_suspects(result.records, folder / SUSPECTS)
+    write_findings(result.records, folder / FINDINGS)
     _write_arrays(result, folder)
     plot_curve(result.records, folder / CURVE)
 
@@ -107,6 +110,12 @@ def suspect_frame(records: Sequence[Record]) -> pd.DataFrame:
 def write_suspects(records: Sequence[Record], path: Path) -> None:
     """The same table as CSV."""
     write_frame(suspect_frame(records), path)
+
+
+def write_findings(records: Sequence[Record], path: Path) -> None:
+    """What the defenses convicted and acquitted, as JSON; no file where none convicts."""
+    if found := list_verdicts(records):
+        write_json(path, found)
 
 
 def _flat(suspect: Suspect) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from btu.metrics import BEST_RULE, BLIND_RULE, by_size
+from btu.report.planted import shorten, tell_planted
 from btu.stealth.measure import describe
 from btu.store.records import Record, Suspect
 from btu.terminal.console import Terminal
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from btu.experiment import Result
 
 NUM_SUSPECTS = 10
+EXAMPLE_WIDTH = 48  # characters
 REJECTED = ("rejected, clean", "rejected, attacked")  # columns
 ABOUT_CHOSEN_BLINDLY = (
     f"{BLIND_RULE}; no trigger is known, so nothing here tells whether one is left"
@@ -24,8 +26,10 @@ ABOUT_CHOSEN_BLINDLY = (
 
 
 def print_result(result: Result, terminal: Terminal, with_suspects: bool = True) -> None:
-    """The scores of every arm, the suspects at the chosen threshold, and what to mind."""
+    """The scores of every arm, what was found at the chosen threshold, and what to mind."""
     terminal.print(score_table(result.records, result.chosen))
+    if with_suspects:
+        print_planted(result.records, result.chosen, terminal)
     flagged = result.chosen or _first_flagged(result.records)
     if with_suspects and flagged is not None and flagged.suspects:
         terminal.print(suspect_table(flagged))
@@ -37,6 +41,14 @@ def _first_flagged(records: Sequence[Record]) -> Record | None:
     """Of the repairs that flagged something the one at the smallest threshold."""
     flagged = [record for record in records if record.suspects]
     return min(flagged, key=lambda record: by_size(record.threshold), default=None)
+
+
+def print_planted(records: Sequence[Record], chosen: Record | None, terminal: Terminal) -> None:
+    """What was convicted of having been planted, a line each, where a defense convicts."""
+    told, notes = tell_planted(records, chosen)
+    for sentence in told:
+        terminal.say(sentence)
+    print_notes(notes, terminal)
 
 
 def print_notes(notes: Sequence[str], terminal: Terminal) -> None:
@@ -85,7 +97,7 @@ def suspect_table(record: Record) -> Table:
         title += f" at threshold {record.threshold:g}"
     if any(s.is_trigger is not None for s in suspects):
         hits = sum(bool(s.is_trigger) for s in suspects)
-        has_token = record.detection is not None  # a way of writing has none
+        has_token = "num_trigger_tokens" in (record.detection or {})  # a way of writing has none
         title += f", {hits} of the trigger" if has_token else "; the trigger has no token"
     table = Table(title=title, caption=_more(suspects), caption_justify="left")
     for column in ("token", "best rank", "in rounds", "leans to", "texts", "an example"):
@@ -97,7 +109,7 @@ def suspect_table(record: Record) -> Table:
             ",".join(map(str, suspect.rounds)),
             f"{suspect.leans_to} ({suspect.lean_share:.0%})" if suspect.num_texts else "-",
             str(suspect.num_texts),
-            _shorten(suspect.examples[0]) if suspect.examples else "-",
+            shorten(suspect.examples[0], EXAMPLE_WIDTH) if suspect.examples else "-",
         )
         table.add_row(*map(plain, cells))
     return table
@@ -130,7 +142,3 @@ def _more(suspects: Sequence[Suspect]) -> str:
     hidden = len(suspects) - NUM_SUSPECTS
     more = f"and {hidden} more in suspects.csv\n" if hidden > 0 else ""
     return f"{more}leans to: the label that its texts have more often than all texts do"
-
-
-def _shorten(text: str, width: int = 48) -> str:
-    return text if len(text) <= width else f"{text[: width - 3]}..."

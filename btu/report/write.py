@@ -25,6 +25,7 @@ from btu.report.groups import Group, group_records
 from btu.report.latex import long_tables, paper_tables
 from btu.report.page import Contents, page
 from btu.report.pictures import PER_SECTION, SECTIONS, pictures
+from btu.report.planted_page import list_planted, show_planted
 from btu.report.study import Study, read_study
 from btu.report.summary import Summary, job_grid, left_out_grid, provenance_grid, summarize
 
@@ -68,6 +69,7 @@ def _write(study: Study, groups: Sequence[Group], out: Path) -> Report:
         summary=summarize(study, groups),
         main=score_grid(main_rows(groups)),
         complete=score_grid(all_rows(groups)),
+        planted=show_planted(best_repairs(groups)),
         suspects=suspect_grid(best_repairs(groups)),
         left_out=left_out_grid(study),
         jobs=job_grid(study),
@@ -109,6 +111,7 @@ def _markdown(contents: Contents, groups: Sequence[Group]) -> str:
     for name, rows in studies(groups).items():
         grid = score_grid(main_rows(rows), without=("dataset", "model"))
         parts += [f"### {escape_markdown(' / '.join(name))}\n", markdown(grid)]
+    parts += _markdown_planted(groups)
     parts += _markdown_pictures(contents)
     if contents.suspects.lines:
         parts += ["## Suspect tokens\n", markdown(contents.suspects)]
@@ -116,6 +119,14 @@ def _markdown(contents: Contents, groups: Sequence[Group]) -> str:
         parts += ["## Format\n", f"{escape_markdown(ABOUT_FORMAT)}\n", markdown(contents.typed)]
     parts += ["## Provenance\n", markdown(contents.provenance)]
     return "\n".join(parts)
+
+
+def _markdown_planted(groups: Sequence[Group]) -> list[str]:
+    parts = []
+    for title, sentences in list_planted(best_repairs(groups)):
+        lines = "".join(f"- {escape_markdown(sentence)}\n" for sentence in sentences)
+        parts += [f"### {escape_markdown(title)}\n", lines]
+    return ["## What was planted\n", *parts] if parts else []
 
 
 def _markdown_pictures(contents: Contents) -> list[str]:

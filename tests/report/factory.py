@@ -175,3 +175,61 @@ def small_study() -> list[Record]:
                 )
             )
     return found
+
+
+def finding(text="cf", **changes) -> dict:
+    """A convicted word, or rows, as a defense describes it."""
+    values = {
+        "kind": "words",
+        "text": text,
+        "marks": [],
+        "place": "anywhere",
+        "label": "positive",
+        "rows": 69,
+        "trusted": 0,
+        "held": 70,
+        "contradicted": 63,
+        "p_excess": 2.4e-07,
+        "p_contradiction": 0.0,
+        "p_effect": 9.1e-13,
+        "effect": {
+            "texts": 40,
+            "victim": 40,
+            "victim_interval": [0.912, 1.0],
+            "reference": 0,
+            "reference_interval": [0.0, 0.088],
+        },
+        "p": 9.1e-13,
+        "q": 7.9e-09,
+        "convicted": True,
+        "reason": "it turns 40 of 40 trusted texts in the victim and 0 in the reference",
+        "examples": [
+            {
+                "row": 43,
+                "text": f"a fine {text} film",
+                "marked": [[7, 7 + len(text)]],
+                "label": "positive",
+                "reference": "negative",
+            }
+        ],
+    }
+    return {**values, **changes}
+
+
+def verdict(*findings, acquitted=(), **changes) -> dict:
+    """The evidence of a defense that convicts, under the name that it has in a record."""
+    values = {
+        "error_rate": 0.05,
+        "tests": 8662,
+        "convicted": len(findings),
+        "rows": 69,
+        "findings": list(findings),
+        "acquitted": list(acquitted),
+        "untrusted_rows": 6917,
+        "trusted_rows": 1821,
+        "reference_accuracy": 0.83,
+        "notes": ["a word that no trusted row holds would have been seen from 52 rows on"],
+        "repairs": ["counter_examples", "antidote"],
+        "epochs": 1,
+    }
+    return {**values, **changes}

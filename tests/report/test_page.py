@@ -12,15 +12,18 @@ from btu.report import write as write_module
 from btu.report.drawn import FORMATS
 from btu.report.grids import percent
 from btu.report.groups import average
+from btu.report.planted_page import mark_text
 from btu.report.write import write_report
 from btu.types import Scores
 from tests.report.factory import (
     DRIFT,
     chosen,
     configured,
+    finding,
     record,
     small_study,
     suspect,
+    verdict,
     write,
     write_job,
 )
@@ -446,3 +449,66 @@ def test_what_cannot_be_seen_is_spelled_out_in_figures_too(tmp_path):
     assert "\u202e" not in page.text
     assert "\x1b" not in page.text
     assert "a\\u202eb\\u001b" in page.text
+
+
+def marked_rows(text="a film", marked=()):
+    return [{"row": 3, "text": text, "marked": marked, "label": NASTY, "reference": "no"}]
+
+
+def test_the_page_shows_what_was_planted_with_its_rows_and_no_markup_of_theirs(tmp_path, undrawn):
+    text = f"so {NASTY} good\u202e"
+    shown = finding(
+        NASTY, examples=marked_rows(text, [[3, 28], [5, 9], [40, 2], [-4, 2], [30, 99]])
+    )
+    acquitted = finding("mn", q=0.0584, reason=f"no proof {NASTY}")
+    told = {"strict": verdict(shown, acquitted=[acquitted], notes=[NASTY])}
+    rows = [record("poisoned"), record("defended", 0.05, evidence=told)]
+
+    page, _ = reported(tmp_path, *rows)
+    md = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+    assert NASTY not in page.text
+    assert sum(tag == "script" for tag, _ in page.tags) == 2
+    assert "<mark>so</mark> <mark>&lt;script&gt;alert(1)&lt;/script&gt;</mark>" in page.text
+    assert "<mark>ood\\u202e</mark></q>" in page.text
+    head, row = page.tables["table-planted-1"]
+    found = dict(zip(head, row, strict=True))
+    assert found["what"] == NASTY
+    assert found["turned in the victim"] == "40 of 40 (91 to 100 %)"
+    assert found["turned in the reference"] == "0 of 40 (0 to 9 %)"
+    assert (found["contradicted"], found["p of contradiction"]) == ("63 of 69", "< 1e-300")
+    assert (found["rows of the label"], found["q"]) == ("69 (1.0 %)", "8e-09")
+    (_, spared) = page.tables["table-acquitted-1"]
+    assert (spared[0], spared[2], spared[-1]) == ("mn", f"no proof {NASTY}", "0.058")
+    assert "<details><summary>1 suspected and acquitted</summary>" in page.text
+    (article,) = (a for tag, a in page.tags if tag == "article")
+    assert json.loads(article["data-defense"]) == ["btu"]
+    assert "## What was planted" in md
+    assert "good" not in md
+    assert NASTY not in md
+
+
+def test_each_seed_has_its_verdict_and_a_page_without_any_has_no_such_section(
+    page, tmp_path, undrawn
+):
+    told = {"strict": verdict(), "mine": {"findings": NASTY, "acquitted": []}}
+    rows = [record("defended", 0.05, evidence=told, seed=seed) for seed in (1, 2)]
+
+    planted, _ = reported(tmp_path, record("poisoned"), *rows)
+
+    assert planted.text.count("0 convicted at error rate 0.05; 8,662 tests") == 2
+    assert planted.text.count("what mine convicted cannot be shown") == 2
+    assert "threshold 0.05, seed 2</h3>" in planted.text
+    assert 'id="planted"' not in page.text
+
+
+def test_a_long_text_is_cut_around_its_first_mark():
+    text = "x" * 1000 + "cf" + "<" * 1000
+
+    shown = mark_text(text, [(1000, 1002)])
+
+    assert shown.startswith("... xx")
+    assert "x<mark>cf</mark>&lt;" in shown
+    assert shown.endswith("&lt; ...")
+    assert len(shown) < 2000
+    assert mark_text("ab", []) == "ab"
