@@ -99,8 +99,8 @@ FEW = pytest.mark.xfail(strict=True, reason="scikit-learn raises where a fold ho
         pytest.param(["good film"], ["good film"] * 9, id="one untrusted row", marks=FEW),
         pytest.param(["good film"] * 3, ["good film"] * 9, id="fewer than folds"),
         pytest.param(
-            [f"w{row}" for row in range(9)],
-            [f"v{row}" for row in range(9)],
+            list("abcdefghi"),
+            list("jklmnopqr"),
             id="no word in two rows",
             marks=FEW,
         ),

@@ -96,9 +96,10 @@ def test_contradictions_are_weighed_against_what_honest_words_have():
     # label 1 is contradicted in 2 of 6 untrusted rows and in 1 of 4 trusted ones: the more counts
     wrong = trusted.count(trusted.contradicted & (trusted.labels == 1))
     error = estimate_error(wrong, trusted.count(), 2 / 6)
-    assert counts.p_contradiction == pytest.approx(
-        weigh_contradiction(counts.contradicted, counts.held, error)
-    )
+    assert (
+        counts.p_contradiction
+        >= weigh_contradiction(counts.contradicted, counts.held, error) - 1e-12
+    ).all()
     assert (counts.least_contradiction <= counts.p_contradiction + 1e-12).all()
 
 
@@ -117,7 +118,7 @@ def test_a_label_without_rows_is_no_excess():
     counts = count_terms(*make_sides(), 2, NOTHING)
 
     for p in (counts.p_excess, counts.p_lean, counts.p_contradiction):
-        assert (p == 1).all()
+        assert p == pytest.approx(np.ones(len(p)))
 
 
 def test_the_least_excess_is_never_more_than_what_came_out():
