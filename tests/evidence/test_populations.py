@@ -1,0 +1,114 @@
+"""Rows that were written another way stand out; honest rows do not."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from btu.evidence.populations import NUM_FOLDS, VIEWS, compare_rows
+
+PLAIN = [f"{start}{end}" for start in ("mo", "ti", "ra", "le", "su") for end in "abcdefghij"]
+# Half of the words of a planted text are of these.
+STYLE = [f"{word}eth" for word in PLAIN[:20]]
+Q = 0.1
+
+
+def write_texts(rng, size, words=PLAIN):
+    return [" ".join(rng.choice(words, rng.integers(5, 12))) for _ in range(size)]
+
+
+def write_corpus(planted, seed=2):
+    """300 untrusted texts, the first of them planted in another style, and 150 trusted ones."""
+    rng = np.random.default_rng(seed)
+    style = write_texts(rng, planted, STYLE + PLAIN[:20])
+    return [*style, *write_texts(rng, 300 - planted)], write_texts(rng, 150)
+
+
+def test_planted_rows_are_found_and_few_others():
+    found = compare_rows(*write_corpus(planted=60), q=Q, seed=1, fold=True)
+
+    flagged = found.q <= Q
+    assert flagged[:60].mean() >= 0.9
+    assert flagged[60:].mean() <= 0.05
+    assert found.auc > 0.55
+    assert found.view in VIEWS
+
+
+def test_nothing_is_found_where_nothing_was_planted():
+    for seed in range(3):
+        found = compare_rows(*write_corpus(planted=0, seed=seed), q=Q, seed=1, fold=True)
+
+        assert (found.q > Q).all()
+        assert found.auc < 0.6
+
+
+def test_q_values_are_those_of_the_p_values():
+    found = compare_rows(*write_corpus(planted=60), q=Q, seed=1, fold=True)
+
+    assert found.p.shape == found.q.shape == (300,)
+    assert found.q == pytest.approx(stats.false_discovery_control(found.p))
+    assert found.p.min() >= 1 / (1 + 150)  # no trusted row scores as high
+    assert found.p.max() <= 1
+
+
+def write_rare(rng, size, ending=""):
+    """Texts that share no word but the last."""
+    numbers = rng.choice(10**9, (size, 8)) + 10**9
+    return [" ".join(f"{number}{ending}" for number in row) + " end" for row in numbers]
+
+
+def test_rows_that_share_no_word_are_told_apart_by_characters():
+    rng = np.random.default_rng(3)
+    untrusted = [*write_rare(rng, 60, "~"), *write_rare(rng, 240)]
+
+    found = compare_rows(untrusted, write_rare(rng, 150), q=Q, seed=1, fold=True)
+
+    assert found.view == "characters"
+    assert (found.q[:60] <= Q).mean() >= 0.9
+    assert (found.q[60:] <= Q).mean() <= 0.05
+
+
+def test_capital_letters_tell_rows_apart_only_where_they_are_kept():
+    untrusted, trusted = write_corpus(planted=0)
+    shouted = [text.upper() for text in untrusted[:60]] + untrusted[60:]
+
+    assert (compare_rows(shouted, trusted, Q, 1, fold=True).q > Q).all()
+    assert (compare_rows(shouted, trusted, Q, 1, fold=False).q[:60] <= Q).mean() >= 0.9
+
+
+def test_the_same_seed_finds_the_same():
+    texts = write_corpus(planted=30)
+
+    first, second = (compare_rows(*texts, q=Q, seed=7, fold=True) for _ in range(2))
+
+    assert first.p.tolist() == second.p.tolist()
+
+
+def test_as_many_trusted_rows_as_folds_are_enough():
+    found = compare_rows(["good film"] * 20, ["good film"] * NUM_FOLDS, Q, 1, fold=True)
+
+    assert (found.q > Q).all()
+
+
+FEW = pytest.mark.xfail(strict=True, reason="scikit-learn raises where a fold holds one kind alone")
+
+
+@pytest.mark.parametrize(
+    ("untrusted", "trusted"),
+    [
+        pytest.param([], ["good film"] * 9, id="no untrusted row", marks=FEW),
+        pytest.param(["good film"], ["good film"] * 9, id="one untrusted row", marks=FEW),
+        pytest.param(["good film"] * 3, ["good film"] * 9, id="fewer than folds"),
+        pytest.param(
+            list("abcdefghi"),
+            list("jklmnopqr"),
+            id="no word in two rows",
+            marks=FEW,
+        ),
+        pytest.param([" "] * 9, [" "] * 9, id="no word at all", marks=FEW),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The least populated class")
+def test_rows_that_cannot_be_compared_are_not_suspected(untrusted, trusted):
+    found = compare_rows(untrusted, trusted, Q, 1, fold=True)
+
+    assert found.p.tolist() == found.q.tolist() == [1] * len(untrusted)
