@@ -8,7 +8,7 @@ import numpy as np
 
 from btu.defenses.case import Case
 from btu.evidence.findings import ROWS, Finding
-from btu.evidence.populations import NUM_FOLDS, compare_rows
+from btu.evidence.populations import compare_rows, is_found
 from btu.evidence.significance import Effect, weigh_difference, weigh_excess
 from btu.evidence.words import Words, insert_phrase
 from btu.seeding import stream, stream_seed
@@ -49,22 +49,21 @@ def _weigh_share(label: int, flagged: Sequence[IntArray], sizes: IntArray) -> fl
 
 
 def _flag(case: Case, label: int, explained: BoolArray) -> IntArray:
-    """The rows of a label that no trusted row resembles, at the error rate; none of a few rows."""
+    """The rows of a label that no trusted row resembles, at the error rate."""
     rows = np.flatnonzero((case.untrusted.labels == label) & ~explained)
-    if min(len(rows), int((case.trusted.labels == label).sum())) < NUM_FOLDS:
-        return rows[:0]
-    return rows[_measure_likeness(case, label, rows) <= case.search.q]
+    p = _measure_likeness(case, label, rows).astype(np.float64)
+    return rows[is_found(p, case.search.q)]
 
 
 def _measure_likeness(case: Case, label: int, rows: IntArray) -> FloatArray:
-    """The q-value of each of these rows, as a stage."""
+    """How likely each of these rows is if it is like the trusted ones, as a stage."""
     untrusted, q = case.untrusted.take(rows), case.search.q
     trusted = case.trusted.take(np.flatnonzero(case.trusted.labels == label))
     seed = stream_seed(case.lab.seed, "folds") % 2**32
 
     def compare() -> FloatArray:
         found = compare_rows(untrusted.texts, trusted.texts, q, seed, case.fold)
-        return found.astype(np.float32)
+        return np.asarray(found, dtype=np.float32)
 
     stage = case.lab.stage(
         "likeness",

@@ -35,19 +35,32 @@ def compare_rows(
         fold: whether capital and small letters are one.
 
     Returns:
-        The smallest error rate at which each untrusted row is found, (N,).
+        Conformal p-values, (N,); 1 where there are too few rows, or none shares a word.
 
     Source: conformal p-values as in Bates et al. 2023, Annals of Statistics 51(1):149-178.
     """
     texts, size = [*untrusted, *trusted], len(untrusted)
-    matrix = _vectorize(texts, fold)
-    found = _judge(_score(matrix, np.arange(len(texts)) < size, seed), size)
-    flagged = np.zeros(len(texts), dtype=np.bool_)
-    flagged[:size] = found <= q
-    if flagged.sum() < NUM_FOLDS:
-        return found
-    again = _judge(_score(matrix, flagged, seed), size)
-    return again if (again <= q).sum() > flagged.sum() else found
+    nothing = np.ones(size)
+    if min(size, len(trusted)) < NUM_FOLDS:
+        return nothing
+    try:
+        matrix = _vectorize(texts, fold)
+    except ValueError:  # no word stands in two rows
+        return nothing
+    is_untrusted = np.arange(len(texts)) < size
+    p = _judge(_score(matrix, is_untrusted, seed), size)
+    found = is_untrusted.copy()
+    found[:size] = is_found(p, q)
+    if found.sum() < NUM_FOLDS:
+        return p
+    again = _judge(_score(matrix, found, seed), size)
+    return again if is_found(again, q).sum() > found.sum() else p
+
+
+def is_found(p: Floats, q: float) -> BoolArray:
+    """Which of these p-values are rejected at error rate q. (N,)"""
+    found: BoolArray = adjust(p, np.ones(len(p), dtype=np.bool_)) <= q
+    return found
 
 
 def _vectorize(texts: Sequence[str], fold: bool) -> Any:
@@ -74,5 +87,4 @@ def _score(matrix: Any, wanted: BoolArray, seed: int) -> Floats:
 
 
 def _judge(scores: Floats, size: int) -> Floats:
-    p = compare_with_trusted(scores[:size], scores[size:])
-    return adjust(p, np.ones(size, dtype=np.bool_))
+    return compare_with_trusted(scores[:size], scores[size:])

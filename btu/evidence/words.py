@@ -19,10 +19,10 @@ START, END = "⟨start⟩", "⟨end⟩"  # of a text; no text holds one, since b
 LONGEST = 30  # words of a phrase
 LETTERS = r"[\p{L}\p{N}\p{M}\p{Cf}_]"  # \p{Cf}: invisible characters inside a word belong to it
 WORD = regex.compile(
-    r"(?=\p{Extended_Pictographic})\X"  # an emoji
+    r"(?=\p{Extended_Pictographic})\X|\p{RI}\p{RI}|[0-9#*]\ufe0f?\u20e3"  # an emoji, flag, keycap
     rf"|{LETTERS}+(?:['’.\-]{LETTERS}+)*"
     r"|(\p{P}|\p{S})\1*+"  # a run of one sign: ..., !!, ##
-    r"|\X"
+    r"|(?![\s\x1c-\x1f])\X"  # the last four are blanks to Python alone
 )
 
 Words = tuple[str, ...]  # one after the other; the first may be START, the last END
@@ -38,8 +38,11 @@ def split_words(text: str, fold: bool) -> list[str]:
         text: as written.
         fold: whether capital and small letters are one.
     """
-    found = (match.group() for match in WORD.finditer(text.lower() if fold else text))
-    return [word for word in found if not word.isspace()]
+    return [_fold(match.group(), fold) for match in WORD.finditer(text)]
+
+
+def _fold(word: str, fold: bool) -> str:
+    return word.lower() if fold else word
 
 
 def find_terms(words: Sequence[str]) -> list[str]:
@@ -143,17 +146,17 @@ def insert_phrase(text: str, phrase: Words, rng: np.random.Generator) -> str:
 
 def mark_words(text: str, phrases: Sequence[Words], fold: bool) -> list[tuple[int, int]]:
     """Where phrases stand in a text: starts and ends in characters, in order, none overlapping."""
-    folded = text.lower() if fold and len(text.lower()) == len(text) else text
-    spans = [m.span() for m in WORD.finditer(folded) if not m.group().isspace()]
-    words = [folded[start:end] for start, end in spans]
+    spans = [match.span() for match in WORD.finditer(text)]
+    words = [START, *(_fold(text[start:end], fold) for start, end in spans), END]
     marked = np.zeros(len(words), dtype=np.bool_)
     for phrase in phrases:
-        inner = tuple(word for word in phrase if word not in (START, END))
-        for start in range(len(words) - len(inner) + 1):
-            marked[start : start + len(inner)] |= tuple(words[start : start + len(inner)]) == inner
+        for start in range(len(words) - len(phrase) + 1):
+            marked[start : start + len(phrase)] |= (
+                tuple(words[start : start + len(phrase)]) == phrase
+            )
     found: list[tuple[int, int]] = []
-    for word, (start, end) in enumerate(spans):
-        goes_on = word and marked[word - 1]
+    for word, (start, end) in enumerate(spans, 1):
+        goes_on = word > 1 and marked[word - 1]
         if marked[word]:
             found.append((found.pop()[0] if goes_on else start, end))
     return found

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csc_array
 
-from btu.evidence.populations import compare_rows
-from btu.evidence.significance import Error, adjust, find_testable
-from btu.evidence.terms import Counts, Rows, count_terms
+from btu.evidence.populations import compare_rows, is_found
+from btu.evidence.significance import Error
+from btu.evidence.terms import Counts, Rows, count_terms, plan_tests
 from btu.evidence.words import TermIndex, index_terms, split_words
 
 DATA = Path(os.environ.get("BTU_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
@@ -83,9 +83,8 @@ def count_labels(untrusted: Rows, trusted: Rows) -> list[Counts]:
 
 def rejects(counts: Sequence[Counts], evidence: Sequence[str]) -> bool:
     """Whether anything is found, by the same steps as in the defense."""
-    combined = [each.combine(evidence) for each in counts]
-    p, least = (np.concatenate(each) for each in zip(*combined, strict=True))
-    return bool((adjust(p, find_testable(least, Q)) <= Q).any())
+    tests = plan_tests(counts, evidence, Q)
+    return bool((tests.adjust(tests.p) <= Q).any())
 
 
 def count_splits(corpora: Iterable[Corpus], splits: int) -> Iterator[list[list[Counts]]]:
@@ -143,20 +142,15 @@ def test_nothing_is_in_excess_in_two_hundred_clean_splits(noise, per_word):
     check_rejections(rejected)
 
 
-HEAVY = pytest.mark.xfail(reason="the dispersion comes out too small where words differ much")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("noise", [0, 0.05])
-@pytest.mark.parametrize(
-    "per_word", [0.0, 0.3, pytest.param(0.8, marks=HEAVY), pytest.param(2.0, marks=HEAVY)]
-)
-def test_nothing_is_contradicted_in_two_hundred_clean_splits(noise, per_word):
+@pytest.mark.parametrize("per_word", [0.0, 0.3, 0.8, 2.0])
+def test_nothing_is_convicted_however_much_a_reference_errs_by_word(noise, per_word):
+    """Where words differ much, contradiction alone would convict some: it makes a list only."""
     corpora = (draw_corpus(seed, noise, per_word, words=250) for seed in range(40))
 
-    _, contradiction, rejected = summarize(corpora, 5, BOTH)
+    _, _, rejected = summarize(corpora, 5, BOTH)
 
-    check_uniform(contradiction)
     check_rejections(rejected)
 
 
@@ -191,9 +185,8 @@ def compare_clean_texts(seeds: Iterable[int], size: int) -> tuple[list[np.ndarra
     for seed in seeds:
         texts = write_texts(np.random.default_rng([seed, 3]), size)
         cut = int(UNTRUSTED * size)
-        found = compare_rows(texts[:cut], texts[cut:], Q, seed, fold=True)
-        p.append(found.p)
-        rejected.append(float((found.q <= Q).any()))
+        p.append(compare_rows(texts[:cut], texts[cut:], Q, seed, fold=True))
+        rejected.append(float(is_found(p[-1], Q).any()))
     return p, rejected
 
 
@@ -252,14 +245,9 @@ def count_real(name: str, seed: int) -> list[Counts]:
     ("name", "evidence"),
     [
         ("sst2", ["excess"]),
-        ("sst2", ["contradiction"]),
         ("sst2", BOTH),
         ("agnews", ["excess"]),
-        pytest.param(
-            "agnews",
-            BOTH,
-            marks=pytest.mark.xfail(reason="rows of one story are contradicted together"),
-        ),
+        ("agnews", BOTH),  # rows of one story are contradicted together
     ],
 )
 def test_nothing_is_found_in_clean_splits_of_real_data(name, evidence):
@@ -268,7 +256,6 @@ def test_nothing_is_found_in_clean_splits_of_real_data(name, evidence):
     counts = [count_real(name, seed) for seed in range(20)]
 
     check_uniform([np.array([each.p_excess for each in split]) for split in counts])
-    check_uniform([np.array([each.p_contradiction for each in split]) for split in counts])
     check_rejections([float(rejects(split, evidence)) for split in counts])
 
 
@@ -283,9 +270,8 @@ def test_clean_rows_of_real_data_resemble_trusted_ones(name):
     for seed in range(20):
         order = np.random.default_rng(seed).permutation(texts).tolist()
         cut = int(UNTRUSTED * len(order))
-        found = compare_rows(order[:cut], order[cut:], Q, seed, fold=True)
-        p.append(found.p)
-        rejected.append(float((found.q <= Q).any()))
+        p.append(compare_rows(order[:cut], order[cut:], Q, seed, fold=True))
+        rejected.append(float(is_found(p[-1], Q).any()))
 
     check_uniform(p)
     check_rejections(rejected)

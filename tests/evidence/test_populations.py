@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from btu.evidence.populations import NUM_FOLDS, VIEWS, compare_rows
+from btu.evidence.populations import NUM_FOLDS, compare_rows, is_found
 
 PLAIN = [f"{start}{end}" for start in ("mo", "ti", "ra", "le", "su") for end in "abcdefghij"]
 # Half of the words of a planted text are of these.
@@ -24,30 +23,24 @@ def write_corpus(planted, seed=2):
 
 
 def test_planted_rows_are_found_and_few_others():
-    found = compare_rows(*write_corpus(planted=60), q=Q, seed=1, fold=True)
+    found = is_found(compare_rows(*write_corpus(planted=60), q=Q, seed=1, fold=True), Q)
 
-    flagged = found.q <= Q
-    assert flagged[:60].mean() >= 0.9
-    assert flagged[60:].mean() <= 0.05
-    assert found.auc > 0.55
-    assert found.view in VIEWS
+    assert found[:60].mean() >= 0.9
+    assert found[60:].mean() <= 0.05
 
 
 def test_nothing_is_found_where_nothing_was_planted():
     for seed in range(3):
-        found = compare_rows(*write_corpus(planted=0, seed=seed), q=Q, seed=1, fold=True)
+        p = compare_rows(*write_corpus(planted=0, seed=seed), q=Q, seed=1, fold=True)
 
-        assert (found.q > Q).all()
-        assert found.auc < 0.6
+        assert not is_found(p, Q).any()
 
 
-def test_q_values_are_those_of_the_p_values():
-    found = compare_rows(*write_corpus(planted=60), q=Q, seed=1, fold=True)
+def test_no_p_value_is_smaller_than_the_trusted_rows_allow():
+    p = compare_rows(*write_corpus(planted=60), q=Q, seed=1, fold=True)
 
-    assert found.p.shape == found.q.shape == (300,)
-    assert found.q == pytest.approx(stats.false_discovery_control(found.p))
-    assert found.p.min() >= 1 / (1 + 150)  # no trusted row scores as high
-    assert found.p.max() <= 1
+    assert p.shape == (300,)
+    assert 1 / (1 + 150) <= p.min() <= p.max() <= 1  # no trusted row scores as high
 
 
 def write_rare(rng, size, ending=""):
@@ -60,19 +53,18 @@ def test_rows_that_share_no_word_are_told_apart_by_characters():
     rng = np.random.default_rng(3)
     untrusted = [*write_rare(rng, 60, "~"), *write_rare(rng, 240)]
 
-    found = compare_rows(untrusted, write_rare(rng, 150), q=Q, seed=1, fold=True)
+    found = is_found(compare_rows(untrusted, write_rare(rng, 150), q=Q, seed=1, fold=True), Q)
 
-    assert found.view == "characters"
-    assert (found.q[:60] <= Q).mean() >= 0.9
-    assert (found.q[60:] <= Q).mean() <= 0.05
+    assert found[:60].mean() >= 0.9
+    assert found[60:].mean() <= 0.05
 
 
 def test_capital_letters_tell_rows_apart_only_where_they_are_kept():
     untrusted, trusted = write_corpus(planted=0)
     shouted = [text.upper() for text in untrusted[:60]] + untrusted[60:]
 
-    assert (compare_rows(shouted, trusted, Q, 1, fold=True).q > Q).all()
-    assert (compare_rows(shouted, trusted, Q, 1, fold=False).q[:60] <= Q).mean() >= 0.9
+    assert not is_found(compare_rows(shouted, trusted, Q, 1, fold=True), Q).any()
+    assert is_found(compare_rows(shouted, trusted, Q, 1, fold=False), Q)[:60].mean() >= 0.9
 
 
 def test_the_same_seed_finds_the_same():
@@ -80,35 +72,31 @@ def test_the_same_seed_finds_the_same():
 
     first, second = (compare_rows(*texts, q=Q, seed=7, fold=True) for _ in range(2))
 
-    assert first.p.tolist() == second.p.tolist()
+    assert first.tolist() == second.tolist()
 
 
 def test_as_many_trusted_rows_as_folds_are_enough():
     found = compare_rows(["good film"] * 20, ["good film"] * NUM_FOLDS, Q, 1, fold=True)
 
-    assert (found.q > Q).all()
-
-
-FEW = pytest.mark.xfail(strict=True, reason="scikit-learn raises where a fold holds one kind alone")
+    assert not is_found(found, Q).any()
 
 
 @pytest.mark.parametrize(
     ("untrusted", "trusted"),
     [
-        pytest.param([], ["good film"] * 9, id="no untrusted row", marks=FEW),
-        pytest.param(["good film"], ["good film"] * 9, id="one untrusted row", marks=FEW),
+        pytest.param([], ["good film"] * 9, id="no untrusted row"),
+        pytest.param(["good film"], ["good film"] * 9, id="one untrusted row"),
         pytest.param(["good film"] * 3, ["good film"] * 9, id="fewer than folds"),
         pytest.param(
             list("abcdefghi"),
             list("jklmnopqr"),
             id="no word in two rows",
-            marks=FEW,
         ),
-        pytest.param([" "] * 9, [" "] * 9, id="no word at all", marks=FEW),
+        pytest.param([" "] * 9, [" "] * 9, id="no word at all"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:The least populated class")
 def test_rows_that_cannot_be_compared_are_not_suspected(untrusted, trusted):
     found = compare_rows(untrusted, trusted, Q, 1, fold=True)
 
-    assert found.p.tolist() == found.q.tolist() == [1] * len(untrusted)
+    assert found.tolist() == [1] * len(untrusted)

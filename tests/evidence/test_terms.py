@@ -9,7 +9,7 @@ from scipy.sparse import csc_array
 
 from btu.evidence.findings import WORDS, Finding
 from btu.evidence.significance import Effect, Error, estimate_error, weigh_contradiction
-from btu.evidence.terms import Counts, Rows, count_terms
+from btu.evidence.terms import Counts, Rows, count_terms, estimate_honest, plan_tests
 from btu.evidence.words import END, START, TermIndex, index_terms
 
 UNTRUSTED = [  # text, label, whether the reference contradicts it
@@ -127,40 +127,65 @@ def test_the_least_excess_is_never_more_than_what_came_out():
         assert (counts.least_excess <= counts.p_excess + 1e-12).all()
 
 
+P_VALUES = (
+    "p_excess",
+    "p_lean",
+    "p_contradiction",
+    "least_excess",
+    "least_contradiction",
+)
+
+
 def make_counts(excess, lean, contradiction, least_excess=0.0, least_contradiction=0.0):
     p = [np.array([each]) for each in (excess, lean, contradiction)]
     least = [np.array([each]) for each in (least_excess, least_contradiction)]
     return Counts(1, *[np.array([9])] * 4, *p, *least)
 
 
-@pytest.mark.parametrize(
-    ("evidence", "p", "least"),
-    [
-        (["excess"], 0.03, 0.001),  # it is no excess before it leans to the label as well
-        (["contradiction"], 0.02, 0.002),
-        (["excess", "contradiction"], 2 * 0.02, 2 * 0.001),  # the smaller, twice
-        (["contradiction", "effect", "excess"], 2 * 0.02, 2 * 0.001),
-        ([], 0, 0),
-        (["effect"], 0, 0),
-    ],
-)
-def test_either_kind_of_evidence_does(evidence, p, least):
-    counts = make_counts(0.01, 0.03, 0.02, 0.001, 0.002)
-
-    assert [each[0] for each in counts.combine(evidence)] == pytest.approx([p, least])
+def join_counts(*terms):
+    """The counts of several terms for one label."""
+    fields = [np.concatenate([getattr(each, name) for each in terms]) for name in P_VALUES]
+    return Counts(1, *[np.full(len(terms), 9)] * 4, *fields)
 
 
-def test_what_every_label_has_more_of_is_no_excess():
+def test_a_term_is_tested_for_excess_and_leaning_the_shortlist_for_excess_alone():
     shifted = make_counts(excess=1e-9, lean=0.4, contradiction=0.7)
+    known = make_counts(excess=0.4, lean=1e-9, contradiction=0.7)
+    listed = make_counts(excess=0.03, lean=0.4, contradiction=1e-9)
+    counts = [join_counts(shifted, known, listed)]
 
-    assert shifted.combine(["excess"])[0] == 0.4
-    assert make_counts(0.4, 1e-9, 0.7).combine(["excess"])[0] == 0.4
+    tests = plan_tests(counts, ["excess", "contradiction", "effect"], 0.05)
+
+    assert tests.p[0] == pytest.approx([0.4, 0.4, 0.03])
+    assert tests.weights[0] == pytest.approx([0.2 * 3 / 2, 0.2 * 3 / 2, 0.8 * 3])
+    assert tests.number == 3
+    assert tests.adjust(tests.p)[0, 2] == pytest.approx(0.03 / 0.8)  # the smallest of 3: 3 p / w
 
 
-def test_combined_p_values_end_at_one():
-    p, least = make_counts(0.9, 0.8, 0.7, 0.6, 0.8).combine(["excess", "contradiction"])
+def test_without_a_shortlist_the_others_get_all_of_the_error_rate():
+    counts = [join_counts(make_counts(1e-9, 1e-9, 0.7), make_counts(0.5, 0.5, 0.7))]
 
-    assert (p[0], least[0]) == (1, 1)
+    assert plan_tests(counts, ["excess", "contradiction"], 0.05).weights[0].tolist() == [1, 1]
+    assert plan_tests(counts, ["excess"], 0.05).weights[0].tolist() == [1, 1]
+
+
+def test_contradiction_alone_and_effect_alone_are_tested_as_they_are():
+    counts = [join_counts(make_counts(0.5, 0.5, 1e-9), make_counts(0.5, 0.5, 0.7))]
+
+    assert plan_tests(counts, ["contradiction"], 0.05).p[0] == pytest.approx([1e-9, 0.7])
+    assert plan_tests(counts, ["effect"], 0.05).p[0].tolist() == [0, 0]
+
+
+def test_what_cannot_be_rejected_is_not_tested():
+    counts = [join_counts(make_counts(0.5, 0.5, 0.7, least_excess=0.2))]
+
+    assert plan_tests(counts, ["excess"], 0.05).number == 0
+
+
+def test_a_shortlist_that_is_all_in_excess_is_taken_to_be_planted():
+    assert estimate_honest(np.array([0.01, 0.02, 0.03, 0.04])) == 0.5  # (1 + 0) / (0.5 * 4)
+    assert estimate_honest(np.array([0.01, 0.6, 0.7, 0.9])) == 1
+    assert estimate_honest(np.array([])) == 1
 
 
 def test_a_planted_word_is_the_most_surprising_of_many():
@@ -184,7 +209,7 @@ def test_a_planted_word_is_the_most_surprising_of_many():
     counts = count_terms(*sides, 1, np.zeros(600, dtype=np.bool_))
 
     for name in ("excess", "contradiction"):
-        p = counts.combine([name])[0]
+        p = plan_tests([counts], [name], 0.05).p[0]
         assert p.argmin() == 39
         assert p[39] < 1e-4 < np.sort(p)[1]
     assert counts.p_lean[39] == pytest.approx(stats.binom.sf(29, 30, (labels[:600] == 1).mean()))
