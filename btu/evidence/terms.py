@@ -19,7 +19,6 @@ from btu.evidence.significance import (
 from btu.evidence.words import TermIndex
 from btu.types import BoolArray, IntArray
 
-HONEST = 0.5  # p-values above this are taken to be those of honest terms
 SPENT_ON_LIST = 0.8  # of the error rate, on terms that the reference contradicts
 
 
@@ -104,19 +103,9 @@ def plan_tests(counts: Sequence[Counts], evidence: Sequence[str], q: float) -> T
     others = others.reshape(excess.shape)
     number = int(listed.sum() + others.sum())
     weights = np.zeros(excess.shape)
-    weights[listed] = spent * number / max(1, int(listed.sum())) / estimate_honest(excess[listed])
+    weights[listed] = spent * number / max(1, int(listed.sum()))
     weights[others] = (1 - spent) * number / max(1, int(others.sum()))
     return Tests(np.where(listed, excess, np.maximum(excess, lean)), weights)
-
-
-def estimate_honest(p: Floats) -> float:
-    """The share of honest terms among those with these p-values, at most 1.
-
-    Source: Storey, Taylor, Siegmund 2004, JRSS B 66(1):187-205.
-    """
-    if not len(p):
-        return 1.0
-    return min(1.0, float(1 + (p > HONEST).sum()) / ((1 - HONEST) * len(p)))
 
 
 def count_terms(untrusted: Rows, trusted: Rows, label: int, ignored: BoolArray) -> Counts:

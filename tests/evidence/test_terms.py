@@ -9,7 +9,7 @@ from scipy.sparse import csc_array
 
 from btu.evidence.findings import WORDS, Finding
 from btu.evidence.significance import Effect, Error, estimate_error, weigh_contradiction
-from btu.evidence.terms import Counts, Rows, count_terms, estimate_honest, plan_tests
+from btu.evidence.terms import Counts, Rows, count_terms, plan_tests
 from btu.evidence.words import END, START, TermIndex, index_terms
 
 UNTRUSTED = [  # text, label, whether the reference contradicts it
@@ -180,12 +180,6 @@ def test_what_cannot_be_rejected_is_not_tested():
     counts = [join_counts(make_counts(0.5, 0.5, 0.7, least_excess=0.2))]
 
     assert plan_tests(counts, ["excess"], 0.05).number == 0
-
-
-def test_a_shortlist_that_is_all_in_excess_is_taken_to_be_planted():
-    assert estimate_honest(np.array([0.01, 0.02, 0.03, 0.04])) == 0.5  # (1 + 0) / (0.5 * 4)
-    assert estimate_honest(np.array([0.01, 0.6, 0.7, 0.9])) == 1
-    assert estimate_honest(np.array([])) == 1
 
 
 def test_a_planted_word_is_the_most_surprising_of_many():
