@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from btu.models.base import Classifier
     from btu.store.stages import Stage
 
-MOST_EPOCHS = 16
 NONE: IntArray = np.empty(0, dtype=np.int64)
 CUTOFF, REPLACEMENT = "mean", "padding_row"  # of unlearning, as conf/defense/btu.yaml has them
 
@@ -179,12 +178,13 @@ class Repairer:
 
         Tried on half of the trusted rows and of the rows found, with the epochs doubled from 1 as
         long as that helps; judged by the other halves and by references that have not learned them
-        either. All rows need half as many epochs for as many steps, and get one at least.
+        either. All rows need half as many epochs for as many steps, and get one at least. A trial
+        is no longer than an epoch of the untrusted rows.
         """
         learned, judged = self.case.reference.halves
         rows = self.mix(learned, self.verdict.rows[::2])
-        epochs, least = 1, math.inf
-        while epochs < MOST_EPOCHS:
+        most, epochs, least = len(self.case.untrusted) // len(rows), 1, math.inf
+        while epochs <= most:
             tried = replace(training, epochs=epochs)
             model = self.case.lab.train(rows, tried, start=start, title="trial", draws="trial")
             left = self._try_again(model, judged, self.verdict.rows[1::2])
