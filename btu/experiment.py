@@ -233,4 +233,5 @@ def _check(defense: Defense, lab: Lab) -> None:
             f"defense {defense.name} judges by trusted rows, and there are none. Write "
             "dataset.tuning=PATH for a file of clean labelled rows, or choose another defense."
         )
-    defense.check(lab.rows, lab.trusted)
+    judges = defense.needs_trusted_rows  # of others it does not matter how many are drawn
+    defense.check(lab.rows, lab.trusted if judges else lab.data.clean.tuning)

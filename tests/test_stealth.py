@@ -259,7 +259,7 @@ def test_edit_distances_by_hand(before, after, words, characters):
 
 
 def badnets(rate=0.1, target=1) -> Insertion:
-    return Insertion("badnets", rate, target, "mix", False, True, ["cf"], None, 1, "random")
+    return Insertion("badnets", rate, target, "mix", False, True, 0.0, ["cf"], None, 1, "random")
 
 
 def test_the_same_test_rows_are_measured_whatever_the_attack(toy_dataset):

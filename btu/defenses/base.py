@@ -61,6 +61,11 @@ class Decision:
         """The training rows that stay."""
         return rows if self.kept is None else rows.take(self.kept)
 
+    def number(self, rows: IntArray) -> IntArray:
+        """All rows found, with these of those that stay, by their number among all; sorted."""
+        here = rows if self.kept is None else self.kept[rows]
+        return here if self.found_rows is None else np.union1d(self.found_rows, here)
+
     def drop(self, rows: IntArray, num_rows: int) -> IntArray | None:
         """What is kept once these rows, by their number among all, are dropped as well."""
         before = np.arange(num_rows) if self.kept is None else self.kept

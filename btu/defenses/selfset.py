@@ -100,7 +100,11 @@ class SelfSet(Defense):
             told["notes"].append(
                 f"{left_out:,} trusted rows are left out: the file has their texts"
             )
-        found = replace(before, found_words=verdict.words, found_rows=verdict.rows)
+        found = replace(
+            before,
+            found_words=(*(before.found_words or ()), *verdict.words),
+            found_rows=before.number(verdict.rows),
+        )
         if verdict.convicted:
             found, what = Repairer(case, verdict, self._medicine()).treat(found)
             told |= what
