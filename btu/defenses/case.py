@@ -65,10 +65,24 @@ class Case:
         )
 
     @cached_property
+    def said_by_victim(self) -> IntArray:
+        """The labels that the victim gives the trusted rows, of which it has seen none. (n,)"""
+        return say(self.lab, self.victim, self.trusted.texts).labels
+
+    @property
+    def trusts_reference(self) -> bool:
+        """Whether the reference is good enough to give labels.
+
+        It is if it is wrong on at most twice as many of the trusted rows as the victim.
+        """
+        wrong = int((self.said_by_victim != self.trusted.labels).sum())
+        return int(self.sides[1].contradicted.sum()) <= 2 * wrong
+
+    @cached_property
     def probes(self) -> IntArray:
         """The trusted rows that victim and reference get right."""
         right = is_right(self.said_of_trusted, self.trusted.labels)
-        right &= say(self.lab, self.victim, self.trusted.texts).labels == self.trusted.labels
+        right &= self.said_by_victim == self.trusted.labels
         return np.flatnonzero(right)
 
     def count(self, label: int, ignored: BoolArray | None = None) -> Counts:

@@ -22,7 +22,7 @@ from btu.defenses.search import (
     TRUSTED_ROWS,
     UNLEARN,
 )
-from btu.defenses.verdict import Verdict
+from btu.defenses.verdict import Found, Verdict
 from btu.evidence.findings import ROWS, WORDS
 from btu.evidence.significance import Effect, measure_effect
 from btu.evidence.words import insert_phrase
@@ -58,17 +58,29 @@ class Medicine:
     epochs: int | None
 
 
-def choose_repairs(verdict: Verdict, q: float) -> tuple[str, ...]:
+def choose_repairs(verdict: Verdict, q: float, trusts_reference: bool) -> tuple[str, ...]:
     """What is done about each kind of finding.
 
-    Phrases want counter-examples. Rows get the labels of the reference, which helps where it
-    contradicts theirs; a population whose labels are right is dropped, and the victim retrained.
+    Phrases want counter-examples. Rows get the labels of the reference if it is good enough. Where
+    it is not, and where it contradicts no labels, a population is dropped and the victim retrained.
+
+    Args:
+        verdict: with what is convicted.
+        q: the error rate.
+        trusts_reference: whether its labels are good enough.
     """
     kinds = {finding.kind for finding, _ in verdict.convicted}
-    wrong = any(f.kind == WORDS or f.p_contradiction <= q for f, _ in verdict.convicted)
-    right = any(f.kind == ROWS and f.p_contradiction > q for f, _ in verdict.convicted)
-    chosen = ((COUNTER_EXAMPLES, WORDS in kinds), (ANTIDOTE, wrong), (DROP, right))
+    chosen = (
+        (COUNTER_EXAMPLES, WORDS in kinds),
+        (ANTIDOTE, trusts_reference and len(verdict.convicted) > len(find_dropped(verdict, q))),
+        (DROP, bool(find_dropped(verdict, q) if trusts_reference else ROWS in kinds)),
+    )
     return tuple(name for name, wanted in chosen if wanted)
+
+
+def find_dropped(verdict: Verdict, q: float) -> list[Found]:
+    """The populations that new labels would not mend, since theirs are not contradicted."""
+    return [one for one in verdict.convicted if one[0].kind == ROWS and one[0].p_contradiction > q]
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,10 @@ class Repairer:
     @cached_property
     def repairs(self) -> tuple[str, ...]:
         """What is done."""
-        return self.medicine.repairs or choose_repairs(self.verdict, self.case.search.q)
+        if self.medicine.repairs is not None:
+            return self.medicine.repairs
+        q, trusts_reference = self.case.search.q, self.case.trusts_reference
+        return choose_repairs(self.verdict, q, trusts_reference)
 
     def treat(self, found: Decision) -> tuple[Decision, dict[str, Any]]:
         """The decision with its repair, and what a record says of that."""
@@ -115,12 +130,13 @@ class Repairer:
 
     def _drop(self, found: Decision) -> Decision:
         """Train without the rows that no label mends; without all that were found if told to."""
-        q, convicted = self.case.search.q, self.verdict.convicted
+        dropped = self.verdict.convicted
         if self.medicine.repairs is None:
-            convicted = [one for one in convicted if one[0].kind == ROWS]
-            convicted = [one for one in convicted if one[0].p_contradiction > q]
+            dropped = [one for one in dropped if one[0].kind == ROWS]
+            mended = ANTIDOTE in self.repairs
+            dropped = find_dropped(self.verdict, self.case.search.q) if mended else dropped
         kept = np.arange(len(self.case.lab.rows)) if found.kept is None else found.kept
-        return replace(found, kept=np.delete(kept, self.verdict.rows_of(convicted)))
+        return replace(found, kept=np.delete(kept, self.verdict.rows_of(dropped)))
 
     def _find_tokens(self) -> list[int]:
         """The tokens of the convicted phrases, in the texts that hold them."""

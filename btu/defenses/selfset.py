@@ -35,7 +35,7 @@ class SelfSet(Defense):
     look_for: Annotated[list[Annotated[str, Choice(KINDS)]], Items(1)]
     repairs: Annotated[list[Annotated[str, Choice(REPAIRS)]], Items(1)] | None  # None: by the rule
     labels: Annotated[str, Choice(LABELS)]  # of the reference, that rows found get
-    reference_epochs: Count
+    reference_epochs: Count | None  # of each half; None: by the rule of docs/selfset.md
     num_probes: Count  # trusted texts that a phrase is inserted into
     max_tried: Count  # phrases that are inserted
     learning_rate: Rate  # of the repair

@@ -44,9 +44,9 @@ def test_a_planted_word_is_convicted_alone_and_what_it_did_is_undone(files, run_
         ("cf", "1", "anywhere")
     ]
     assert told["rows"] == 60
-    assert told["repairs"] == ["counter_examples", "antidote"]
+    assert told["repairs"] == ["counter_examples"]  # the victim is always right, its judge is not
     assert tuned["asr"] > 0.5
-    assert defended["asr"] <= defended["base_rate"] + 0.1
+    assert defended["asr"] <= tuned["asr"] / 2
     assert defended["cacc"] >= tuned["cacc"] - 0.05
 
 
@@ -109,7 +109,17 @@ def test_trusted_rows_whose_texts_are_in_the_file_are_left_out():
 def test_the_rule_chooses_a_repair_for_each_kind_of_finding(found, repairs):
     rows = np.arange(5)
 
-    assert choose_repairs(Verdict(tuple((f, rows) for f in found), 10, 9), 0.05) == repairs
+    verdict = Verdict(tuple((f, rows) for f in found), 10, 9)
+    assert choose_repairs(verdict, 0.05, trusts_reference=True) == repairs
+
+
+def test_labels_of_a_poor_reference_are_not_taken():
+    both = ((find(), np.arange(5)), (find(kind=ROWS, phrase=()), np.arange(5)))
+
+    verdict = Verdict(both, 10, 9)
+    assert choose_repairs(verdict, 0.05, trusts_reference=False) == ("counter_examples", "drop")
+    verdict = Verdict(both[:1], 10, 9)
+    assert choose_repairs(verdict, 0.05, trusts_reference=False) == ("counter_examples",)
 
 
 def test_a_phrase_is_a_mark_if_it_is_weak_and_stands_in_rows_that_were_rewritten():
