@@ -141,7 +141,10 @@ def count_terms(untrusted: Rows, trusted: Rows, label: int, ignored: BoolArray) 
 def _estimate(
     untrusted: Rows, trusted: Rows, of_label: BoolArray, others: BoolArray, seen: BoolArray
 ) -> Error:
-    """How often honest words are contradicted: as often as in the kind of rows where it is more."""
+    """How often honest words are contradicted: as often as in the kind of rows where it is more.
+
+    How much they differ in it is told by the trusted rows alone, in which nothing is planted.
+    """
     wrong, wrong_trusted = of_label & untrusted.contradicted, others & trusted.contradicted
-    mean = max(float(wrong.sum() / max(1, seen.sum())), float(wrong_trusted.mean()))
-    return estimate_error(trusted.count(wrong_trusted), trusted.count(), mean)
+    own = estimate_error(trusted.count(wrong_trusted), trusted.count(), float(wrong_trusted.mean()))
+    return Error(max(float(wrong.sum() / max(1, seen.sum())), own.mean), own.dispersion)
