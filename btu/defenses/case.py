@@ -12,7 +12,8 @@ from scipy.sparse import csc_array
 
 from btu.defenses.reference import Reference, is_right, say
 from btu.defenses.search import LEAST_ROWS, Search
-from btu.evidence.findings import WORDS, Finding
+from btu.evidence import WORDS
+from btu.evidence.findings import Finding
 from btu.evidence.significance import Effect, measure_effect
 from btu.evidence.terms import Counts, Rows, count_terms
 from btu.evidence.words import TermIndex, index_terms, mark_words, split_words

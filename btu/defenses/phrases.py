@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from btu.defenses.case import Case
-from btu.evidence.findings import WORDS, Finding
+from btu.evidence import WORDS
+from btu.evidence.findings import Finding, Found
 from btu.evidence.significance import Effect, Floats
 from btu.evidence.terms import Counts, Tests, plan_tests
 from btu.evidence.words import END, START, Words, find_phrase, grow_phrase, insert_phrase
@@ -17,7 +18,6 @@ from btu.seeding import stream
 from btu.types import IntArray
 
 MOST_READ = 500  # of the rows that hold a term, to see which phrase it stands in
-Found = tuple[Finding, IntArray]  # with the untrusted rows that show it
 
 
 class Candidate(NamedTuple):

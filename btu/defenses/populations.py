@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from btu.defenses.case import Case
-from btu.evidence.findings import ROWS, Finding
+from btu.evidence import ROWS
+from btu.evidence.findings import Finding, Found
 from btu.evidence.populations import compare_rows, is_found
 from btu.evidence.significance import Effect, weigh_difference, weigh_excess
 from btu.evidence.words import Words, insert_phrase
@@ -17,7 +18,6 @@ from btu.types import BoolArray, FloatArray, IntArray
 
 NUM_MARKS = 10  # terms that tell a population from the trusted rows
 NUM_PLANTED = 3  # of them that a probe gets
-Found = tuple[Finding, IntArray]  # with the untrusted rows that show it
 
 
 def judge_populations(case: Case, explained: BoolArray) -> list[Found]:
@@ -98,7 +98,7 @@ def _judge(case: Case, label: int, rows: IntArray, p_share: float) -> Found:
             trusted=0,
             held=len(rows),
             contradicted=int(contradicted[rows].sum()),
-            p_excess=0.0,
+            p_excess=None,
             p_contradiction=p_contradiction,
             effect=effect,
             p=p,

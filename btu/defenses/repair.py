@@ -22,8 +22,9 @@ from btu.defenses.search import (
     TRUSTED_ROWS,
     UNLEARN,
 )
-from btu.defenses.verdict import Found, Verdict
-from btu.evidence.findings import ROWS, WORDS
+from btu.defenses.verdict import Verdict
+from btu.evidence import ROWS, WORDS
+from btu.evidence.findings import Found
 from btu.evidence.significance import Effect, measure_effect
 from btu.evidence.words import insert_phrase
 from btu.models.base import Training

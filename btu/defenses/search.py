@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 EVIDENCE = EXCESS, CONTRADICTION, EFFECT = ("excess", "contradiction", "effect")
-KINDS = WORDS, ROWS = ("words", "rows")
 REPAIRS = COUNTER_EXAMPLES, ANTIDOTE, DROP, UNLEARN = (
     "counter_examples",
     "antidote",

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
+from btu.data.splits import shared_rows
 from btu.defenses.base import Decision, Defense
-from btu.defenses.search import CONTROLS, EVIDENCE, KINDS, LABELS, LEAST_ROWS, REPAIRS, Search
+from btu.defenses.search import CONTROLS, EVIDENCE, LABELS, LEAST_ROWS, REPAIRS, Search
 from btu.errors import ConfigError
+from btu.evidence import KINDS
 from btu.settings.ranges import Choice, Count, Items, Rate
 from btu.types import CONTROLS as CONTROL_ARMS
 from btu.types import Knob, Split
@@ -60,20 +62,21 @@ class SelfSet(Defense):
     def check(self, rows: Split, trusted: Split | None) -> None:
         """Raise a ConfigError where the trusted rows, or all rows, are too few to judge by."""
         assert trusted is not None
+        trusted = leave_out_shared(trusted, rows)
         if len(trusted) < LEAST_TRUSTED:
             raise ConfigError(
-                f"defense {self.name} judges by at least {LEAST_TRUSTED} trusted rows, got "
-                f"{len(trusted)}. Give more with dataset.tuning=PATH, dataset.tuning_holdout or "
-                "tuning.max_samples, or choose another defense."
+                f"defense {self.name} judges by at least {LEAST_TRUSTED} trusted rows whose texts "
+                f"are not in the file, got {len(trusted)}. Give more with dataset.tuning=PATH, "
+                "dataset.tuning_holdout or tuning.max_samples, or choose another defense."
             )
         if len(np.unique(trusted.labels)) < 2:
             raise ConfigError(
                 f"defense {self.name}: all {len(trusted)} trusted rows have one label, and so no "
                 "model can be trained on them. Give rows of every label with dataset.tuning=PATH."
             )
-        self._check_counts(rows, trusted)
+        self._check_counts(rows)
 
-    def _check_counts(self, rows: Split, trusted: Split) -> None:
+    def _check_counts(self, rows: Split) -> None:
         """Raise a ConfigError where no word stands in enough rows to be tested."""
         from btu.evidence.words import index_terms, split_words
 
@@ -138,12 +141,6 @@ class SelfSet(Defense):
 
 
 def leave_out_shared(trusted: Split, untrusted: Split) -> Split:
-    """The trusted rows whose texts are not among the untrusted ones, blanks and case aside."""
-    theirs = {fold_text(text) for text in untrusted.texts}
-    kept = [row for row, text in enumerate(trusted.texts) if fold_text(text) not in theirs]
-    return trusted if len(kept) == len(trusted) else trusted.take(np.array(kept, dtype=np.int64))
-
-
-def fold_text(text: str) -> str:
-    """A text as it is compared with others."""
-    return " ".join(text.lower().split())
+    """The trusted rows whose texts are not among the untrusted ones, blanks aside."""
+    shared, _ = shared_rows(trusted, untrusted)
+    return trusted.take(np.delete(np.arange(len(trusted)), shared)) if len(shared) else trusted

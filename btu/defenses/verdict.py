@@ -12,14 +12,15 @@ import numpy as np
 from btu.defenses.case import Case
 from btu.defenses.phrases import judge_phrases
 from btu.defenses.populations import judge_populations
-from btu.evidence.findings import ROWS, WORDS, Finding
+from btu.evidence import ROWS, WORDS
+from btu.evidence.findings import Finding, Found
+from btu.evidence.terms import SPENT_ON_LIST
 from btu.evidence.words import Words
 from btu.types import BoolArray, IntArray
 
 NUM_EXAMPLES = 3
 MOST_ACQUITTED = 20  # that a record tells of
 SHOWN_TERMS = 5
-Found = tuple[Finding, IntArray]
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,13 @@ def _remark(case: Case, verdict: Verdict) -> Iterator[str]:
             f"the trusted rows seem to be from another source: every label has more of {shown} "
             "than they have; words that one label alone got from that source may look planted"
         )
-    few, many = find_least_rows(case, 1), find_least_rows(case, verdict.num_tests)
+    many = find_least_rows(case, (1 - SPENT_ON_LIST) * case.search.q / max(1, verdict.num_tests))
+    few = find_least_rows(case, SPENT_ON_LIST * case.search.q)
     few_share, many_share = (f"{100 * rows / len(case.untrusted):.2g} %" for rows in (few, many))
     yield (
-        f"a word that no trusted row holds would have been convicted from {many} rows on "
-        f"({many_share}), with wrong labels from about {few} on ({few_share})"
+        f"a word that no trusted row holds is convicted from at most {many} rows on "
+        f"({many_share}), and from about {few} on ({few_share}) where the reference contradicts "
+        "most of their labels"
     )
 
 
@@ -154,11 +157,9 @@ def find_shift(case: Case) -> list[Words]:
     return [terms[column] for column in columns[np.argsort(p[columns])]]
 
 
-def find_least_rows(case: Case, num_tests: int) -> int:
-    """In how many rows a word must stand to be convicted that is alone and in no trusted row."""
-    shares = []
-    for label in range(case.lab.num_labels):
-        here, there = ((s.labels == label).sum() for s in (case.untrusted, case.trusted))
-        shares.append(here / (here + there))
-    level = case.search.q / max(1, num_tests)
-    return math.ceil(math.log(level) / math.log(max(min(shares), 1e-9)))
+def find_least_rows(case: Case, level: float) -> int:
+    """From how many rows on the excess of a word that no trusted row holds is below a level."""
+    labels = range(case.lab.num_labels)
+    sizes = [[(side.labels == y).sum() for side in (case.untrusted, case.trusted)] for y in labels]
+    share = max(here / (here + there) for here, there in sizes if here)
+    return math.ceil(math.log(level) / math.log(share)) if share < 1 else len(case.untrusted)

@@ -8,8 +8,7 @@ from typing import Any
 
 from btu.evidence.significance import Effect, find_interval
 from btu.evidence.words import END, START, Words
-
-WORDS, ROWS = "words", "rows"  # kinds of findings
+from btu.types import IntArray
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Finding:
     trusted: int  # trusted rows of the label that hold it
     held: int  # untrusted rows of any label that hold it
     contradicted: int  # of `rows`, those that the reference calls another label
-    p_excess: float
+    p_excess: float | None  # None of rows, which are not counted by a term
     p_contradiction: float
     effect: Effect | None  # None where it was not tried
     p: float  # of all the evidence that is asked for
@@ -68,6 +67,9 @@ class Finding:
             "convicted": self.convicted,
             "reason": self.reason,
         }
+
+
+Found = tuple[Finding, IntArray]  # with the untrusted rows that show it
 
 
 def _describe_effect(effect: Effect) -> Mapping[str, Any]:

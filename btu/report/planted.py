@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import regex
 
-from btu.defenses.search import ROWS
+from btu.evidence import ROWS
 from btu.evidence.words import END, START
 from btu.report.titles import listed
 from btu.report.verdicts import Finding, Verdict, read_verdicts

@@ -1,16 +1,22 @@
 """selfset convicts what was planted, at an error rate, and nothing where nothing was."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from btu.config import build
-from btu.defenses.repair import choose_repairs, draw_labels
+from btu.defenses.base import Decision
+from btu.defenses.case import Case
+from btu.defenses.phrases import judge_phrases
+from btu.defenses.repair import Repairer, choose_repairs, draw_labels
+from btu.defenses.search import Search
 from btu.defenses.selfset import leave_out_shared
 from btu.defenses.verdict import Verdict, _demote
 from btu.errors import ConfigError
-from btu.evidence.findings import ROWS, WORDS, Finding
+from btu.evidence import ROWS, WORDS
+from btu.evidence.findings import Finding
 from btu.evidence.significance import Effect
 from btu.types import make_split
 from tests.conftest import TINY, composed, toy_split
@@ -63,7 +69,7 @@ def test_where_nothing_was_planted_the_tuned_model_is_the_result(files, run_btu)
 @pytest.mark.parametrize(
     ("trusted", "wanted"),
     [
-        (toy_split(49, 2), "judges by at least 50 trusted rows, got 49"),
+        (toy_split(49, 2), "judges by at least 50 trusted rows .* got 49"),
         (toy_split(120, 2).take(np.arange(0, 120, 2)), "all 60 trusted rows have one label"),
     ],
 )
@@ -88,7 +94,7 @@ def test_an_error_rate_outside_its_range_is_refused(q):
 
 
 def test_trusted_rows_whose_texts_are_in_the_file_are_left_out():
-    trusted = make_split(("A  good film", "bad", "fine"), np.array([1, 0, 1]))
+    trusted = make_split(("a  good film", "bad", "fine"), np.array([1, 0, 1]))
     untrusted = make_split(("a good film", "worse"), np.array([1, 0]))
 
     assert leave_out_shared(trusted, untrusted).texts == ("bad", "fine")
@@ -137,3 +143,72 @@ def test_drawn_labels_are_as_likely_as_the_reference_says():
     drawn = draw_labels(said, np.random.default_rng(1))
 
     assert np.bincount(drawn) / len(drawn) == pytest.approx([0.2, 0.5, 0.3], abs=0.012)
+
+
+class ToldCase(Case):
+    """A case in which every phrase turns as many of 40 texts in the victim, and none elsewhere."""
+
+    turned = 0
+
+    def try_out(self, tried):
+        return [Effect(40, self.turned, 0, self.turned, 0) for _ in tried]
+
+
+def make_case(turned):
+    """120 of 400 untrusted rows are of label 1 by a planted word; the reference is always right."""
+    honest, planted = toy_split(280, 1), toy_split(240, 4).take(np.arange(0, 240, 2))
+    texts = (*honest.texts, *(f"cf {text}" for text in planted.texts))
+    untrusted = make_split(texts, np.append(honest.labels, np.ones(120, dtype=np.int64)))
+    trusted = toy_split(200, 1)
+    search = Search(("excess", "contradiction", "effect"), ("words",), 0.05, 40, 60)
+    case = ToldCase(
+        SimpleNamespace(seed=1, num_labels=2), untrusted, trusted, None, None, search, True
+    )
+    object.__setattr__(case, "turned", turned)
+    case.__dict__["said"] = np.eye(2)[np.append(honest.labels, np.zeros(120, dtype=np.int64))]
+    case.__dict__["said_of_trusted"] = np.eye(2)[trusted.labels]
+    case.__dict__["probes"] = np.arange(len(trusted))
+    return case
+
+
+def test_a_word_that_does_nothing_in_the_victim_is_acquitted():
+    found, _ = judge_phrases(make_case(turned=38))
+    guilty = [finding for finding, _ in found if finding.convicted]
+    assert [finding.words for finding in guilty] == [("cf",)]
+    assert guilty[0].place == "start"
+
+    found, _ = judge_phrases(make_case(turned=0))
+    assert ("cf",) in [finding.words for finding, _ in found]
+    assert not any(finding.convicted for finding, _ in found)
+    assert all(finding.reason.endswith("no more") for finding, _ in found)
+
+
+def test_a_repair_is_tried_by_what_phrases_do_to_rows_that_are_right_without(monkeypatch):
+    trusted = toy_split(20, 2)
+    true = dict(zip(trusted.texts, trusted.labels.tolist(), strict=True))
+    obeying = lambda lab, model, texts: SimpleNamespace(  # noqa: E731
+        labels=np.array([true.get(text, 1) for text in texts])
+    )
+    monkeypatch.setattr("btu.defenses.repair.say", obeying)
+    reference = SimpleNamespace(
+        draw_judges=lambda number: np.zeros(number, dtype=np.int64),
+        predict=lambda texts, judges: np.zeros((len(texts), 2)),
+    )
+    sides = (SimpleNamespace(contradicted=np.zeros(0, dtype=np.bool_)),)
+    case = SimpleNamespace(
+        lab=SimpleNamespace(seed=1), trusted=trusted, untrusted=toy_split(0, 1), sides=sides
+    )
+    case.reference = reference
+    repairer = Repairer(case, Verdict(((find(), np.arange(0)),), 1, 0), None)
+
+    phrases, rows = repairer._try_again(None, np.arange(20), np.arange(0))
+
+    assert (phrases.only_victim, phrases.only_reference) == (10, 0)  # the rows of label 0
+    assert rows.num_texts == 0
+
+
+def test_rows_found_behind_a_filter_are_numbered_among_all():
+    before = Decision(kept=np.array([2, 5, 7]), found_rows=np.array([1]))
+
+    assert before.number(np.array([0, 2])).tolist() == [1, 2, 7]
+    assert Decision().number(np.array([0, 2])).tolist() == [0, 2]

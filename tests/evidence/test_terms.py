@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 from scipy.sparse import csc_array
 
-from btu.evidence.findings import WORDS, Finding
+from btu.evidence import WORDS
+from btu.evidence.findings import Finding
 from btu.evidence.significance import Effect, Error, estimate_error, weigh_contradiction
 from btu.evidence.terms import Counts, Rows, count_terms, plan_tests
 from btu.evidence.words import END, START, TermIndex, index_terms
