@@ -162,6 +162,7 @@ class Composer:
     def __init__(self, hydra: Hydra, config_name: str, parser: OverridesParser) -> None:
         self.hydra, self.config_name, self.parser = hydra, config_name, parser
         self._parsed: dict[str, Override] = {}
+        self._groups: dict[str, bool] = {}
         self._bases: dict[tuple[str, ...], Base] = {}
         self._parts: dict[Any, Any] = {}
         self._same: dict[str, Any] = {}
@@ -213,12 +214,13 @@ class Composer:
 
     def _chooses(self, override: Override) -> bool:
         """Whether it picks a file of a group, which may set anything, or is Hydra's own."""
-        repository = self.hydra.config_loader.repository  # type: ignore[attr-defined]
-        if override.key_or_group.partition(".")[0] == "hydra":
+        name = override.key_or_group
+        if name.partition(".")[0] == "hydra":
             return True
-        return bool(repository.group_exists(override.key_or_group)) and not isinstance(
-            override.value(), dict
-        )
+        if name not in self._groups:
+            repository = self.hydra.config_loader.repository  # type: ignore[attr-defined]
+            self._groups[name] = bool(repository.group_exists(name))
+        return self._groups[name] and not isinstance(override.value(), dict)
 
     def _base(self, choices: Sequence[Override]) -> Base:
         lines = tuple(str(choice.input_line) for choice in choices)
