@@ -46,8 +46,8 @@ class Medicine:
     Args:
         repairs: of `search.REPAIRS`; None: by the rule of `choose_repairs`.
         labels: of `search.LABELS`: which label of the reference a row gets.
-        control: of `search.CONTROLS`: as many random rows in place of those found and no phrase,
-            or as many trusted rows in place of everything.
+        control: of `search.CONTROLS`: as many random rows, or trusted ones, in place of those
+            found, and no phrase.
         learning_rate: of the tuning.
         epochs: of the tuning; None: by the rule of `Repairer.choose_epochs`.
     """
@@ -148,43 +148,41 @@ class Repairer:
                 samples += [TriggerSample(text, *span) for span in self.case.mark(finding, text)]
         return sorted(self.case.lab.find_trigger_ids(samples)) if samples else []
 
-    def mix(self, trusted: IntArray, rows: IntArray) -> Split:
-        """What the victim is tuned on: trusted rows, counter-examples, and relabelled rows.
+    def mix(self, trusted: IntArray, rows: IntArray, halves: Sequence[int] = (0, 1)) -> Split:
+        """What the victim is tuned on: trusted rows, half of them with phrases, and rows found.
 
         Args:
             trusted: the trusted rows that may be used, by number.
             rows: the rows found that may be used, by number.
+            halves: of the reference, which give the rows found their labels.
         """
         own = self.case.trusted.take(trusted)
-        rows = rows if ANTIDOTE in self.repairs else rows[:0]
-        examples = self.write_counter_examples(
-            own if COUNTER_EXAMPLES in self.repairs else own.take(NONE)
-        )
+        rows = rows if ANTIDOTE in self.repairs else NONE
         rng = stream(self.case.lab.seed, "control")
         if self.medicine.control == TRUSTED_ROWS:
-            number = len(examples) + len(rows)
-            return join_rows([own, own.take(rng.integers(0, len(own), number))])
+            return join_rows([own, own.take(rng.integers(0, len(own), len(rows)))])
         if self.medicine.control == RANDOM_ROWS:
-            examples = own.take(np.arange(len(examples)))
             rows = np.sort(rng.choice(len(self.case.untrusted), len(rows), replace=False))
-        return join_rows([own, examples, self._relabel(rows)])
+        elif COUNTER_EXAMPLES in self.repairs:
+            own = self.insert_phrases(own, len(own) // 2)
+        return join_rows([own, self._relabel(rows, halves)])
 
-    def write_counter_examples(self, trusted: Split) -> Split:
-        """The rows with one of the phrases in each, in turn; their labels are their own."""
+    def insert_phrases(self, trusted: Split, number: int) -> Split:
+        """The rows, a number of them with one of the phrases; their labels are their own."""
         phrases = self.verdict.phrases
         if not phrases:
-            return trusted.take(NONE)
-        rng = stream(self.case.lab.seed, "counter-examples")
-        turns = rng.permutation(len(trusted)) % len(phrases)
-        both = zip(trusted.texts, turns, strict=True)
-        return replace(trusted, texts=tuple(insert_phrase(t, phrases[k], rng) for t, k in both))
+            return trusted
+        texts, rng = list(trusted.texts), stream(self.case.lab.seed, "counter-examples")
+        for turn, row in enumerate(rng.permutation(len(texts))[:number].tolist()):
+            texts[row] = insert_phrase(texts[row], phrases[turn % len(phrases)], rng)
+        return replace(trusted, texts=tuple(texts))
 
-    def _relabel(self, rows: IntArray) -> Split:
-        """Untrusted rows with labels of the reference."""
+    def _relabel(self, rows: IntArray, halves: Sequence[int]) -> Split:
+        """Untrusted rows with the labels that these halves of the reference give them together."""
         found = self.case.untrusted.take(rows)
         if not len(rows):
             return found
-        said = self.case.reference.predict_together(found.texts)
+        said = self.case.reference.predict_together(found.texts, halves)
         labels = said.argmax(1).astype(np.int64)
         if self.medicine.labels == SAMPLED:
             labels = draw_labels(said, stream(self.case.lab.seed, "labels"))
@@ -199,7 +197,7 @@ class Repairer:
         is no longer than an epoch of the untrusted rows.
         """
         learned, judged = self.case.reference.halves
-        rows = self.mix(learned, self.verdict.rows[::2])
+        rows = self.mix(learned, self.verdict.rows[::2], halves=[0])
         most, epochs, least = len(self.case.untrusted) // len(rows), 1, math.inf
         while epochs <= most:
             tried = replace(training, epochs=epochs)
@@ -223,18 +221,18 @@ class Repairer:
         obeys if it gets the label it came with though one half of the reference contradicts it;
         the other half tells how often that happens to a model that has learned nothing planted.
         """
-        case, own = self.case, self.case.trusted.take(judged)
-        inserted = self.write_counter_examples(own)
+        case = self.case
+        own = case.trusted.take(judged if self.verdict.phrases else NONE)
+        inserted = self.insert_phrases(own, len(own))
         rows = rows[case.sides[0].contradicted[rows]]
         planted, labels = [case.untrusted.texts[row] for row in rows], case.untrusted.labels[rows]
         texts = [own.texts, inserted.texts, planted]
         said = say(case.lab, model, [text for some in texts for text in some]).labels
         alone, with_phrase, of_rows = np.split(said, np.cumsum([len(some) for some in texts])[:-1])
-        wrong = alone[: len(inserted)] != own.labels[: len(inserted)]
         others = 1 - case.reference.draw_judges(len(case.untrusted))[rows]
         obeyed = case.reference.predict(planted, others).argmax(1) == labels
         return (
-            measure_effect(with_phrase != inserted.labels, wrong),
+            measure_effect(with_phrase != own.labels, alone != own.labels),
             measure_effect(of_rows == labels, obeyed),
         )
 
