@@ -89,7 +89,8 @@ class Case:
     def count(self, label: int, ignored: BoolArray | None = None) -> Counts:
         """The terms counted for one label, without the rows that are ignored."""
         none = np.zeros(len(self.untrusted), dtype=np.bool_)
-        return count_terms(*self.sides, label, none if ignored is None else ignored)
+        ignored = none if ignored is None else ignored
+        return count_terms(*self.sides, label, ignored, self.search.q)
 
     def mark(self, finding: Finding, text: str) -> list[tuple[int, int]]:
         """Where a finding stands in a text, from which character to which."""

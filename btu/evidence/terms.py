@@ -108,21 +108,34 @@ def plan_tests(counts: Sequence[Counts], evidence: Sequence[str], q: float) -> T
     return Tests(np.where(listed, excess, np.maximum(excess, lean)), weights)
 
 
-def count_terms(untrusted: Rows, trusted: Rows, label: int, ignored: BoolArray) -> Counts:
+def count_terms(untrusted: Rows, trusted: Rows, label: int, ignored: BoolArray, q: float) -> Counts:
     """Count and weigh every term for one label.
+
+    Honest words are taken to be contradicted as often as in the kind of rows where it is more, and
+    to differ in it as much as those of the trusted rows, or as those that no trusted row holds and
+    that are in too few rows to be convicted, if that is more: a reference that does not know a word
+    may be wrong wherever it stands.
 
     Args:
         untrusted: N rows.
         trusted: n rows; they are contradicted by a model that was trained on others of them.
         label: that terms may push to.
         ignored: untrusted rows that are explained already, (N,).
+        q: the error rate.
     """
     seen = ~ignored
     of_label, others = (untrusted.labels == label) & seen, trusted.labels == label
     x, u, held = untrusted.count(of_label), trusted.count(others), untrusted.count(seen)
     share = float(of_label.sum()) / max(1, int(of_label.sum() + others.sum()))
-    error = _estimate(untrusted, trusted, of_label, others, seen)
-    k = untrusted.count(of_label & untrusted.contradicted)
+    wrong, wrong_trusted = of_label & untrusted.contradicted, others & trusted.contradicted
+    known = estimate_error(
+        trusted.count(wrong_trusted), trusted.count(), float(wrong_trusted.mean())
+    )
+    mean = max(float(wrong.sum() / max(1, seen.sum())), known.mean)
+    k, too_few = untrusted.count(wrong), np.power(share, held) > q
+    new = too_few & (trusted.count() == 0)
+    unknown = estimate_error(k[new], held[new], mean)
+    error = Error(mean, max(known.dispersion, unknown.dispersion))
     prior = float(of_label.sum()) / max(1, int(seen.sum()))
     return Counts(
         label=label,
@@ -136,15 +149,3 @@ def count_terms(untrusted: Rows, trusted: Rows, label: int, ignored: BoolArray) 
         least_excess=np.power(share, x + u),
         least_contradiction=weigh_contradiction(held, held, error),
     )
-
-
-def _estimate(
-    untrusted: Rows, trusted: Rows, of_label: BoolArray, others: BoolArray, seen: BoolArray
-) -> Error:
-    """How often honest words are contradicted: as often as in the kind of rows where it is more.
-
-    How much they differ in it is told by the trusted rows alone, in which nothing is planted.
-    """
-    wrong, wrong_trusted = of_label & untrusted.contradicted, others & trusted.contradicted
-    own = estimate_error(trusted.count(wrong_trusted), trusted.count(), float(wrong_trusted.mean()))
-    return Error(max(float(wrong.sum() / max(1, seen.sum())), own.mean), own.dispersion)

@@ -78,7 +78,7 @@ def draw_corpus(seed: int, noise: float, per_word: float, words: int = 150) -> C
 def count_labels(untrusted: Rows, trusted: Rows) -> list[Counts]:
     nothing = np.zeros(len(untrusted.labels), dtype=np.bool_)
     labels = range(int(trusted.labels.max()) + 1)
-    return [count_terms(untrusted, trusted, label, nothing) for label in labels]
+    return [count_terms(untrusted, trusted, label, nothing, 0.05) for label in labels]
 
 
 def rejects(counts: Sequence[Counts], evidence: Sequence[str]) -> bool:

@@ -53,7 +53,7 @@ def look_up(counts, *term):
 
 
 def test_ten_rows_by_hand():
-    found = look_up(count_terms(*make_sides(), 1, NOTHING), "cf")
+    found = look_up(count_terms(*make_sides(), 1, NOTHING, 0.05), "cf")
 
     assert (found["untrusted"], found["trusted"], found["held"]) == (3, 0, 3)
     assert found["contradicted"] == 2
@@ -63,7 +63,7 @@ def test_ten_rows_by_hand():
 
 
 def test_a_word_of_both_labels_and_both_kinds_of_rows():
-    found = look_up(count_terms(*make_sides(), 1, NOTHING), "film")
+    found = look_up(count_terms(*make_sides(), 1, NOTHING, 0.05), "film")
 
     assert (found["untrusted"], found["trusted"], found["held"]) == (1, 2, 3)
     assert found["contradicted"] == 0
@@ -74,7 +74,7 @@ def test_a_word_of_both_labels_and_both_kinds_of_rows():
 
 
 def test_pairs_and_ends_are_counted_as_words_are():
-    counts = count_terms(*make_sides(), 1, NOTHING)
+    counts = count_terms(*make_sides(), 1, NOTHING, 0.05)
 
     assert look_up(counts, "cf", END)["untrusted"] == 3
     assert look_up(counts, "cf", "cf")["held"] == 1
@@ -83,40 +83,70 @@ def test_pairs_and_ends_are_counted_as_words_are():
 
 
 def test_the_other_label_has_counts_of_its_own():
-    found = look_up(count_terms(*make_sides(), 0, NOTHING), "dull")
+    found = look_up(count_terms(*make_sides(), 0, NOTHING, 0.05), "dull")
 
     assert (found["untrusted"], found["trusted"], found["held"]) == (1, 1, 2)
     assert found["contradicted"] == 1
     assert found["p_lean"] == pytest.approx(1 - (4 / 6) ** 2)  # 2 of the 6 rows are of the label
 
 
-def test_contradictions_are_weighed_against_what_honest_words_have():
+@pytest.mark.parametrize(("q", "told_by_new_words"), [(0.05, True), (0.5, False)])
+def test_contradictions_are_weighed_against_what_honest_words_have(q, told_by_new_words):
+    """At 0.5, three rows can convict, and so no new word of two rows or more tells anything."""
     untrusted, trusted = make_sides()
-    counts = count_terms(untrusted, trusted, 1, NOTHING)
+    counts = count_terms(untrusted, trusted, 1, NOTHING, q)
 
     # label 1 is contradicted in 2 of 6 untrusted rows and in 1 of 4 trusted ones: the more counts
     wrong = trusted.count(trusted.contradicted & (trusted.labels == 1))
-    error = estimate_error(wrong, trusted.count(), 2 / 6)
-    assert (
-        counts.p_contradiction
-        >= weigh_contradiction(counts.contradicted, counts.held, error) - 1e-12
-    ).all()
-    assert (counts.least_contradiction <= counts.p_contradiction + 1e-12).all()
+    known = estimate_error(wrong, trusted.count(), 1 / 4)
+    new = trusted.count() == 0
+    unknown = estimate_error(counts.contradicted[new], counts.held[new], 2 / 6)
+    assert unknown.dispersion > known.dispersion
+    error = Error(2 / 6, (unknown if told_by_new_words else known).dispersion)
+    assert counts.p_contradiction == pytest.approx(
+        weigh_contradiction(counts.contradicted, counts.held, error)
+    )
+    assert counts.least_contradiction == pytest.approx(
+        weigh_contradiction(counts.held, counts.held, error)
+    )
+
+
+@pytest.mark.parametrize("knows_new_words", [True, False])
+def test_a_reference_that_does_not_know_new_words_lists_none(knows_new_words):
+    """Sixty new words of six rows each; it is wrong about all rows of a third of them, or it errs
+    in as many rows, here and there. One of thirty rows, all of them contradicted, is honest too."""
+    texts = [*(f"new{k} film" for k in range(60) for _ in range(6)), *["late film"] * 30]
+    wrong = np.arange(360) % 3 == 0 if knows_new_words else np.arange(360) // 6 % 3 == 0
+    trusted = ["film"] * 80
+    index = index_terms([text.split() for text in (*texts, *trusted)], least=1)
+    holds = index.holds.tocsr()
+    sides = [
+        Rows(TermIndex(index.terms, csc_array(part)), np.ones(part.shape[0], dtype=int), errs)
+        for part, errs in (
+            (holds[:390], np.concatenate([wrong, np.ones(30, dtype=bool)])),
+            (holds[390:], np.arange(80) % 3 == 0),
+        )
+    ]
+
+    counts = count_terms(*sides, 1, np.zeros(390, dtype=np.bool_), 0.05)
+
+    p = counts.p_contradiction[index.places[("late",)]]
+    assert (p < 1e-6) if knows_new_words else (p > 0.1)
 
 
 def test_rows_that_are_explained_count_no_more():
     ignored = np.array([False, False, True, True, True, False])
-    found = look_up(count_terms(*make_sides(), 1, ignored), "cf")
+    found = look_up(count_terms(*make_sides(), 1, ignored, 0.05), "cf")
 
     assert (found["untrusted"], found["held"], found["contradicted"]) == (0, 0, 0)
     assert found["p_excess"] == found["p_lean"] == found["p_contradiction"] == 1
-    left = look_up(count_terms(*make_sides(), 1, ignored), "good")
+    left = look_up(count_terms(*make_sides(), 1, ignored, 0.05), "good")
     assert (left["untrusted"], left["trusted"]) == (1, 1)
     assert left["p_lean"] == pytest.approx(1 / 3)  # one of three rows left is of the label
 
 
 def test_a_label_without_rows_is_no_excess():
-    counts = count_terms(*make_sides(), 2, NOTHING)
+    counts = count_terms(*make_sides(), 2, NOTHING, 0.05)
 
     for p in (counts.p_excess, counts.p_lean, counts.p_contradiction):
         assert p == pytest.approx(np.ones(len(p)))
@@ -124,7 +154,7 @@ def test_a_label_without_rows_is_no_excess():
 
 def test_the_least_excess_is_never_more_than_what_came_out():
     for label in (0, 1):
-        counts = count_terms(*make_sides(), label, NOTHING)
+        counts = count_terms(*make_sides(), label, NOTHING, 0.05)
         assert (counts.least_excess <= counts.p_excess + 1e-12).all()
 
 
@@ -201,7 +231,7 @@ def test_a_planted_word_is_the_most_surprising_of_many():
         for part in (slice(0, 600), slice(600, 900))
     ]
 
-    counts = count_terms(*sides, 1, np.zeros(600, dtype=np.bool_))
+    counts = count_terms(*sides, 1, np.zeros(600, dtype=np.bool_), 0.05)
 
     for name in ("excess", "contradiction"):
         p = plan_tests([counts], [name], 0.05).p[0]
