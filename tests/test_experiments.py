@@ -10,6 +10,7 @@ from btu.cli import CONF
 from tests.conftest import TINY, sweep_of
 
 NAMES = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+AS_THE_TABLE = {"selfset_evidence", "selfset_rates", "selfset_repairs", "selfset_trusted"}
 SWEEPS = [name for name in NAMES if name not in ("smoke", "sst2_table", "search")]
 FEW_ROWS = ["dataset.num_train=400", "dataset.num_tuning=100", "dataset.num_test=100"]
 QUICK = ["model=tiny", *TINY, "model.training.epochs=1"]
@@ -25,7 +26,13 @@ main.main()
 """
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in AS_THE_TABLE else ())
+        for name in NAMES  # the first job of some is nearly that of selfset_table
+    ],
+)
 def test_the_first_job_of_an_experiment_runs(name, files, run_btu):
     data = files.overrides if name.startswith(("sst2_", "adaptive_", "selfset_")) else FEW_ROWS
     (first, *_) = sweep_of(name)
