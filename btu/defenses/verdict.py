@@ -100,6 +100,9 @@ def describe(case: Case, verdict: Verdict) -> dict[str, Any]:
     told = [_describe(case, finding, rows, names) for finding, rows in verdict.found]
     convicted = [one for one in told if one["convicted"]]
     acquitted = [one for one in told if not one["convicted"]]
+    notes = list(_remark(case, verdict))
+    if more := len(acquitted[MOST_ACQUITTED:]):
+        notes.append(f"{more:,} more were suspected and acquitted, all less surprising")
     return {
         "error_rate": case.search.q,
         "tests": verdict.num_tests,
@@ -110,7 +113,7 @@ def describe(case: Case, verdict: Verdict) -> dict[str, Any]:
         "untrusted_rows": len(case.untrusted),
         "trusted_rows": len(case.trusted),
         "reference_accuracy": float((~case.sides[1].contradicted).mean()),
-        "notes": list(_remark(case, verdict)),
+        "notes": notes,
     }
 
 

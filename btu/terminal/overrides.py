@@ -12,7 +12,7 @@ from hydra.errors import HydraException, OverrideParseException
 from btu.errors import ConfigError
 
 SEVERAL = "+"  # between the names of several options, as in attack=badnets+style
-LIST = re.compile(r"\[([^\[\]]*,[^\[\]]*)\]")
+LIST = re.compile(r"\[([^\[\]]+)\]")
 PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
 
 
@@ -30,7 +30,7 @@ def written(text: str) -> str:
 def join_attacks(words: Sequence[str]) -> list[str]:
     """Words of a command line, in which attack=[a,b] is attack=a+b, the option made of both.
 
-    For Hydra a list of options is one file laid over another. A list of one is left as it is.
+    For Hydra a list of options is one file laid over another.
     """
     return [
         LIST.sub(lambda names: SEVERAL.join(_names_in(names[1])), word)

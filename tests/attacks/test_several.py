@@ -124,7 +124,7 @@ def test_the_command_line_names_several_and_sets_each(tmp_path):
         (["attack=[badnets,badnet]"], "Could not find 'attack/badnet'.*Available options"),
         (["attack=badnets+"], r"^attack=badnets\+: a name is missing\. Write for example attack"),
         (["attack=[badnets,none]"], "^attack=none plants nothing: leave it out of the list"),
-        (["attack=[badnets]"], r"^attack is one option and no list\. Write attack=badnets for one"),
+        (["attack=[]"], r"^attack is one option and no list\. Write attack=badnets for one"),
         ([BOTH, "attack.tested=styl"], r"^attack\.tested: there is no styl; did you mean style\?"),
         (
             [BOTH, "attack.poison_rate=0.1"],

@@ -10,8 +10,8 @@ from btu.config import build
 from btu.defenses.base import Decision
 from btu.defenses.case import Case
 from btu.defenses.phrases import judge_phrases
-from btu.defenses.repair import Repairer, choose_repairs, draw_labels
-from btu.defenses.search import Search
+from btu.defenses.repair import Medicine, Repairer, choose_repairs, draw_labels
+from btu.defenses.search import ANTIDOTE, COUNTER_EXAMPLES, LIKELIEST, Search
 from btu.defenses.selfset import leave_out_shared
 from btu.defenses.verdict import Verdict, _demote
 from btu.errors import ConfigError
@@ -205,6 +205,45 @@ def test_a_repair_is_tried_by_what_phrases_do_to_rows_that_are_right_without(mon
 
     assert (phrases.only_victim, phrases.only_reference) == (10, 0)  # the rows of label 0
     assert rows.num_texts == 0
+
+
+@pytest.mark.parametrize(
+    ("control", "phrases", "rows"),
+    [
+        ("none", {"cf": 5, "big world": 5}, ["cf one", "cf two"]),
+        ("random_rows", {"cf": 0, "big world": 0}, None),
+        ("trusted_rows", {"cf": 0, "big world": 0}, None),
+    ],
+)
+def test_half_of_the_trusted_rows_get_phrases_and_the_rows_found_new_labels(control, phrases, rows):
+    """A control adds as many rows, but not those found, and puts no phrase into any."""
+    trusted, untrusted = (
+        toy_split(20, 2),
+        make_split(["cf one", "an old film", "cf two"], [1, 1, 1]),
+    )
+    reference = SimpleNamespace(
+        predict_together=lambda texts, halves: np.tile([1.0, 0.0], (len(texts), 1))
+    )
+    case = SimpleNamespace(
+        lab=SimpleNamespace(seed=1), trusted=trusted, untrusted=untrusted, reference=reference
+    )
+    found = [(find(), np.arange(1)), (find(phrase=("big", "world")), np.arange(1))]
+    medicine = Medicine((COUNTER_EXAMPLES, ANTIDOTE), LIKELIEST, control, 3e-5, 1)
+    repairer = Repairer(case, Verdict(tuple(found), 1, 3), medicine)
+
+    mixed = repairer.mix(np.arange(20), np.array([0, 2]))
+
+    assert len(mixed) == 22
+    assert mixed.labels[:20].tolist() == trusted.labels.tolist()
+    assert {
+        phrase: sum(phrase in text for text in mixed.texts[:20]) for phrase in phrases
+    } == phrases
+    if control == "trusted_rows":
+        assert set(mixed.texts) == set(trusted.texts)
+    else:
+        assert set(mixed.texts[20:]) <= set(untrusted.texts)
+        assert mixed.labels[20:].tolist() == [0, 0]
+    assert rows is None or list(mixed.texts[20:]) == rows
 
 
 def test_rows_found_behind_a_filter_are_numbered_among_all():
