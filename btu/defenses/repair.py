@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from btu.store.stages import Stage
 
 NONE: IntArray = np.empty(0, dtype=np.int64)
+PHRASES_OF_A_TEXT = 2  # at most; an attacker may use several at once, and each is met more often
 CUTOFF, REPLACEMENT = "mean", "padding_row"  # of unlearning, as conf/defense/btu.yaml has them
 
 
@@ -164,17 +165,18 @@ class Repairer:
         if self.medicine.control == RANDOM_ROWS:
             rows = np.sort(rng.choice(len(self.case.untrusted), len(rows), replace=False))
         elif COUNTER_EXAMPLES in self.repairs:
-            own = self.insert_phrases(own, len(own) // 2)
+            own = self.insert_phrases(own, len(own) // 2, PHRASES_OF_A_TEXT)
         return join_rows([own, self._relabel(rows, halves)])
 
-    def insert_phrases(self, trusted: Split, number: int) -> Split:
-        """The rows, a number of them with one of the phrases; their labels are their own."""
-        phrases = self.verdict.phrases
-        if not phrases:
-            return trusted
-        texts, rng = list(trusted.texts), stream(self.case.lab.seed, "counter-examples")
+    def insert_phrases(self, trusted: Split, number: int, each: int = 1) -> Split:
+        """The rows, a number of them with so many of the phrases; their labels are their own."""
+        phrases, texts = self.verdict.phrases, list(trusted.texts)
+        rng = stream(self.case.lab.seed, "counter-examples")
         for turn, row in enumerate(rng.permutation(len(texts))[:number].tolist()):
-            texts[row] = insert_phrase(texts[row], phrases[turn % len(phrases)], rng)
+            places = range(turn, turn + min(each, len(phrases)))
+            chosen = [phrases[place % len(phrases)] for place in places]
+            for phrase in sorted(chosen, key=len):  # a longer one is not split by a word
+                texts[row] = insert_phrase(texts[row], phrase, rng)
         return replace(trusted, texts=tuple(texts))
 
     def _relabel(self, rows: IntArray, halves: Sequence[int]) -> Split:

@@ -210,7 +210,8 @@ def test_a_repair_is_tried_by_what_phrases_do_to_rows_that_are_right_without(mon
 @pytest.mark.parametrize(
     ("control", "phrases", "rows"),
     [
-        ("none", {"cf": 5, "big world": 5}, ["cf one", "cf two"]),
+        ("none", {"cf": 10, "big world": 10, "mn": 0}, ["cf one", "cf two"]),
+        ("three", {"cf": 7, "big world": 7, "mn": 6}, ["cf one", "cf two"]),
         ("random_rows", {"cf": 0, "big world": 0}, None),
         ("trusted_rows", {"cf": 0, "big world": 0}, None),
     ],
@@ -227,7 +228,9 @@ def test_half_of_the_trusted_rows_get_phrases_and_the_rows_found_new_labels(cont
     case = SimpleNamespace(
         lab=SimpleNamespace(seed=1), trusted=trusted, untrusted=untrusted, reference=reference
     )
-    found = [(find(), np.arange(1)), (find(phrase=("big", "world")), np.arange(1))]
+    planted = [("cf",), ("big", "world"), *([("mn",)] if control == "three" else [])]
+    found = [(find(phrase=phrase), np.arange(1)) for phrase in planted]
+    control = "none" if control == "three" else control
     medicine = Medicine((COUNTER_EXAMPLES, ANTIDOTE), LIKELIEST, control, 3e-5, 1)
     repairer = Repairer(case, Verdict(tuple(found), 1, 3), medicine)
 
