@@ -19,6 +19,7 @@ from btu.evidence.significance import (
 from btu.evidence.words import TermIndex
 from btu.types import BoolArray, IntArray
 
+HONEST = 0.5  # p-values above this are taken to be those of honest words
 SPENT_ON_LIST = 0.8  # of the error rate, on terms that the reference contradicts
 
 
@@ -74,7 +75,9 @@ class Tests:
         return int((self.weights > 0).sum())
 
 
-def plan_tests(counts: Sequence[Counts], evidence: Sequence[str], q: float) -> Tests:
+def plan_tests(
+    counts: Sequence[Counts], evidence: Sequence[str], q: float, words: BoolArray
+) -> Tests:
     """Which terms are tested, by what, and how much of the error rate each gets.
 
     Excess is evidence where it is one against the other labels as well: what every label has more
@@ -85,6 +88,7 @@ def plan_tests(counts: Sequence[Counts], evidence: Sequence[str], q: float) -> T
         counts: of each label.
         evidence: `excess`, `contradiction`, both; or neither, and then every p-value is 0.
         q: the error rate.
+        words: terms of one word, (F,); the pairs that it is in repeat what it says.
     """
     excess, lean, contradiction, least, unanimous = (
         np.array([getattr(each, name) for each in counts])
@@ -103,9 +107,20 @@ def plan_tests(counts: Sequence[Counts], evidence: Sequence[str], q: float) -> T
     others = others.reshape(excess.shape)
     number = int(listed.sum() + others.sum())
     weights = np.zeros(excess.shape)
-    weights[listed] = spent * number / max(1, int(listed.sum()))
+    honest = estimate_honest(excess[listed & words])
+    weights[listed] = spent * number / max(1, int(listed.sum())) / honest
     weights[others] = (1 - spent) * number / max(1, int(others.sum()))
     return Tests(np.where(listed, excess, np.maximum(excess, lean)), weights)
+
+
+def estimate_honest(p: Floats) -> float:
+    """The share of honest words among those with these p-values, at most 1.
+
+    Source: Storey, Taylor, Siegmund 2004, JRSS B 66(1):187-205.
+    """
+    if not len(p):
+        return 1.0
+    return min(1.0, float(1 + (p > HONEST).sum()) / ((1 - HONEST) * len(p)))
 
 
 def count_terms(untrusted: Rows, trusted: Rows, label: int, ignored: BoolArray, q: float) -> Counts:

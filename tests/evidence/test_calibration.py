@@ -83,7 +83,8 @@ def count_labels(untrusted: Rows, trusted: Rows) -> list[Counts]:
 
 def rejects(counts: Sequence[Counts], evidence: Sequence[str]) -> bool:
     """Whether anything is found, by the same steps as in the defense."""
-    tests = plan_tests(counts, evidence, Q)
+    every_term_is_a_word = np.ones(1, dtype=np.bool_)
+    tests = plan_tests(counts, evidence, Q, every_term_is_a_word)
     return bool((tests.adjust(tests.p) <= Q).any())
 
 

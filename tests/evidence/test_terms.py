@@ -10,7 +10,7 @@ from scipy.sparse import csc_array
 from btu.evidence import WORDS
 from btu.evidence.findings import Finding
 from btu.evidence.significance import Effect, Error, estimate_error, weigh_contradiction
-from btu.evidence.terms import Counts, Rows, count_terms, plan_tests
+from btu.evidence.terms import Counts, Rows, count_terms, estimate_honest, plan_tests
 from btu.evidence.words import END, START, TermIndex, index_terms
 
 UNTRUSTED = [  # text, label, whether the reference contradicts it
@@ -167,6 +167,9 @@ P_VALUES = (
 )
 
 
+ALL = np.ones(1, dtype=np.bool_)  # every term is one word
+
+
 def make_counts(excess, lean, contradiction, least_excess=0.0, least_contradiction=0.0):
     p = [np.array([each]) for each in (excess, lean, contradiction)]
     least = [np.array([each]) for each in (least_excess, least_contradiction)]
@@ -185,7 +188,7 @@ def test_a_term_is_tested_for_excess_and_leaning_the_shortlist_for_excess_alone(
     listed = make_counts(excess=0.03, lean=0.4, contradiction=1e-9)
     counts = [join_counts(shifted, known, listed)]
 
-    tests = plan_tests(counts, ["excess", "contradiction", "effect"], 0.05)
+    tests = plan_tests(counts, ["excess", "contradiction", "effect"], 0.05, ALL)
 
     assert tests.p[0] == pytest.approx([0.4, 0.4, 0.03])
     assert tests.weights[0] == pytest.approx([0.2 * 3 / 2, 0.2 * 3 / 2, 0.8 * 3])
@@ -193,24 +196,42 @@ def test_a_term_is_tested_for_excess_and_leaning_the_shortlist_for_excess_alone(
     assert tests.adjust(tests.p)[0, 2] == pytest.approx(0.03 / 0.8)  # the smallest of 3: 3 p / w
 
 
+def test_a_list_on_which_nothing_looks_honest_is_judged_together():
+    """Four words that are all in excess need less than each alone; pairs do not count."""
+    terms = [make_counts(p, 0.4, 1e-9) for p in (0.02, 0.03, 0.045, 0.06)]
+    counts, evidence = [join_counts(*terms)], ["excess", "contradiction"]
+
+    one_by_one = plan_tests(counts, evidence, 0.05, np.array([True, True, False, False]))
+    together = plan_tests(counts, evidence, 0.05, ALL)
+
+    assert one_by_one.adjust(one_by_one.p)[0].max() == pytest.approx(0.06 / 0.8)
+    assert together.adjust(together.p)[0].max() == pytest.approx(0.06 / 0.8 / 2)
+
+
+def test_the_share_of_honest_words():
+    assert estimate_honest(np.array([0.01, 0.02, 0.03, 0.04])) == 0.5  # (1 + 0) / (4 / 2)
+    assert estimate_honest(np.array([0.01, 0.02, 0.03, 0.6])) == 1
+    assert estimate_honest(np.array([0.01])) == estimate_honest(np.array([])) == 1
+
+
 def test_without_a_shortlist_the_others_get_all_of_the_error_rate():
     counts = [join_counts(make_counts(1e-9, 1e-9, 0.7), make_counts(0.5, 0.5, 0.7))]
 
-    assert plan_tests(counts, ["excess", "contradiction"], 0.05).weights[0].tolist() == [1, 1]
-    assert plan_tests(counts, ["excess"], 0.05).weights[0].tolist() == [1, 1]
+    assert plan_tests(counts, ["excess", "contradiction"], 0.05, ALL).weights[0].tolist() == [1, 1]
+    assert plan_tests(counts, ["excess"], 0.05, ALL).weights[0].tolist() == [1, 1]
 
 
 def test_contradiction_alone_and_effect_alone_are_tested_as_they_are():
     counts = [join_counts(make_counts(0.5, 0.5, 1e-9), make_counts(0.5, 0.5, 0.7))]
 
-    assert plan_tests(counts, ["contradiction"], 0.05).p[0] == pytest.approx([1e-9, 0.7])
-    assert plan_tests(counts, ["effect"], 0.05).p[0].tolist() == [0, 0]
+    assert plan_tests(counts, ["contradiction"], 0.05, ALL).p[0] == pytest.approx([1e-9, 0.7])
+    assert plan_tests(counts, ["effect"], 0.05, ALL).p[0].tolist() == [0, 0]
 
 
 def test_what_cannot_be_rejected_is_not_tested():
     counts = [join_counts(make_counts(0.5, 0.5, 0.7, least_excess=0.2))]
 
-    assert plan_tests(counts, ["excess"], 0.05).number == 0
+    assert plan_tests(counts, ["excess"], 0.05, ALL).number == 0
 
 
 def test_a_planted_word_is_the_most_surprising_of_many():
@@ -234,7 +255,7 @@ def test_a_planted_word_is_the_most_surprising_of_many():
     counts = count_terms(*sides, 1, np.zeros(600, dtype=np.bool_), 0.05)
 
     for name in ("excess", "contradiction"):
-        p = plan_tests([counts], [name], 0.05).p[0]
+        p = plan_tests([counts], [name], 0.05, ALL).p[0]
         assert p.argmin() == 39
         assert p[39] < 1e-4 < np.sort(p)[1]
     assert counts.p_lean[39] == pytest.approx(stats.binom.sf(29, 30, (labels[:600] == 1).mean()))
