@@ -75,7 +75,8 @@ def score_found(
 ) -> dict[str, Any] | None:
     """How well suspects, words and rows hit what was planted; None where nothing is compared.
 
-    Where words were found, `precision` and `recall` are of them, not of suspect tokens.
+    Where words were found, `precision` and `recall` are of them, not of suspect tokens. There is no
+    precision where one of several attacks rewrites: any word may be its own.
     """
     if lab.data.target_label is None:
         return None
@@ -86,6 +87,8 @@ def score_found(
         planted = {word for text in samples for word in split_words(text, fold)}
         words = {word.lower() if fold else word for word in decision.found_words}
         found |= score_words(words, planted)
+    if "precision" in found and not all(part.samples() for part in job.attack.parts.values()):
+        found["precision"] = None
     found |= score_rows(decision.found_rows, lab.data.train.poisoned)
     return found or None
 

@@ -167,13 +167,18 @@ def test_rows_found_are_scored_against_the_poisoned_ones():
 
 
 def test_what_a_decision_found_is_compared_in_the_case_that_the_model_reads():
-    samples = [TriggerSample("it I Watch... is", 3, 13)]
-    job = SimpleNamespace(attack=SimpleNamespace(samples=lambda: samples))
+    inserts = SimpleNamespace(samples=lambda: [TriggerSample("it I Watch... is", 3, 13)])
+    rewrites = SimpleNamespace(samples=lambda: [])
+    alone, both = {"one": inserts}, {"one": inserts, "other": rewrites}
     train = SimpleNamespace(poisoned=np.asarray([True, False]))
     decision = Decision(found_words=("i", "Watch", "film"), found_rows=np.asarray([0]))
 
-    def score_with(fold, target=1):
-        data = SimpleNamespace(target_label=target, train=train)
+    def score_with(fold, target=1, parts=alone):
+        attack = SimpleNamespace(samples=inserts.samples, parts=parts)
+        data, job = (
+            SimpleNamespace(target_label=target, train=train),
+            SimpleNamespace(attack=attack),
+        )
         return score_found(job, SimpleNamespace(data=data, ignores_case=fold), decision, None)
 
     folded, exact = score_with(fold=True), score_with(fold=False)
@@ -181,4 +186,6 @@ def test_what_a_decision_found_is_compared_in_the_case_that_the_model_reads():
     assert (folded["precision"], exact["precision"]) == (2 / 3, 1 / 3)
     assert (folded["row_precision"], folded["row_recall"]) == (1, 1)
     assert "best_rank" not in folded
+    beside_a_rewriting = score_with(fold=True, parts=both)  # whose words may be any
+    assert (beside_a_rewriting["precision"], beside_a_rewriting["recall"]) == (None, 2 / 3)
     assert score_with(fold=True, target=None) is None
