@@ -32,7 +32,7 @@ class Candidate(NamedTuple):
 def judge_phrases(case: Case) -> tuple[list[Found], int]:
     """The phrases whose counts are surprising, convicted or not, and how many tests were made."""
     counts = [case.count(label) for label in range(case.lab.num_labels)]
-    words = np.array([len(term) == 1 for term in case.sides[0].index.terms], dtype=np.bool_)
+    words = case.sides[0].index.words
     tests = plan_tests(counts, case.search.evidence, case.search.q, words)
     phrases = _join_terms(case, _find_candidates(case, counts, tests))
     effects = _try_out(case, phrases)

@@ -88,7 +88,7 @@ def plan_tests(
         counts: of each label.
         evidence: `excess`, `contradiction`, both; or neither, and then every p-value is 0.
         q: the error rate.
-        words: terms of one word, (F,); the pairs that it is in repeat what it says.
+        words: terms of one word, (F,).
     """
     excess, lean, contradiction, least, unanimous = (
         np.array([getattr(each, name) for each in counts])

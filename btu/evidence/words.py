@@ -13,7 +13,7 @@ import numpy as np
 import regex
 from scipy.sparse import csc_array
 
-from btu.types import IntArray
+from btu.types import BoolArray, IntArray
 
 START, END = "⟨start⟩", "⟨end⟩"  # of a text; no text holds one, since brackets are words there
 LONGEST = 30  # words of a phrase
@@ -62,6 +62,11 @@ class TermIndex:
     def places(self) -> dict[Words, int]:
         """The column of each term."""
         return {term: place for place, term in enumerate(self.terms)}
+
+    @cached_property
+    def words(self) -> BoolArray:
+        """Which terms are one word; pairs repeat what their words say. (F,)"""
+        return np.array([len(term) == 1 for term in self.terms], dtype=np.bool_)
 
     def count(self, rows: IntArray) -> IntArray:
         """How many of these texts hold each term. (F,)"""
