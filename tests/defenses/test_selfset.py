@@ -13,7 +13,7 @@ from btu.defenses.phrases import judge_phrases
 from btu.defenses.repair import Medicine, Repairer, choose_repairs, draw_labels
 from btu.defenses.search import ANTIDOTE, COUNTER_EXAMPLES, LIKELIEST, Search
 from btu.defenses.selfset import leave_out_shared
-from btu.defenses.verdict import Verdict, _demote
+from btu.defenses.verdict import MOST_ACQUITTED, Verdict, _demote, describe
 from btu.errors import ConfigError
 from btu.evidence import ROWS, WORDS
 from btu.evidence.findings import Finding
@@ -237,6 +237,8 @@ def test_half_of_the_trusted_rows_get_phrases_and_the_rows_found_new_labels(cont
     mixed = repairer.mix(np.arange(20), np.array([0, 2]))
 
     assert len(mixed) == 22
+    touched = sum(text != own for text, own in zip(mixed.texts, trusted.texts, strict=False))
+    assert touched == (0 if not phrases["cf"] else 10)
     assert mixed.labels[:20].tolist() == trusted.labels.tolist()
     assert {
         phrase: sum(phrase in text for text in mixed.texts[:20]) for phrase in phrases
@@ -247,6 +249,34 @@ def test_half_of_the_trusted_rows_get_phrases_and_the_rows_found_new_labels(cont
         assert set(mixed.texts[20:]) <= set(untrusted.texts)
         assert mixed.labels[20:].tolist() == [0, 0]
     assert rows is None or list(mixed.texts[20:]) == rows
+
+
+def test_the_labels_of_a_trial_come_from_the_half_that_learned_its_rows(monkeypatch):
+    asked = []
+
+    def mix(self, trusted, rows, halves=(0, 1)):
+        asked.append((trusted.tolist(), rows.tolist(), list(halves)))
+        return toy_split(20, 1)  # more rows than there are untrusted: no trial is made
+
+    monkeypatch.setattr(Repairer, "mix", mix)
+    reference = SimpleNamespace(halves=(np.array([0, 2]), np.array([1, 3])))
+    case = SimpleNamespace(reference=reference, untrusted=toy_split(3, 1))
+    repairer = Repairer(case, Verdict(((find(), np.arange(3)),), 1, 3), None)
+
+    assert repairer.choose_epochs(None, None) == 1
+    assert asked == [([0, 2], [0, 2], [0])]
+
+
+def test_a_record_says_how_many_more_were_acquitted():
+    case = make_case(turned=0)
+    case.lab.data = SimpleNamespace(clean=SimpleNamespace(label_names=("a", "b")))
+    innocent = (find(convicted=False), np.arange(1))
+
+    told = describe(case, Verdict((innocent,) * (MOST_ACQUITTED + 3), 1, 400))
+
+    assert len(told["acquitted"]) == MOST_ACQUITTED
+    assert told["notes"][-1].startswith("3 more were suspected and acquitted")
+    assert not any("more were" in note for note in describe(case, Verdict((), 1, 400))["notes"])
 
 
 def test_rows_found_behind_a_filter_are_numbered_among_all():
