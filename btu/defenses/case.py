@@ -98,10 +98,10 @@ class Case:
         return mark_words(text, phrases, self.fold)
 
     def draw_probes(self, label: int) -> IntArray:
-        """Trusted rows of other labels to insert something into."""
+        """Trusted rows of other labels to insert something into, in random order."""
         others = self.probes[self.trusted.labels[self.probes] != label]
         rng = stream(self.lab.seed, "probes", str(label))
-        return np.sort(rng.permutation(others)[: self.search.num_probes])
+        return rng.permutation(others)[: self.search.num_probes]
 
     def try_out(self, tried: Sequence[tuple[int, Sequence[str], IntArray]]) -> list[Effect]:
         """What insertions do.

@@ -9,15 +9,17 @@ from typing import NamedTuple
 import numpy as np
 
 from btu.defenses.case import Case
+from btu.defenses.reference import say
 from btu.evidence import WORDS
 from btu.evidence.findings import Finding, Found
 from btu.evidence.significance import Effect, Floats
-from btu.evidence.terms import Counts, Tests, plan_tests
+from btu.evidence.terms import Counts, Tests, find_suspects, plan_tests
 from btu.evidence.words import END, START, Words, find_phrase, grow_phrase, insert_phrase
 from btu.seeding import stream
-from btu.types import IntArray
+from btu.types import BoolArray, IntArray
 
 MOST_READ = 500  # of the rows that hold a term, to see which phrase it stands in
+FIRST, FEW = 2, 8  # texts that tell a strong term; one that turns none of the first is not strong
 
 
 class Candidate(NamedTuple):
@@ -32,8 +34,11 @@ class Candidate(NamedTuple):
 def judge_phrases(case: Case) -> tuple[list[Found], int]:
     """The phrases whose counts are surprising, convicted or not, and how many tests were made."""
     counts = [case.count(label) for label in range(case.lab.num_labels)]
+    suspects = find_suspects(counts, case.search.q)
+    if case.search.needs_effect:
+        suspects = _find_strong(case, suspects)
     words = case.sides[0].index.words
-    tests = plan_tests(counts, case.search.evidence, case.search.q, words)
+    tests = plan_tests(counts, case.search.evidence, case.search.q, words, suspects)
     phrases = _join_terms(case, _find_candidates(case, counts, tests))
     effects = _try_out(case, phrases)
     p = np.ones(tests.p.shape)
@@ -45,6 +50,28 @@ def judge_phrases(case: Case) -> tuple[list[Found], int]:
         for one, effect in zip(phrases, effects, strict=True)
     ]
     return _explain(case, phrases, found), tests.number
+
+
+def _find_strong(case: Case, suspects: BoolArray) -> BoolArray:
+    """The suspects that turn more than half of a few trusted texts in the victim. (C, F)
+
+    The victim knows no trusted row, and so this tells nothing of an excess either.
+    """
+    strong, terms = np.zeros_like(suspects), case.sides[0].index.terms
+    for label, of_label in enumerate(suspects):
+        columns, rng = np.flatnonzero(of_label), stream(case.lab.seed, "strong", str(label))
+        probes, turned = case.draw_probes(label)[:FEW], np.zeros(len(of_label), dtype=np.int64)
+        for some in (probes[:FIRST], probes[FIRST:]):
+            texts = [
+                insert_phrase(case.trusted.texts[row], terms[column], rng)
+                for column in columns
+                for row in some
+            ]
+            said = say(case.lab, case.victim, texts).labels == label
+            turned[columns] += said.reshape(len(columns), len(some)).sum(1)
+            columns = columns[turned[columns] > 0]
+        strong[label] = 2 * turned > len(probes)
+    return strong
 
 
 def _find_candidates(case: Case, counts: Sequence[Counts], tests: Tests) -> list[Candidate]:

@@ -20,6 +20,7 @@ from btu.evidence.words import TermIndex
 from btu.types import BoolArray, IntArray
 
 HONEST = 0.5  # p-values above this are taken to be those of honest words
+LEAN = 0.001  # a term that leans to a label less surely is not tested for it
 SPENT_ON_LIST = 0.8  # of the error rate, on terms that the reference contradicts
 
 
@@ -47,7 +48,7 @@ class Counts:
     held: IntArray  # (F,) untrusted rows of any label
     contradicted: IntArray  # (F,) untrusted rows of the label that the reference calls another
     p_excess: Floats  # (F,) against the trusted rows
-    p_lean: Floats  # (F,) to the label, against the others
+    p_lean: Floats  # (F,) to the label, in untrusted and trusted rows together
     p_contradiction: Floats  # (F,)
     least_excess: Floats  # (F,) the smallest p-value that could have come out
     least_contradiction: Floats  # (F,) likewise
@@ -75,24 +76,41 @@ class Tests:
         return int((self.weights > 0).sum())
 
 
+def find_suspects(counts: Sequence[Counts], q: float) -> BoolArray:
+    """The terms that lean to a label and are in enough rows of it to be convicted. (C, F)
+
+    Told by untrusted and trusted rows together, and so by nothing that an excess depends on. What
+    every label has more of is shift, and leans to none.
+
+    Source: Bourgon, Gentleman, Huber 2010, PNAS 107(21):9546-9551 (independent filtering).
+    """
+    found: BoolArray = np.array([(c.p_lean <= LEAN) & (c.least_excess <= q) for c in counts])
+    return found
+
+
 def plan_tests(
-    counts: Sequence[Counts], evidence: Sequence[str], q: float, words: BoolArray
+    counts: Sequence[Counts],
+    evidence: Sequence[str],
+    q: float,
+    words: BoolArray,
+    suspects: BoolArray,
 ) -> Tests:
     """Which terms are tested, by what, and how much of the error rate each gets.
 
-    Excess is evidence where it is one against the other labels as well: what every label has more
-    of is shift. Contradiction does not convict, since a reference may not know a honest word. It
-    makes a shortlist, for which an excess is enough and to which most of the error rate goes.
+    Contradiction does not convict, since a reference may not know a honest word. It makes a
+    shortlist, to which most of the error rate goes.
 
     Args:
-        counts: of each label.
+        counts: of each of C labels.
         evidence: `excess`, `contradiction`, both; or neither, and then every p-value is 0.
         q: the error rate.
         words: terms of one word, (F,).
+        suspects: terms that are tested for excess beside those of the shortlist, (C, F); chosen by
+            what does not depend on whether the rows of a term are trusted.
     """
-    excess, lean, contradiction, least, unanimous = (
+    excess, contradiction, unanimous = (
         np.array([getattr(each, name) for each in counts])
-        for name in ("p_excess", "p_lean", "p_contradiction", "least_excess", "least_contradiction")
+        for name in ("p_excess", "p_contradiction", "least_contradiction")
     )
     if "excess" not in evidence:
         alone = contradiction if "contradiction" in evidence else np.zeros_like(excess)
@@ -102,15 +120,13 @@ def plan_tests(
     if "contradiction" in evidence:
         testable = find_testable(unanimous.ravel(), q)
         listed = (adjust(contradiction.ravel(), testable) <= q).reshape(excess.shape)
-    spent = SPENT_ON_LIST if listed.any() else 0.0
-    others = find_testable(np.where(listed, 1.0, least).ravel(), (1 - spent) * q)
-    others = others.reshape(excess.shape)
+    others, spent = suspects & ~listed, SPENT_ON_LIST if listed.any() else 0.0
     number = int(listed.sum() + others.sum())
     weights = np.zeros(excess.shape)
-    honest = estimate_honest(excess[listed & words])
-    weights[listed] = spent * number / max(1, int(listed.sum())) / honest
-    weights[others] = (1 - spent) * number / max(1, int(others.sum()))
-    return Tests(np.where(listed, excess, np.maximum(excess, lean)), weights)
+    for group, share in ((listed, spent), (others, 1 - spent)):
+        honest = estimate_honest(excess[group & words])
+        weights[group] = share * number / max(1, int(group.sum())) / honest
+    return Tests(excess, weights)
 
 
 def estimate_honest(p: Floats) -> float:
@@ -151,7 +167,8 @@ def count_terms(untrusted: Rows, trusted: Rows, label: int, ignored: BoolArray, 
     new = too_few & (trusted.count() == 0)
     unknown = estimate_error(k[new], held[new], mean)
     error = Error(mean, max(known.dispersion, unknown.dispersion))
-    prior = float(of_label.sum()) / max(1, int(seen.sum()))
+    everywhere = held + trusted.count()
+    prior = float(of_label.sum() + others.sum()) / max(1, int(seen.sum()) + len(others))
     return Counts(
         label=label,
         untrusted=x,
@@ -159,7 +176,7 @@ def count_terms(untrusted: Rows, trusted: Rows, label: int, ignored: BoolArray, 
         held=held,
         contradicted=k,
         p_excess=weigh_excess(x, u, share),
-        p_lean=weigh_excess(x, held - x, prior),
+        p_lean=weigh_excess(x + u, everywhere - x - u, prior),
         p_contradiction=weigh_contradiction(k, held, error),
         least_excess=np.power(share, x + u),
         least_contradiction=weigh_contradiction(held, held, error),
