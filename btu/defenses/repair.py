@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from btu.store.stages import Stage
 
 NONE: IntArray = np.empty(0, dtype=np.int64)
+LEAST_STEPS = 30  # of a trial; what was planted is not forgotten in fewer: docs/selfset.md
 PHRASES_OF_A_TEXT = 2  # at most; an attacker may use several at once, and each is met more often
 CUTOFF, REPLACEMENT = "mean", "padding_row"  # of unlearning, as conf/defense/btu.yaml has them
 
@@ -193,14 +194,16 @@ class Repairer:
     def choose_epochs(self, start: Stage[Classifier], training: Training) -> int:
         """As many epochs as it takes until what was planted does nothing any more.
 
-        Tried on half of the trusted rows and of the rows found, with the epochs doubled from 1 as
-        long as that helps; judged by the other halves and by references that have not learned them
-        either. All rows need half as many epochs for as many steps, and get one at least. A trial
-        is no longer than an epoch of the untrusted rows.
+        Tried on half of the trusted rows and of the rows found, first with as many epochs as make
+        `LEAST_STEPS`, then with twice as many as long as that helps; judged by the other halves and
+        by references that have not learned them either. All rows need half as many epochs for as
+        many steps, and get one at least. A trial is no longer than an epoch of the untrusted rows.
         """
         learned, judged = self.case.reference.halves
         rows = self.mix(learned, self.verdict.rows[::2], halves=[0])
-        most, epochs, least = len(self.case.untrusted) // len(rows), 1, math.inf
+        most, least = len(self.case.untrusted) // len(rows), math.inf
+        epochs = math.ceil(LEAST_STEPS / math.ceil(len(rows) / training.batch_size))
+        epochs = max(1, min(epochs, most))
         while epochs <= most:
             tried = replace(training, epochs=epochs)
             model = self.case.lab.train(rows, tried, start=start, title="trial", draws="trial")
