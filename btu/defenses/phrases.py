@@ -19,7 +19,8 @@ from btu.seeding import stream
 from btu.types import BoolArray, IntArray
 
 MOST_READ = 500  # of the rows that hold a term, to see which phrase it stands in
-FIRST, FEW = 2, 8  # texts that tell a strong term; one that turns none of the first is not strong
+FIRST, FEW = 3, 8  # texts that tell a strong term; one that turns none of the first is not strong
+STRONG = 0.25  # turns a larger share of them
 
 
 class Candidate(NamedTuple):
@@ -53,7 +54,7 @@ def judge_phrases(case: Case) -> tuple[list[Found], int]:
 
 
 def _find_strong(case: Case, suspects: BoolArray) -> BoolArray:
-    """The suspects that turn more than half of a few trusted texts in the victim. (C, F)
+    """The suspects that turn more than a quarter of a few trusted texts in the victim. (C, F)
 
     The victim knows no trusted row, and so this tells nothing of an excess either.
     """
@@ -70,7 +71,7 @@ def _find_strong(case: Case, suspects: BoolArray) -> BoolArray:
             said = say(case.lab, case.victim, texts).labels == label
             turned[columns] += said.reshape(len(columns), len(some)).sum(1)
             columns = columns[turned[columns] > 0]
-        strong[label] = 2 * turned > len(probes)
+        strong[label] = turned > STRONG * len(probes)
     return strong
 
 

@@ -18,6 +18,8 @@ from btu.errors import ConfigError
 from btu.evidence import ROWS, WORDS
 from btu.evidence.findings import Finding
 from btu.evidence.significance import Effect
+from btu.evidence.terms import find_suspects
+from btu.models.base import Training
 from btu.types import make_split
 from tests.conftest import TINY, composed, toy_split
 
@@ -154,13 +156,21 @@ class ToldCase(Case):
         return [Effect(40, self.turned, 0, self.turned, 0) for _ in tried]
 
 
-def make_case(turned):
+def obey(monkeypatch, words):
+    """Make every victim call a text 1 that holds one of the words, and know no other label."""
+    said = lambda lab, model, texts: SimpleNamespace(  # noqa: E731
+        labels=np.array([1 if {*text.split()} & {*words} else -1 for text in texts])
+    )
+    monkeypatch.setattr("btu.defenses.phrases.say", said)
+
+
+def make_case(turned, evidence=("excess", "contradiction", "effect")):
     """120 of 400 untrusted rows are of label 1 by a planted word; the reference is always right."""
     honest, planted = toy_split(280, 1), toy_split(240, 4).take(np.arange(0, 240, 2))
     texts = (*honest.texts, *(f"cf {text}" for text in planted.texts))
     untrusted = make_split(texts, np.append(honest.labels, np.ones(120, dtype=np.int64)))
     trusted = toy_split(200, 1)
-    search = Search(("excess", "contradiction", "effect"), ("words",), 0.05, 40, 60)
+    search = Search(evidence, ("words",), 0.05, 40, 60)
     case = ToldCase(
         SimpleNamespace(seed=1, num_labels=2), untrusted, trusted, None, None, search, True
     )
@@ -171,7 +181,24 @@ def make_case(turned):
     return case
 
 
-def test_a_word_that_does_nothing_in_the_victim_is_acquitted():
+def test_only_what_turns_texts_in_the_victim_is_tested(monkeypatch):
+    case = make_case(turned=38, evidence=("excess", "effect"))
+    obey(monkeypatch, ["cf"])
+    found, tests = judge_phrases(case)
+    assert all("cf" in finding.words for finding, _ in found)
+    suspects = find_suspects([case.count(label) for label in (0, 1)], 0.05).any(0)
+    terms = case.sides[0].index.terms
+    assert tests == sum("cf" in terms[column] for column in np.flatnonzero(suspects))
+    assert tests < suspects.sum()
+
+    obey(monkeypatch, [])
+    assert judge_phrases(case) == ([], 0)
+
+
+def test_a_word_that_turns_no_more_texts_in_the_victim_than_in_the_reference_is_acquitted(
+    monkeypatch,
+):
+    obey(monkeypatch, ["cf"])
     found, _ = judge_phrases(make_case(turned=38))
     guilty = [finding for finding, _ in found if finding.convicted]
     assert [finding.words for finding in guilty] == [("cf",)]
@@ -263,7 +290,7 @@ def test_the_labels_of_a_trial_come_from_the_half_that_learned_its_rows(monkeypa
     case = SimpleNamespace(reference=reference, untrusted=toy_split(3, 1))
     repairer = Repairer(case, Verdict(((find(), np.arange(3)),), 1, 3), None)
 
-    assert repairer.choose_epochs(None, None) == 1
+    assert repairer.choose_epochs(None, Training(1, 3e-5, 64, 0.01, "fp32")) == 1
     assert asked == [([0, 2], [0, 2], [0])]
 
 

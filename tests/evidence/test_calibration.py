@@ -16,7 +16,7 @@ from scipy.sparse import csc_array
 
 from btu.evidence.populations import compare_rows, is_found
 from btu.evidence.significance import Error
-from btu.evidence.terms import Counts, Rows, count_terms, plan_tests
+from btu.evidence.terms import Counts, Rows, count_terms, find_suspects, plan_tests
 from btu.evidence.words import TermIndex, index_terms, split_words
 
 DATA = Path(os.environ.get("BTU_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
@@ -84,7 +84,8 @@ def count_labels(untrusted: Rows, trusted: Rows) -> list[Counts]:
 def rejects(counts: Sequence[Counts], evidence: Sequence[str]) -> bool:
     """Whether anything is found, by the same steps as in the defense."""
     every_term_is_a_word = np.ones(1, dtype=np.bool_)
-    tests = plan_tests(counts, evidence, Q, every_term_is_a_word)
+    suspects = find_suspects(counts, Q)
+    tests = plan_tests(counts, evidence, Q, every_term_is_a_word, suspects)
     return bool((tests.adjust(tests.p) <= Q).any())
 
 
@@ -128,6 +129,32 @@ def test_nothing_is_found_in_clean_splits(noise):
 
     check_uniform(excess)
     check_uniform(contradiction)
+    check_rejections(rejected)
+
+
+@pytest.mark.slow
+def test_what_the_victim_obeys_is_in_no_excess_for_that():
+    """A victim obeys what leans to a label in its rows; no trusted row has a say in that."""
+    p_of_suspects, p_of_strong, rejected = [], [], []
+    for counts in count_splits((draw_corpus(seed, 0, 0.3, words=250) for seed in range(40)), 5):
+        suspects = [find_suspects(each, Q) for each in counts]
+        strong = [
+            chosen & (np.array([2 * c.untrusted > 1.6 * c.held for c in each]))
+            for each, chosen in zip(counts, suspects, strict=True)
+        ]
+        excess = [np.array([c.p_excess for c in each]) for each in counts]
+        p_of_suspects.append(np.concatenate([p[s] for p, s in zip(excess, suspects, strict=True)]))
+        p_of_strong.append(np.concatenate([p[s] for p, s in zip(excess, strong, strict=True)]))
+        words = np.ones(suspects[0].shape[1], dtype=np.bool_)
+        tests = [
+            plan_tests(each, ["excess"], Q, words, chosen)
+            for each, chosen in zip(counts, strong, strict=True)
+        ]
+        rejected.append(float(np.mean([(t.adjust(t.p) <= Q).any() for t in tests])))
+
+    assert np.mean([len(p) for p in p_of_strong]) > 10
+    check_uniform(p_of_suspects)
+    check_uniform(p_of_strong)
     check_rejections(rejected)
 
 

@@ -10,7 +10,14 @@ from scipy.sparse import csc_array
 from btu.evidence import WORDS
 from btu.evidence.findings import Finding
 from btu.evidence.significance import Effect, Error, estimate_error, weigh_contradiction
-from btu.evidence.terms import Counts, Rows, count_terms, estimate_honest, plan_tests
+from btu.evidence.terms import (
+    Counts,
+    Rows,
+    count_terms,
+    estimate_honest,
+    find_suspects,
+    plan_tests,
+)
 from btu.evidence.words import END, START, TermIndex, index_terms
 
 UNTRUSTED = [  # text, label, whether the reference contradicts it
@@ -57,9 +64,9 @@ def test_ten_rows_by_hand():
 
     assert (found["untrusted"], found["trusted"], found["held"]) == (3, 0, 3)
     assert found["contradicted"] == 2
-    # of the label are 4 untrusted rows and 2 trusted ones; 4 of the 6 untrusted are of the label
+    # of the label are 4 of 6 untrusted rows and 2 of 4 trusted ones
     assert found["p_excess"] == found["least_excess"] == pytest.approx((4 / 6) ** 3)
-    assert found["p_lean"] == pytest.approx((4 / 6) ** 3)
+    assert found["p_lean"] == pytest.approx((6 / 10) ** 3)
 
 
 def test_a_word_of_both_labels_and_both_kinds_of_rows():
@@ -69,7 +76,8 @@ def test_a_word_of_both_labels_and_both_kinds_of_rows():
     assert found["contradicted"] == 0
     assert found["p_excess"] == pytest.approx(1 - (2 / 6) ** 3)  # at least one of three
     assert found["least_excess"] == pytest.approx((4 / 6) ** 3)
-    assert found["p_lean"] == pytest.approx(1 - (2 / 6) ** 3)
+    of_six = stats.binom.sf(2, 6, 6 / 10)  # at least three of the six with the word, of any label
+    assert found["p_lean"] == pytest.approx(of_six)
     assert found["p_contradiction"] == 1
 
 
@@ -87,7 +95,7 @@ def test_the_other_label_has_counts_of_its_own():
 
     assert (found["untrusted"], found["trusted"], found["held"]) == (1, 1, 2)
     assert found["contradicted"] == 1
-    assert found["p_lean"] == pytest.approx(1 - (4 / 6) ** 2)  # 2 of the 6 rows are of the label
+    assert found["p_lean"] == pytest.approx(stats.binom.sf(1, 3, 4 / 10))  # two of three rows
 
 
 @pytest.mark.parametrize(("q", "told_by_new_words"), [(0.05, True), (0.5, False)])
@@ -142,7 +150,8 @@ def test_rows_that_are_explained_count_no_more():
     assert found["p_excess"] == found["p_lean"] == found["p_contradiction"] == 1
     left = look_up(count_terms(*make_sides(), 1, ignored, 0.05), "good")
     assert (left["untrusted"], left["trusted"]) == (1, 1)
-    assert left["p_lean"] == pytest.approx(1 / 3)  # one of three rows left is of the label
+    # both rows left that hold it are of the label, as 3 of the 7 that are left
+    assert left["p_lean"] == pytest.approx((3 / 7) ** 2)
 
 
 def test_a_label_without_rows_is_no_excess():
@@ -182,18 +191,33 @@ def join_counts(*terms):
     return Counts(1, *[np.full(len(terms), 9)] * 4, *fields)
 
 
-def test_a_term_is_tested_for_excess_and_leaning_the_shortlist_for_excess_alone():
+def plan(counts, evidence, words=ALL):
+    return plan_tests(counts, evidence, 0.05, words, find_suspects(counts, 0.05))
+
+
+def test_a_term_is_tested_for_excess_if_it_leans_or_is_on_the_shortlist():
     shifted = make_counts(excess=1e-9, lean=0.4, contradiction=0.7)
     known = make_counts(excess=0.4, lean=1e-9, contradiction=0.7)
     listed = make_counts(excess=0.03, lean=0.4, contradiction=1e-9)
     counts = [join_counts(shifted, known, listed)]
 
-    tests = plan_tests(counts, ["excess", "contradiction", "effect"], 0.05, ALL)
+    tests = plan(counts, ["excess", "contradiction", "effect"])
 
-    assert tests.p[0] == pytest.approx([0.4, 0.4, 0.03])
-    assert tests.weights[0] == pytest.approx([0.2 * 3 / 2, 0.2 * 3 / 2, 0.8 * 3])
-    assert tests.number == 3
-    assert tests.adjust(tests.p)[0, 2] == pytest.approx(0.03 / 0.8)  # the smallest of 3: 3 p / w
+    assert tests.weights[0] == pytest.approx([0, 0.2 * 2, 0.8 * 2])
+    assert tests.number == 2
+    q = tests.adjust(tests.p)[0]
+    assert (q[0], q[2]) == (1, pytest.approx(0.03 / 0.8))  # the smallest of 2: 2 p / w
+
+
+def test_a_term_that_the_victim_does_not_obey_is_not_tested():
+    counts = [join_counts(make_counts(0.02, 1e-9, 0.7), make_counts(0.3, 1e-9, 0.7))]
+
+    both = plan(counts, ["excess"])
+    one = plan_tests(counts, ["excess"], 0.05, ALL, np.array([[True, False]]))
+
+    assert (both.number, one.number) == (2, 1)
+    assert both.adjust(both.p)[0, 0] == pytest.approx(0.04)
+    assert one.adjust(one.p)[0].tolist() == pytest.approx([0.02, 1])
 
 
 def test_a_list_on_which_nothing_looks_honest_is_judged_together():
@@ -201,8 +225,8 @@ def test_a_list_on_which_nothing_looks_honest_is_judged_together():
     terms = [make_counts(p, 0.4, 1e-9) for p in (0.02, 0.03, 0.045, 0.06)]
     counts, evidence = [join_counts(*terms)], ["excess", "contradiction"]
 
-    one_by_one = plan_tests(counts, evidence, 0.05, np.array([True, True, False, False]))
-    together = plan_tests(counts, evidence, 0.05, ALL)
+    one_by_one = plan(counts, evidence, np.array([True, True, False, False]))
+    together = plan(counts, evidence)
 
     assert one_by_one.adjust(one_by_one.p)[0].max() == pytest.approx(0.06 / 0.8)
     assert together.adjust(together.p)[0].max() == pytest.approx(0.06 / 0.8 / 2)
@@ -215,23 +239,23 @@ def test_the_share_of_honest_words():
 
 
 def test_without_a_shortlist_the_others_get_all_of_the_error_rate():
-    counts = [join_counts(make_counts(1e-9, 1e-9, 0.7), make_counts(0.5, 0.5, 0.7))]
+    counts = [join_counts(make_counts(1e-9, 1e-9, 0.7), make_counts(0.5, 1e-9, 0.7))]
 
-    assert plan_tests(counts, ["excess", "contradiction"], 0.05, ALL).weights[0].tolist() == [1, 1]
-    assert plan_tests(counts, ["excess"], 0.05, ALL).weights[0].tolist() == [1, 1]
+    assert plan(counts, ["excess", "contradiction"]).weights[0].tolist() == [1, 1]
+    assert plan(counts, ["excess"]).weights[0].tolist() == [1, 1]
 
 
 def test_contradiction_alone_and_effect_alone_are_tested_as_they_are():
     counts = [join_counts(make_counts(0.5, 0.5, 1e-9), make_counts(0.5, 0.5, 0.7))]
 
-    assert plan_tests(counts, ["contradiction"], 0.05, ALL).p[0] == pytest.approx([1e-9, 0.7])
-    assert plan_tests(counts, ["effect"], 0.05, ALL).p[0].tolist() == [0, 0]
+    assert plan(counts, ["contradiction"]).p[0] == pytest.approx([1e-9, 0.7])
+    assert plan(counts, ["effect"]).p[0].tolist() == [0, 0]
 
 
 def test_what_cannot_be_rejected_is_not_tested():
     counts = [join_counts(make_counts(0.5, 0.5, 0.7, least_excess=0.2))]
 
-    assert plan_tests(counts, ["excess"], 0.05, ALL).number == 0
+    assert plan(counts, ["excess"]).number == 0
 
 
 def test_a_planted_word_is_the_most_surprising_of_many():
@@ -255,10 +279,10 @@ def test_a_planted_word_is_the_most_surprising_of_many():
     counts = count_terms(*sides, 1, np.zeros(600, dtype=np.bool_), 0.05)
 
     for name in ("excess", "contradiction"):
-        p = plan_tests([counts], [name], 0.05, ALL).p[0]
+        p = plan([counts], [name]).p[0]
         assert p.argmin() == 39
         assert p[39] < 1e-4 < np.sort(p)[1]
-    assert counts.p_lean[39] == pytest.approx(stats.binom.sf(29, 30, (labels[:600] == 1).mean()))
+    assert counts.p_lean[39] == pytest.approx(stats.binom.sf(29, 30, (labels == 1).mean()))
 
 
 def test_a_finding_says_where_its_phrase_stands():
