@@ -145,9 +145,9 @@ def _remark(case: Case, verdict: Verdict) -> Iterator[str]:
     few = find_least_rows(case, SPENT_ON_LIST * case.search.q)
     few_share, many_share = (f"{100 * rows / len(case.untrusted):.2g} %" for rows in (few, many))
     yield (
-        f"a word that no trusted row holds is convicted from at most {many} rows on "
-        f"({many_share}), and from about {few} on ({few_share}) where the reference contradicts "
-        "most of their labels"
+        f"a word that no trusted row holds and that the victim obeys is convicted from at most "
+        f"{many} rows on ({many_share}), and from about {few} on ({few_share}) where the reference "
+        "contradicts most of their labels"
     )
 
 
