@@ -19,8 +19,7 @@ from btu.seeding import stream
 from btu.types import BoolArray, IntArray
 
 MOST_READ = 500  # of the rows that hold a term, to see which phrase it stands in
-FIRST, FEW = 3, 8  # texts that tell a strong term; one that turns none of the first is not strong
-STRONG = 0.25  # turns a larger share of them
+FIRST, FEW = 3, 8  # texts that a term is first tried on; one that turns none of three is given up
 
 
 class Candidate(NamedTuple):
@@ -32,14 +31,15 @@ class Candidate(NamedTuple):
     p: float  # of its counts
 
 
-def judge_phrases(case: Case) -> tuple[list[Found], int]:
-    """The phrases whose counts are surprising, convicted or not, and how many tests were made."""
+def judge_phrases(case: Case) -> tuple[list[Found], Tests]:
+    """The phrases whose counts are surprising, convicted or not, and the tests that were made."""
     counts = [case.count(label) for label in range(case.lab.num_labels)]
     suspects = find_suspects(counts, case.search.q)
+    suspicion = suspects.astype(np.float64)
     if case.search.needs_effect:
-        suspects = _find_strong(case, suspects)
+        suspicion = _weigh_strength(case, suspects)
     words = case.sides[0].index.words
-    tests = plan_tests(counts, case.search.evidence, case.search.q, words, suspects)
+    tests = plan_tests(counts, case.search.evidence, case.search.q, words, suspicion)
     phrases = _join_terms(case, _find_candidates(case, counts, tests))
     effects = _try_out(case, phrases)
     p = np.ones(tests.p.shape)
@@ -50,15 +50,15 @@ def judge_phrases(case: Case) -> tuple[list[Found], int]:
         (_describe(case, counts[one.label], one, effect, p, q), find_rows(case, one))
         for one, effect in zip(phrases, effects, strict=True)
     ]
-    return _explain(case, phrases, found), tests.number
+    return _explain(case, phrases, found), tests
 
 
-def _find_strong(case: Case, suspects: BoolArray) -> BoolArray:
-    """The suspects that turn more than a quarter of a few trusted texts in the victim. (C, F)
+def _weigh_strength(case: Case, suspects: BoolArray) -> Floats:
+    """The square of the share of a few trusted texts that each suspect turns in the victim. (C, F)
 
-    The victim knows no trusted row, and so this tells nothing of an excess either.
+    The victim knows no trusted row, and so this tells nothing of an excess.
     """
-    strong, terms = np.zeros_like(suspects), case.sides[0].index.terms
+    weights, terms = np.zeros(suspects.shape), case.sides[0].index.terms
     for label, of_label in enumerate(suspects):
         columns, rng = np.flatnonzero(of_label), stream(case.lab.seed, "strong", str(label))
         probes, turned = case.draw_probes(label)[:FEW], np.zeros(len(of_label), dtype=np.int64)
@@ -71,8 +71,8 @@ def _find_strong(case: Case, suspects: BoolArray) -> BoolArray:
             said = say(case.lab, case.victim, texts).labels == label
             turned[columns] += said.reshape(len(columns), len(some)).sum(1)
             columns = columns[turned[columns] > 0]
-        strong[label] = turned > STRONG * len(probes)
-    return strong
+        weights[label] = np.square(turned / max(1, len(probes)))
+    return weights
 
 
 def _find_candidates(case: Case, counts: Sequence[Counts], tests: Tests) -> list[Candidate]:

@@ -30,6 +30,7 @@ class Verdict:
     found: tuple[Found, ...]  # the most certain first
     num_tests: int  # of words and phrases
     num_rows: int
+    suspicion: float = 0.0  # of words and phrases, as `evidence.terms.Tests` has it
 
     @property
     def convicted(self) -> list[Found]:
@@ -66,16 +67,17 @@ def judge(case: Case) -> Verdict:
     """
     phrases: list[Found] = []
     populations: list[Found] = []
-    num_tests, num_rows = 0, len(case.untrusted)
+    num_tests, suspicion, num_rows = 0, 0.0, len(case.untrusted)
     if WORDS in case.search.kinds:
-        phrases, num_tests = judge_phrases(case)
+        phrases, tests = judge_phrases(case)
+        num_tests, suspicion = tests.number, tests.suspicion
     if ROWS in case.search.kinds:
         strong = [one for one in phrases if one[0].convicted and one[0].turns_most]
         populations = judge_populations(case, _mark(strong, num_rows))
         written = _mark([one for one in populations if one[0].convicted], num_rows)
         phrases = [_demote(*one, written) for one in phrases]
     found = sorted([*phrases, *populations], key=lambda one: (not one[0].convicted, one[0].p))
-    return Verdict(tuple(found), num_tests, num_rows)
+    return Verdict(tuple(found), num_tests, num_rows, suspicion)
 
 
 def _mark(found: Sequence[Found], num_rows: int) -> BoolArray:
@@ -141,7 +143,7 @@ def _remark(case: Case, verdict: Verdict) -> Iterator[str]:
             f"the trusted rows seem to be from another source: every label has more of {shown} "
             "than they have; words that one label alone got from that source may look planted"
         )
-    many = find_least_rows(case, (1 - SPENT_ON_LIST) * case.search.q / max(1, verdict.num_tests))
+    many = find_least_rows(case, (1 - SPENT_ON_LIST) * case.search.q / (1 + verdict.suspicion))
     few = find_least_rows(case, SPENT_ON_LIST * case.search.q)
     few_share, many_share = (f"{100 * rows / len(case.untrusted):.2g} %" for rows in (few, many))
     yield (

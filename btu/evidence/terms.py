@@ -60,6 +60,7 @@ class Tests:
 
     p: Floats  # of the counts
     weights: Floats  # 0: not made; the more, the more of the error rate
+    suspicion: float = 0.0  # of all that is not on the shortlist; 1 each of what the victim obeys
 
     def adjust(self, p: Floats) -> Floats:
         """q-values of p-values that are at least those of the counts, (C, F).
@@ -93,7 +94,7 @@ def plan_tests(
     evidence: Sequence[str],
     q: float,
     words: BoolArray,
-    suspects: BoolArray,
+    suspicion: Floats,
 ) -> Tests:
     """Which terms are tested, by what, and how much of the error rate each gets.
 
@@ -105,8 +106,9 @@ def plan_tests(
         evidence: `excess`, `contradiction`, both; or neither, and then every p-value is 0.
         q: the error rate.
         words: terms of one word, (F,).
-        suspects: terms that are tested for excess beside those of the shortlist, (C, F); chosen by
-            what does not depend on whether the rows of a term are trusted.
+        suspicion: how much of the error rate each term gets beside the shortlist, against each
+            other; 0: it is not tested, (C, F). Told by what does not depend on whether the rows of
+            a term are trusted.
     """
     excess, contradiction, unanimous = (
         np.array([getattr(each, name) for each in counts])
@@ -120,23 +122,26 @@ def plan_tests(
     if "contradiction" in evidence:
         testable = find_testable(unanimous.ravel(), q)
         listed = (adjust(contradiction.ravel(), testable) <= q).reshape(excess.shape)
-    others, spent = suspects & ~listed, SPENT_ON_LIST if listed.any() else 0.0
-    number = int(listed.sum() + others.sum())
+    suspicion, spent = np.where(listed, 0.0, suspicion), SPENT_ON_LIST if listed.any() else 0.0
+    number = int(listed.sum() + (suspicion > 0).sum())
     weights = np.zeros(excess.shape)
-    for group, share in ((listed, spent), (others, 1 - spent)):
-        honest = estimate_honest(excess[group & words])
-        weights[group] = share * number / max(1, int(group.sum())) / honest
-    return Tests(excess, weights)
+    for group, share in ((listed.astype(np.float64), spent), (suspicion, 1 - spent)):
+        if group.any():
+            honest = estimate_honest(excess[:, words], group[:, words])
+            weights += share * number * group / group.sum() / honest
+    return Tests(excess, weights, float(suspicion.sum()))
 
 
-def estimate_honest(p: Floats) -> float:
-    """The share of honest words among those with these p-values, at most 1.
+def estimate_honest(p: Floats, weights: Floats) -> float:
+    """The weighted share of honest words among those with these p-values, at most 1.
 
-    Source: Storey, Taylor, Siegmund 2004, JRSS B 66(1):187-205.
+    Source: Ramdas, Barber, Wainwright, Jordan 2019, Annals of Statistics 47(5):2790-2821, after
+    Storey, Taylor, Siegmund 2004, JRSS B 66(1):187-205.
     """
-    if not len(p):
+    if not weights.sum():
         return 1.0
-    return min(1.0, float(1 + (p > HONEST).sum()) / ((1 - HONEST) * len(p)))
+    honest = weights.max() + weights[p > HONEST].sum()
+    return min(1.0, float(honest / ((1 - HONEST) * weights.sum())))
 
 
 def count_terms(untrusted: Rows, trusted: Rows, label: int, ignored: BoolArray, q: float) -> Counts:

@@ -188,11 +188,12 @@ def test_only_what_turns_texts_in_the_victim_is_tested(monkeypatch):
     assert all("cf" in finding.words for finding, _ in found)
     suspects = find_suspects([case.count(label) for label in (0, 1)], 0.05).any(0)
     terms = case.sides[0].index.terms
-    assert tests == sum("cf" in terms[column] for column in np.flatnonzero(suspects))
-    assert tests < suspects.sum()
+    assert tests.number == sum("cf" in terms[column] for column in np.flatnonzero(suspects))
+    assert tests.number < suspects.sum()
 
     obey(monkeypatch, [])
-    assert judge_phrases(case) == ([], 0)
+    found, tests = judge_phrases(case)
+    assert (found, tests.number, tests.suspicion) == ([], 0, 0)
 
 
 def test_a_word_that_turns_no_more_texts_in_the_victim_than_in_the_reference_is_acquitted(

@@ -83,9 +83,9 @@ def count_labels(untrusted: Rows, trusted: Rows) -> list[Counts]:
 
 def rejects(counts: Sequence[Counts], evidence: Sequence[str]) -> bool:
     """Whether anything is found, by the same steps as in the defense."""
-    every_term_is_a_word = np.ones(1, dtype=np.bool_)
     suspects = find_suspects(counts, Q)
-    tests = plan_tests(counts, evidence, Q, every_term_is_a_word, suspects)
+    every_term_is_a_word = np.ones(suspects.shape[1], dtype=np.bool_)
+    tests = plan_tests(counts, evidence, Q, every_term_is_a_word, suspects * 1.0)
     return bool((tests.adjust(tests.p) <= Q).any())
 
 
@@ -147,7 +147,7 @@ def test_what_the_victim_obeys_is_in_no_excess_for_that():
         p_of_strong.append(np.concatenate([p[s] for p, s in zip(excess, strong, strict=True)]))
         words = np.ones(suspects[0].shape[1], dtype=np.bool_)
         tests = [
-            plan_tests(each, ["excess"], Q, words, chosen)
+            plan_tests(each, ["excess"], Q, words, chosen * 1.0)
             for each, chosen in zip(counts, strong, strict=True)
         ]
         rejected.append(float(np.mean([(t.adjust(t.p) <= Q).any() for t in tests])))

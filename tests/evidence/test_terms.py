@@ -176,9 +176,6 @@ P_VALUES = (
 )
 
 
-ALL = np.ones(1, dtype=np.bool_)  # every term is one word
-
-
 def make_counts(excess, lean, contradiction, least_excess=0.0, least_contradiction=0.0):
     p = [np.array([each]) for each in (excess, lean, contradiction)]
     least = [np.array([each]) for each in (least_excess, least_contradiction)]
@@ -191,8 +188,12 @@ def join_counts(*terms):
     return Counts(1, *[np.full(len(terms), 9)] * 4, *fields)
 
 
-def plan(counts, evidence, words=ALL):
-    return plan_tests(counts, evidence, 0.05, words, find_suspects(counts, 0.05))
+def plan(counts, evidence, words=None, suspicion=None):
+    """The tests where every term is one word, and one is as suspicious as the other."""
+    suspects = find_suspects(counts, 0.05)
+    words = np.ones(suspects.shape[1], dtype=np.bool_) if words is None else words
+    suspicion = suspects * 1.0 if suspicion is None else np.array(suspicion)
+    return plan_tests(counts, evidence, 0.05, words, suspicion)
 
 
 def test_a_term_is_tested_for_excess_if_it_leans_or_is_on_the_shortlist():
@@ -213,7 +214,7 @@ def test_a_term_that_the_victim_does_not_obey_is_not_tested():
     counts = [join_counts(make_counts(0.02, 1e-9, 0.7), make_counts(0.3, 1e-9, 0.7))]
 
     both = plan(counts, ["excess"])
-    one = plan_tests(counts, ["excess"], 0.05, ALL, np.array([[True, False]]))
+    one = plan(counts, ["excess"], suspicion=[[1.0, 0.0]])
 
     assert (both.number, one.number) == (2, 1)
     assert both.adjust(both.p)[0, 0] == pytest.approx(0.04)
@@ -232,10 +233,26 @@ def test_a_list_on_which_nothing_looks_honest_is_judged_together():
     assert together.adjust(together.p)[0].max() == pytest.approx(0.06 / 0.8 / 2)
 
 
+def test_the_more_a_term_turns_in_the_victim_the_more_of_the_error_rate_it_gets():
+    counts = [join_counts(*[make_counts(p, 1e-9, 0.7) for p in (0.04, 0.3, 0.6)])]
+
+    alike = plan(counts, ["excess"])
+    weighted = plan(counts, ["excess"], suspicion=[[1.0, 0.1, 0.1]])
+
+    assert alike.adjust(alike.p)[0, 0] == pytest.approx(0.12)
+    assert weighted.weights[0] == pytest.approx([2.5, 0.25, 0.25])  # 3 in all
+    assert weighted.adjust(weighted.p)[0, 0] == pytest.approx(0.048)
+
+
 def test_the_share_of_honest_words():
-    assert estimate_honest(np.array([0.01, 0.02, 0.03, 0.04])) == 0.5  # (1 + 0) / (4 / 2)
-    assert estimate_honest(np.array([0.01, 0.02, 0.03, 0.6])) == 1
-    assert estimate_honest(np.array([0.01])) == estimate_honest(np.array([])) == 1
+    ones, few = np.ones(4), np.array([0.01, 0.02, 0.03, 0.04])
+
+    assert estimate_honest(few, ones) == 0.5  # (1 + 0) / (4 / 2)
+    assert estimate_honest(np.array([0.01, 0.02, 0.03, 0.6]), ones) == 1
+    assert estimate_honest(few[:1], ones[:1]) == estimate_honest(few[:0], ones[:0]) == 1
+    weights = np.array([1, 1, 1, 0.2])
+    assert estimate_honest(np.array([0.01, 0.02, 0.03, 0.6]), weights) == pytest.approx(1.2 / 1.6)
+    assert estimate_honest(few, np.zeros(4)) == 1
 
 
 def test_without_a_shortlist_the_others_get_all_of_the_error_rate():
