@@ -195,24 +195,27 @@ class Repairer:
         """As many epochs as it takes until what was planted does nothing any more.
 
         Tried on half of the trusted rows and of the rows found, first with as many epochs as make
-        `LEAST_STEPS`, then with twice as many as long as that helps; judged by the other halves and
-        by references that have not learned them either. All rows need half as many epochs for as
-        many steps, and get one at least. A trial is no longer than an epoch of the untrusted rows.
+        `LEAST_STEPS`, then with twice as many as long as that halves what is left, since epochs
+        cost accuracy; judged by the other halves and by references that have not learned them. All
+        rows need half as many epochs for as many steps, and get one at least. A trial is no longer
+        than an epoch of the untrusted rows.
         """
         learned, judged = self.case.reference.halves
         rows = self.mix(learned, self.verdict.rows[::2], halves=[0])
         most, least = len(self.case.untrusted) // len(rows), math.inf
         epochs = math.ceil(LEAST_STEPS / math.ceil(len(rows) / training.batch_size))
         epochs = max(1, min(epochs, most))
-        while epochs <= most:
+        while most:
             tried = replace(training, epochs=epochs)
             model = self.case.lab.train(rows, tried, start=start, title="trial", draws="trial")
             left = self._try_again(model, judged, self.verdict.rows[1::2])
             if all(each.p > self.case.search.q for each in left):
                 break
             more = sum(each.only_victim - each.only_reference for each in left)
-            if more >= least:
+            if 2 * more > least:
                 epochs //= 2
+                break
+            if 2 * epochs > most:
                 break
             epochs, least = 2 * epochs, more
         return max(1, epochs // 2)

@@ -295,6 +295,35 @@ def test_the_labels_of_a_trial_come_from_the_half_that_learned_its_rows(monkeypa
     assert asked == [([0, 2], [0, 2], [0])]
 
 
+@pytest.mark.parametrize(
+    ("left", "tried", "chosen"),
+    [
+        ([0], [3], 1),  # nothing is left at once: half as many for all rows
+        ([20, 9, 8], [3, 6, 12], 3),  # 9 is less than half of 20, 8 is not half of 9
+        ([20, 12], [3, 6], 1),
+        ([20, 9, 0], [3, 6, 12], 6),
+        ([40, 20, 9], [3, 6, 12], 6),  # 24 epochs would be longer than one of the untrusted rows
+    ],
+)
+def test_a_repair_takes_twice_as_many_epochs_while_that_halves_what_is_left(
+    monkeypatch, left, tried, chosen
+):
+    epochs, effects = [], iter(left)
+    monkeypatch.setattr(Repairer, "mix", lambda *args, **halves: toy_split(640, 1))  # ten steps
+    monkeypatch.setattr(
+        Repairer, "_try_again", lambda *args: (Effect(99, 50, 50, next(effects), 0),)
+    )
+    lab = SimpleNamespace(train=lambda rows, training, **_: epochs.append(training.epochs))
+    halves = SimpleNamespace(halves=(np.arange(2), np.arange(2)))
+    search = SimpleNamespace(q=0.05)
+    case = SimpleNamespace(lab=lab, reference=halves, untrusted=range(8_000), search=search)
+    repairer = Repairer(case, Verdict(((find(), np.arange(3)),), 1, 3), None)
+
+    found = repairer.choose_epochs(None, Training(1, 3e-5, 64, 0.01, "fp32"))
+
+    assert (epochs, found) == (tried, chosen)
+
+
 def test_a_record_says_how_many_more_were_acquitted():
     case = make_case(turned=0)
     case.lab.data = SimpleNamespace(clean=SimpleNamespace(label_names=("a", "b")))
