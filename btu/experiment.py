@@ -184,7 +184,7 @@ def possible_arms(job: Job, lab: Lab) -> tuple[tuple[Arm, ...], tuple[str, ...]]
     if lab.data.target_label is None and len(arms) > 1 and arms[0].name == "clean":
         del arms[0]
         notes.append("arm clean left out: without an attack it is the arm poisoned")
-    trusted = lab.data.clean.tuning
+    defends, trusted = any(arm.defended for arm in arms), lab.data.clean.tuning
     tuning = [arm for arm in arms if arm.tuned and (job.tunes or not arm.defended)]
     needing = [arm for arm in arms if arm in tuning or arm.rows == "trusted"]
     if trusted is None and needing:
@@ -200,7 +200,7 @@ def possible_arms(job: Job, lab: Lab) -> tuple[tuple[Arm, ...], tuple[str, ...]]
             "arms: tuned, trusted_only and defended need clean labelled rows. Write "
             "dataset.tuning=PATH, or add poisoned to arms."
         )
-    if any(arm.defended for arm in arms):
+    if defends:
         if job.without_arms:
             missing = ", ".join(job.without_arms)
             notes.append(f"arms {missing} left out: {job.defense_name} does not have them")

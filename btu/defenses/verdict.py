@@ -30,7 +30,7 @@ class Verdict:
     found: tuple[Found, ...]  # the most certain first
     num_tests: int  # of words and phrases
     num_rows: int
-    suspicion: float = 0.0  # of words and phrases, as `evidence.terms.Tests` has it
+    share: float = 1.0  # of the error rate for a word, as `evidence.terms.Tests` has it
 
     @property
     def convicted(self) -> list[Found]:
@@ -67,17 +67,17 @@ def judge(case: Case) -> Verdict:
     """
     phrases: list[Found] = []
     populations: list[Found] = []
-    num_tests, suspicion, num_rows = 0, 0.0, len(case.untrusted)
+    num_tests, share, num_rows = 0, 1.0, len(case.untrusted)
     if WORDS in case.search.kinds:
         phrases, tests = judge_phrases(case)
-        num_tests, suspicion = tests.number, tests.suspicion
+        num_tests, share = tests.number, tests.share
     if ROWS in case.search.kinds:
         strong = [one for one in phrases if one[0].convicted and one[0].turns_most]
         populations = judge_populations(case, _mark(strong, num_rows))
         written = _mark([one for one in populations if one[0].convicted], num_rows)
         phrases = [_demote(*one, written) for one in phrases]
     found = sorted([*phrases, *populations], key=lambda one: (not one[0].convicted, one[0].p))
-    return Verdict(tuple(found), num_tests, num_rows, suspicion)
+    return Verdict(tuple(found), num_tests, num_rows, share)
 
 
 def _mark(found: Sequence[Found], num_rows: int) -> BoolArray:
@@ -120,7 +120,9 @@ def describe(case: Case, verdict: Verdict) -> dict[str, Any]:
 
 
 def _describe(case: Case, finding: Finding, rows: IntArray, names: Sequence[str]) -> dict[str, Any]:
-    shown = rows[np.linspace(0, len(rows) - 1, min(NUM_EXAMPLES, len(rows)), dtype=np.int64)]
+    told = rows[case.sides[0].contradicted[rows]]  # rows that are contradicted show it best
+    told = told if len(told) >= NUM_EXAMPLES else rows
+    shown = told[np.linspace(0, len(told) - 1, min(NUM_EXAMPLES, len(told)), dtype=np.int64)]
     said = case.said[shown].argmax(1)
     examples = [
         {
@@ -143,12 +145,12 @@ def _remark(case: Case, verdict: Verdict) -> Iterator[str]:
             f"the trusted rows seem to be from another source: every label has more of {shown} "
             "than they have; words that one label alone got from that source may look planted"
         )
-    many = find_least_rows(case, (1 - SPENT_ON_LIST) * case.search.q / (1 + verdict.suspicion))
+    many = find_least_rows(case, verdict.share * case.search.q)
     few = find_least_rows(case, SPENT_ON_LIST * case.search.q)
     few_share, many_share = (f"{100 * rows / len(case.untrusted):.2g} %" for rows in (few, many))
     yield (
-        f"a word that no trusted row holds and that the victim obeys is convicted from at most "
-        f"{many} rows on ({many_share}), and from about {few} on ({few_share}) where the reference "
+        f"one more word, which no trusted row holds and the victim obeys, would be convicted if it "
+        f"were in {many} rows ({many_share}), or in about {few} ({few_share}) where the reference "
         "contradicts most of their labels"
     )
 

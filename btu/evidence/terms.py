@@ -60,7 +60,7 @@ class Tests:
 
     p: Floats  # of the counts
     weights: Floats  # 0: not made; the more, the more of the error rate
-    suspicion: float = 0.0  # of all that is not on the shortlist; 1 each of what the victim obeys
+    share: float = 1.0  # of the error rate, that one more term would get which the victim obeys
 
     def adjust(self, p: Floats) -> Floats:
         """q-values of p-values that are at least those of the counts, (C, F).
@@ -129,7 +129,7 @@ def plan_tests(
         if group.any():
             honest = estimate_honest(excess[:, words], group[:, words])
             weights += share * number * group / group.sum() / honest
-    return Tests(excess, weights, float(suspicion.sum()))
+    return Tests(excess, weights, (1 - spent) / (1 + float(suspicion.sum())))
 
 
 def estimate_honest(p: Floats, weights: Floats) -> float:

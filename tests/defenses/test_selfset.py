@@ -68,6 +68,11 @@ def test_where_nothing_was_planted_the_tuned_model_is_the_result(files, run_btu)
     assert any("from another source" in note for note in told["notes"])
 
 
+def test_no_trusted_rows_at_all_are_refused_whatever_else_could_be_scored(files, run_btu):
+    with pytest.raises(ConfigError, match="selfset judges by trusted rows, and there are none"):
+        run_btu(*QUICK, *files.overrides, "dataset.tuning=null")
+
+
 @pytest.mark.parametrize(
     ("trusted", "wanted"),
     [
@@ -193,7 +198,7 @@ def test_only_what_turns_texts_in_the_victim_is_tested(monkeypatch):
 
     obey(monkeypatch, [])
     found, tests = judge_phrases(case)
-    assert (found, tests.number, tests.suspicion) == ([], 0, 0)
+    assert (found, tests.number, tests.share) == ([], 0, 1)
 
 
 def test_a_word_that_turns_no_more_texts_in_the_victim_than_in_the_reference_is_acquitted(
