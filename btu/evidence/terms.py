@@ -98,7 +98,7 @@ def plan_tests(
 ) -> Tests:
     """Which terms are tested, by what, and how much of the error rate each gets.
 
-    Contradiction does not convict, since a reference may not know a honest word. It makes a
+    Contradiction does not convict, since a reference may not know an honest word. It makes a
     shortlist, to which most of the error rate goes.
 
     Args:
