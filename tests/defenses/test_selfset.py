@@ -9,7 +9,7 @@ import pytest
 from btu.config import build
 from btu.defenses.base import Decision
 from btu.defenses.case import Case
-from btu.defenses.phrases import judge_phrases
+from btu.defenses.phrases import _weigh_strength, judge_phrases
 from btu.defenses.repair import Medicine, Repairer, choose_repairs, draw_labels
 from btu.defenses.search import ANTIDOTE, COUNTER_EXAMPLES, LIKELIEST, Search
 from btu.defenses.selfset import leave_out_shared
@@ -199,6 +199,44 @@ def test_only_what_turns_texts_in_the_victim_is_tested(monkeypatch):
     obey(monkeypatch, [])
     found, tests = judge_phrases(case)
     assert (found, tests.number, tests.share) == ([], 0, 1)
+
+
+def test_a_term_weighs_the_square_of_the_share_of_texts_that_it_turns(monkeypatch):
+    """Of three texts the victim turns the second, of the other five the second and the fourth."""
+    asked = []
+
+    def say(lab, model, texts):
+        asked.append(len(texts))
+        return SimpleNamespace(labels=np.arange(len(texts)) % 2)
+
+    monkeypatch.setattr("btu.defenses.phrases.say", say)
+    case = make_case(turned=0)
+    suspects = np.zeros((2, len(case.sides[0].index.terms)), dtype=np.bool_)
+    column = case.sides[0].index.places[("cf",)]
+    suspects[1, column] = True
+
+    weights = _weigh_strength(case, suspects)
+
+    assert weights[1, column] == (3 / 8) ** 2
+    assert weights.sum() == weights[1, column]
+    assert [number for number in asked if number] == [3, 5]
+
+
+def test_a_term_that_turns_none_of_three_texts_is_given_up(monkeypatch):
+    asked = []
+    nothing = lambda lab, model, texts: (
+        asked.append(len(texts))
+        or SimpleNamespace(  # noqa: E731
+            labels=np.full(len(texts), -1)
+        )
+    )
+    monkeypatch.setattr("btu.defenses.phrases.say", nothing)
+    case = make_case(turned=0)
+    suspects = np.zeros((2, len(case.sides[0].index.terms)), dtype=np.bool_)
+    suspects[1, :4] = True
+
+    assert not _weigh_strength(case, suspects).any()
+    assert [number for number in asked if number] == [12]
 
 
 def test_a_word_that_turns_no_more_texts_in_the_victim_than_in_the_reference_is_acquitted(
