@@ -224,13 +224,12 @@ def test_a_term_weighs_the_square_of_the_share_of_texts_that_it_turns(monkeypatc
 
 def test_a_term_that_turns_none_of_three_texts_is_given_up(monkeypatch):
     asked = []
-    nothing = lambda lab, model, texts: (
+
+    def say_nothing(lab, model, texts):
         asked.append(len(texts))
-        or SimpleNamespace(  # noqa: E731
-            labels=np.full(len(texts), -1)
-        )
-    )
-    monkeypatch.setattr("btu.defenses.phrases.say", nothing)
+        return SimpleNamespace(labels=np.full(len(texts), -1))
+
+    monkeypatch.setattr("btu.defenses.phrases.say", say_nothing)
     case = make_case(turned=0)
     suspects = np.zeros((2, len(case.sides[0].index.terms)), dtype=np.bool_)
     suspects[1, :4] = True
