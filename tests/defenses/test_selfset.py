@@ -366,6 +366,34 @@ def test_a_repair_takes_twice_as_many_epochs_while_that_halves_what_is_left(
     assert (epochs, found) == (tried, chosen)
 
 
+def describe_toy(case, verdict):
+    case.lab.data = SimpleNamespace(clean=SimpleNamespace(label_names=("a", "b")))
+    return describe(case, verdict)
+
+
+@pytest.mark.parametrize("contradicted", [3, 2])
+def test_examples_are_rows_that_the_reference_contradicts_if_there_are_three(contradicted):
+    case, rows = make_case(turned=0), np.arange(10)
+    wrong = case.sides[0].contradicted
+    wrong[:] = False
+    wrong[np.array([1, 4, 5])[:contradicted]] = True
+
+    told = describe_toy(case, Verdict(((find(), rows),), 1, 400))
+
+    shown = [example["row"] for example in told["findings"][0]["examples"]]
+    assert shown == ([1, 4, 5] if contradicted == 3 else [0, 4, 9])
+
+
+def test_a_record_says_how_many_rows_one_more_word_would_take():
+    case = make_case(turned=0)
+    here, there = (int((rows.labels == 1).sum()) for rows in (case.untrusted, case.trusted))
+    rows = np.ceil(np.log(0.1 * 0.05) / np.log(here / (here + there)))
+
+    note = describe_toy(case, Verdict((), 1, 400, share=0.1))["notes"][-1]
+
+    assert f"if it were in {rows:.0f} rows" in note
+
+
 def test_a_record_says_how_many_more_were_acquitted():
     case = make_case(turned=0)
     case.lab.data = SimpleNamespace(clean=SimpleNamespace(label_names=("a", "b")))

@@ -270,9 +270,18 @@ def test_contradiction_alone_and_effect_alone_are_tested_as_they_are():
 
 
 def test_what_cannot_be_rejected_is_not_tested():
-    counts = [join_counts(make_counts(0.5, 0.5, 0.7, least_excess=0.2))]
+    counts = [join_counts(make_counts(0.5, 1e-9, 0.7, least_excess=0.2))]
 
     assert plan(counts, ["excess"]).number == 0
+
+
+def test_a_term_of_the_shortlist_that_leans_as_well_is_tested_once():
+    listed, other = make_counts(0.03, 1e-9, 1e-9), make_counts(0.6, 1e-9, 0.7)
+
+    tests = plan([join_counts(listed, other)], ["excess", "contradiction"])
+
+    assert tests.weights[0] == pytest.approx([0.8 * 2, 0.2 * 2])
+    assert tests.share == pytest.approx(0.2 / (1 + 1))  # of a third one, beside the other
 
 
 def test_a_planted_word_is_the_most_surprising_of_many():
