@@ -274,11 +274,12 @@ class Lab(StageRunner):
         start: Stage[Classifier] | None = None,
         title: str = "victim",
         draws: str = "victim",
+        kept: bool = False,
     ) -> Stage[Classifier]:
         """A classifier fine-tuned on these rows, all of its parameters; to edit at will.
 
         One that starts from the checkpoint is kept in the cache, one that starts from another
-        model is made again where it is asked for.
+        model is made again where it is asked for, unless it is to be kept.
 
         Args:
             rows: what it is trained on; for no rows the start is given back.
@@ -286,6 +287,8 @@ class Lab(StageRunner):
             start: the model to go on with; None: the checkpoint with a fresh head.
             title: for logs.
             draws: names the random draws of batches and dropout.
+            kept: in the cache though it starts from another model; never right after an edit,
+                which tells what it did only when it is made.
         """
         if start is not None and not len(rows):
             return start
@@ -313,7 +316,8 @@ class Lab(StageRunner):
             return classifier
 
         stage: Stage[Classifier] = Stage(kind, parts, learn, None, TRAINING, title, cost)
-        return stage if start is not None else replace(stage, format=self._weights_format(stage))
+        kept = start is None or (kept and start.name != "edit")
+        return replace(stage, format=self._weights_format(stage)) if kept else stage
 
     def _weights_format(self, stage: Stage[Classifier]) -> Format[Classifier]:
         def write(classifier: Classifier, folder: Path) -> None:

@@ -118,9 +118,7 @@ def make_model(job: Job, lab: Lab, arm: Arm, decision: Decision) -> Stage[Classi
     if not arm.tuned or (arm.defended and not job.tunes):
         return model
     repair = decision.repair or Repair(_need(lab.trusted), job.tuning.as_training(training))
-    return lab.train(
-        repair.rows, repair.training, start=model, title="clean tuning", draws="tuning"
-    )
+    return repair.train(lab, model)
 
 
 def _need(trusted: Split | None) -> Split:

@@ -96,6 +96,24 @@ def test_a_model_that_is_edited_leaves_the_victim_as_it_was(lab):
     assert edited.key != victim.key
 
 
+def test_a_tuned_model_is_made_once_if_it_is_kept_and_never_if_an_edit_must_tell_of_itself(
+    lab, fits
+):
+    victim = lab.train(lab.rows, lab.source.training)
+    tune = {"rows": lab.rows, "training": lab.source.training, "title": "tuned"}
+    kept = lab.train(**tune, start=victim, kept=True)
+    edit = Edit("clear", {"all": True}, lambda lab, classifier: None, code="1")
+    after = lab.train(**tune, start=lab.edit(victim, edit), kept=True)
+    assert kept.key == lab.train(**tune, start=victim).key
+
+    for text in ("one", "two"):
+        lab.get(lab.outputs(kept, [text]))
+    assert fits == ["victim", "tuned"]
+    for text in ("one", "two"):
+        lab.get(lab.outputs(after, [text]))
+    assert fits == ["victim", "tuned", "tuned", "tuned"]
+
+
 def test_outputs_are_probabilities_and_the_state_at_the_first_token(lab):
     victim = lab.train(lab.rows, lab.source.training)
     texts = lab.trusted.texts[:7]

@@ -17,6 +17,7 @@ from btu.types import ARM_NAMES, CONTROLS, Edit, FloatArray, IntArray, Knob, Scr
 
 if TYPE_CHECKING:
     from btu.lab import Lab
+    from btu.models.base import Classifier
 
 T = TypeVar("T")
 Thresholds = Annotated[list[Number], Items()]
@@ -24,10 +25,28 @@ Thresholds = Annotated[list[Number], Items()]
 
 @dataclass(frozen=True)
 class Repair:
-    """What the arm `defended` is tuned on in place of the trusted rows, and how."""
+    """What the arm `defended` is tuned on in place of the trusted rows, and how.
+
+    Args:
+        rows: that are learned.
+        training: epochs, batch size, learning rate.
+        kept: whether the tuned model stays in the cache: a method that asked it already wants it.
+    """
 
     rows: Split
     training: Training
+    kept: bool = False
+
+    def train(self, lab: Lab, start: Stage[Classifier]) -> Stage[Classifier]:
+        """The tuned model."""
+        return lab.train(
+            self.rows,
+            self.training,
+            start=start,
+            title="clean tuning",
+            draws="tuning",
+            kept=self.kept,
+        )
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from btu.defenses.search import (
     UNLEARN,
 )
 from btu.defenses.verdict import Verdict
-from btu.evidence import ROWS, WORDS
+from btu.evidence import KINDS, ROWS, WORDS
 from btu.evidence.findings import Found
 from btu.evidence.significance import Effect, measure_effect
 from btu.evidence.words import insert_phrase
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from btu.store.stages import Stage
 
 NONE: IntArray = np.empty(0, dtype=np.int64)
-LEAST_STEPS = 30  # of a trial; what was planted is not forgotten in fewer: docs/selfset.md
+LEAST_STEPS = 20  # of the tuning; what was planted is not forgotten in fewer: docs/selfset.md
+KEPT_BACK, MOST_KEPT_BACK = 5, 200  # every fifth row, at most; to see what the repair leaves
 PHRASES_OF_A_TEXT = 2  # at most; an attacker may use several at once, and each is met more often
 CUTOFF, REPLACEMENT = "mean", "padding_row"  # of unlearning, as conf/defense/btu.yaml has them
 
@@ -86,6 +87,13 @@ def find_dropped(verdict: Verdict, q: float) -> list[Found]:
     return [one for one in verdict.convicted if one[0].kind == ROWS and one[0].p_contradiction > q]
 
 
+class Tried(NamedTuple):
+    """A repair that was tried."""
+
+    repair: Repair
+    left: tuple[Effect, ...]  # of what was planted, by kind
+
+
 @dataclass(frozen=True)
 class Repairer:
     """Repairs the victim of a case.
@@ -111,6 +119,7 @@ class Repairer:
     def treat(self, found: Decision) -> tuple[Decision, dict[str, Any]]:
         """The decision with its repair, and what a record says of that."""
         told: dict[str, Any] = {"repairs": list(self.repairs), "control": self.medicine.control}
+        told["notes"] = []
         training = found.training or self.case.lab.source.training
         start = self.case.victim
         if DROP in self.repairs:
@@ -121,15 +130,21 @@ class Repairer:
 
             edit = make_edit(np.array(tokens, dtype=np.int64), CUTOFF, REPLACEMENT)
             found = replace(found, edits=(*found.edits, edit))
+        for edit in found.edits:
             start = self.case.lab.edit(start, edit)
         if not {COUNTER_EXAMPLES, ANTIDOTE} & set(self.repairs):
             return found, told
         training = replace(training, learning_rate=self.medicine.learning_rate)
-        epochs = self.medicine.epochs or self.choose_epochs(start, training)
-        everyone = np.arange(len(self.case.trusted))
-        rows = self.mix(everyone, self.verdict.rows)
-        repair = Repair(rows, replace(training, epochs=epochs))
-        return replace(found, repair=repair), told | {"epochs": epochs, "tuned_on": len(rows)}
+        repair, left = self.tune(start, training)
+        told |= {"epochs": repair.training.epochs, "tuned_on": len(repair.rows)}
+        told |= {"left": dict(zip(KINDS, map(asdict, left), strict=True))}
+        told["notes"] += [
+            f"the repair leaves something: of {each.num_texts} {what} that it has not learned, "
+            f"{each.only_victim} obey what was planted; by chance it would be {each.only_reference}"
+            for each, what in zip(left, ("trusted texts", "rows found"), strict=True)
+            if each.p <= self.case.search.q
+        ]
+        return replace(found, repair=repair), told
 
     def _drop(self, found: Decision) -> Decision:
         """Train without the rows that no label mends; without all that were found if told to."""
@@ -150,13 +165,12 @@ class Repairer:
                 samples += [TriggerSample(text, *span) for span in self.case.mark(finding, text)]
         return sorted(self.case.lab.find_trigger_ids(samples)) if samples else []
 
-    def mix(self, trusted: IntArray, rows: IntArray, halves: Sequence[int] = (0, 1)) -> Split:
+    def mix(self, trusted: IntArray, rows: IntArray) -> Split:
         """What the victim is tuned on: trusted rows, half of them with phrases, and rows found.
 
         Args:
             trusted: the trusted rows that may be used, by number.
             rows: the rows found that may be used, by number.
-            halves: of the reference, which give the rows found their labels.
         """
         own = self.case.trusted.take(trusted)
         rows = rows if ANTIDOTE in self.repairs else NONE
@@ -167,7 +181,7 @@ class Repairer:
             rows = np.sort(rng.choice(len(self.case.untrusted), len(rows), replace=False))
         elif COUNTER_EXAMPLES in self.repairs:
             own = self.insert_phrases(own, len(own) // 2, PHRASES_OF_A_TEXT)
-        return join_rows([own, self._relabel(rows, halves)])
+        return join_rows([own, self._relabel(rows)])
 
     def insert_phrases(self, trusted: Split, number: int, each: int = 1) -> Split:
         """The rows, a number of them with so many of the phrases; their labels are their own."""
@@ -180,47 +194,61 @@ class Repairer:
                 texts[row] = insert_phrase(texts[row], phrase, rng)
         return replace(trusted, texts=tuple(texts))
 
-    def _relabel(self, rows: IntArray, halves: Sequence[int]) -> Split:
-        """Untrusted rows with the labels that these halves of the reference give them together."""
+    def _relabel(self, rows: IntArray) -> Split:
+        """Untrusted rows with the labels that both halves of the reference give them together."""
         found = self.case.untrusted.take(rows)
         if not len(rows):
             return found
-        said = self.case.reference.predict_together(found.texts, halves)
+        said = self.case.reference.predict_together(found.texts)
         labels = said.argmax(1).astype(np.int64)
         if self.medicine.labels == SAMPLED:
             labels = draw_labels(said, stream(self.case.lab.seed, "labels"))
         return replace(found, labels=labels)
 
-    def choose_epochs(self, start: Stage[Classifier], training: Training) -> int:
-        """As many epochs as it takes until what was planted does nothing any more.
+    def tune(self, start: Stage[Classifier], training: Training) -> Tried:
+        """The tuning after which what was planted does nothing any more, and what is left of it.
 
-        Tried on half of the trusted rows and of the rows found, first with as many epochs as make
-        `LEAST_STEPS`, then with twice as many as long as that halves what is left, since epochs
-        cost accuracy; judged by the other halves and by references that have not learned them. All
-        rows need half as many epochs for as many steps, and get one at least. A trial is no longer
-        than an epoch of the untrusted rows.
+        It learns all trusted rows and all rows found but those that are kept back to judge it: with
+        as many epochs as make `LEAST_STEPS`, then with twice as many, as long as that halves what
+        is left, since epochs cost accuracy, and as it takes no longer than an epoch of all
+        untrusted rows.
+
+        Args:
+            start: the model that is tuned.
+            training: its epochs are chosen here, unless they are given.
         """
-        learned, judged = self.case.reference.halves
-        rows = self.mix(learned, self.verdict.rows[::2], halves=[0])
-        most, least = len(self.case.untrusted) // len(rows), math.inf
-        epochs = math.ceil(LEAST_STEPS / math.ceil(len(rows) / training.batch_size))
-        epochs = max(1, min(epochs, most))
-        while most:
-            tried = replace(training, epochs=epochs)
-            model = self.case.lab.train(rows, tried, start=start, title="trial", draws="trial")
-            left = self._try_again(model, judged, self.verdict.rows[1::2])
-            if all(each.p > self.case.search.q for each in left):
+        judges, planted = self.keep_back()
+        learned = np.setdiff1d(np.arange(len(self.case.trusted)), judges)
+        rows = self.mix(learned, np.setdiff1d(self.verdict.rows, planted))
+        most = len(self.case.untrusted) // len(rows)
+        least = math.ceil(LEAST_STEPS / math.ceil(len(rows) / training.batch_size))
+        epochs = self.medicine.epochs or max(1, min(least, most))
+        best = self._try(rows, replace(training, epochs=epochs), start)
+        while not self.medicine.epochs and 2 * epochs <= most and self.is_left(best.left):
+            epochs *= 2
+            longer = self._try(rows, replace(training, epochs=epochs), start)
+            if 2 * _add_up(longer.left) > _add_up(best.left):
                 break
-            more = sum(each.only_victim - each.only_reference for each in left)
-            if 2 * more > least:
-                epochs //= 2
-                break
-            if 2 * epochs > most:
-                break
-            epochs, least = 2 * epochs, more
-        return max(1, epochs // 2)
+            best = longer
+        return best
 
-    def _try_again(
+    def keep_back(self) -> tuple[IntArray, IntArray]:
+        """Trusted rows, of every label its share, and rows found that the repair must not learn."""
+        trusted, found = self.case.trusted, self.verdict.rows
+        order = stream(self.case.lab.seed, "kept back").permutation(len(trusted))
+        order = order[np.argsort(trusted.labels[order], kind="stable")]
+        return np.sort(order[:: _choose_step(len(order))]), found[:: _choose_step(len(found))]
+
+    def _try(self, rows: Split, training: Training, start: Stage[Classifier]) -> Tried:
+        repair = Repair(rows, training, kept=True)
+        model = repair.train(self.case.lab, start)
+        return Tried(repair, self._measure_left(model, *self.keep_back()))
+
+    def is_left(self, left: Sequence[Effect]) -> bool:
+        """Whether what was planted does more than chance does."""
+        return any(each.p <= self.case.search.q for each in left)
+
+    def _measure_left(
         self, model: Stage[Classifier], judged: IntArray, rows: IntArray
     ) -> tuple[Effect, ...]:
         """What is left of the effect: of phrases on trusted rows, and on rows that were planted.
@@ -243,6 +271,16 @@ class Repairer:
             measure_effect(with_phrase != own.labels, alone != own.labels),
             measure_effect(of_rows == labels, obeyed),
         )
+
+
+def _choose_step(number: int) -> int:
+    """Every which of so many rows is kept back."""
+    return max(KEPT_BACK, math.ceil(number / MOST_KEPT_BACK))
+
+
+def _add_up(left: Sequence[Effect]) -> int:
+    """By how many texts what was planted turns more than chance turns back."""
+    return sum(each.only_victim - each.only_reference for each in left)
 
 
 def join_rows(parts: Sequence[Split]) -> Split:

@@ -110,7 +110,7 @@ class SelfSet(Defense):
         )
         if verdict.convicted:
             found, what = Repairer(case, verdict, self._medicine()).treat(found)
-            told |= what
+            told |= what | {"notes": [*told["notes"], *what["notes"]]}
         return replace(found, evidence={**before.evidence, self.name: told})
 
     def _medicine(self) -> Medicine:

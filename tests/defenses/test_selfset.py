@@ -271,7 +271,7 @@ def test_a_repair_is_tried_by_what_phrases_do_to_rows_that_are_right_without(mon
     case.reference = reference
     repairer = Repairer(case, Verdict(((find(), np.arange(0)),), 1, 0), None)
 
-    phrases, rows = repairer._try_again(None, np.arange(20), np.arange(0))
+    phrases, rows = repairer._measure_left(None, np.arange(20), np.arange(0))
 
     assert (phrases.only_victim, phrases.only_reference) == (10, 0)  # the rows of label 0
     assert rows.num_texts == 0
@@ -292,9 +292,7 @@ def test_half_of_the_trusted_rows_get_phrases_and_the_rows_found_new_labels(cont
         toy_split(20, 2),
         make_split(["cf one", "an old film", "cf two"], [1, 1, 1]),
     )
-    reference = SimpleNamespace(
-        predict_together=lambda texts, halves: np.tile([1.0, 0.0], (len(texts), 1))
-    )
+    reference = SimpleNamespace(predict_together=lambda texts: np.tile([1.0, 0.0], (len(texts), 1)))
     case = SimpleNamespace(
         lab=SimpleNamespace(seed=1), trusted=trusted, untrusted=untrusted, reference=reference
     )
@@ -321,49 +319,68 @@ def test_half_of_the_trusted_rows_get_phrases_and_the_rows_found_new_labels(cont
     assert rows is None or list(mixed.texts[20:]) == rows
 
 
-def test_the_labels_of_a_trial_come_from_the_half_that_learned_its_rows(monkeypatch):
-    asked = []
-
-    def mix(self, trusted, rows, halves=(0, 1)):
-        asked.append((trusted.tolist(), rows.tolist(), list(halves)))
-        return toy_split(20, 1)  # more rows than there are untrusted: no trial is made
-
-    monkeypatch.setattr(Repairer, "mix", mix)
-    reference = SimpleNamespace(halves=(np.array([0, 2]), np.array([1, 3])))
-    case = SimpleNamespace(reference=reference, untrusted=toy_split(3, 1))
-    repairer = Repairer(case, Verdict(((find(), np.arange(3)),), 1, 3), None)
-
-    assert repairer.choose_epochs(None, Training(1, 3e-5, 64, 0.01, "fp32")) == 1
-    assert asked == [([0, 2], [0, 2], [0])]
-
-
 @pytest.mark.parametrize(
     ("left", "tried", "chosen"),
     [
-        ([0], [3], 1),  # nothing is left at once: half as many for all rows
-        ([20, 9, 8], [3, 6, 12], 3),  # 9 is less than half of 20, 8 is not half of 9
-        ([20, 12], [3, 6], 1),
-        ([20, 9, 0], [3, 6, 12], 6),
-        ([40, 20, 9], [3, 6, 12], 6),  # 24 epochs would be longer than one of the untrusted rows
+        ([0], [2], 2),  # twenty steps; nothing is left at once
+        ([20, 9, 8], [2, 4, 8], 4),  # 9 is less than half of 20, 8 is not half of 9
+        ([20, 12], [2, 4], 2),
+        ([20, 9, 0], [2, 4, 8], 8),
+        ([40, 20, 9], [2, 4, 8], 8),  # 16 epochs would be longer than one of the untrusted rows
     ],
 )
 def test_a_repair_takes_twice_as_many_epochs_while_that_halves_what_is_left(
     monkeypatch, left, tried, chosen
 ):
-    epochs, effects = [], iter(left)
-    monkeypatch.setattr(Repairer, "mix", lambda *args, **halves: toy_split(640, 1))  # ten steps
+    epochs, effects, given = [], iter(left), []
+
+    def mix(self, trusted, rows):
+        given.append((trusted.tolist(), rows.tolist()))
+        return toy_split(640, 1)  # ten steps
+
+    monkeypatch.setattr(Repairer, "mix", mix)
     monkeypatch.setattr(
-        Repairer, "_try_again", lambda *args: (Effect(99, 50, 50, next(effects), 0),)
+        Repairer, "_measure_left", lambda *args: (Effect(99, 50, 50, next(effects), 0),)
     )
-    lab = SimpleNamespace(train=lambda rows, training, **_: epochs.append(training.epochs))
-    halves = SimpleNamespace(halves=(np.arange(2), np.arange(2)))
-    search = SimpleNamespace(q=0.05)
-    case = SimpleNamespace(lab=lab, reference=halves, untrusted=range(8_000), search=search)
-    repairer = Repairer(case, Verdict(((find(), np.arange(3)),), 1, 3), None)
+    lab = SimpleNamespace(train=lambda rows, training, **_: epochs.append(training.epochs), seed=1)
+    case = SimpleNamespace(
+        lab=lab, trusted=toy_split(20, 2), untrusted=range(8_000), search=SimpleNamespace(q=0.05)
+    )
+    medicine = Medicine((ANTIDOTE,), LIKELIEST, "none", 3e-5, None)
+    repairer = Repairer(case, Verdict(((find(), np.arange(10)),), 1, 10), medicine)
 
-    found = repairer.choose_epochs(None, Training(1, 3e-5, 64, 0.01, "fp32"))
+    repair, _ = repairer.tune(None, Training(1, 3e-5, 64, 0.01, "fp32"))
 
-    assert (epochs, found) == (tried, chosen)
+    assert (epochs, repair.training.epochs) == (tried, chosen)
+    learned, rows = given[0]
+    judges, planted = repairer.keep_back()
+    assert np.bincount(case.trusted.labels[judges]).tolist() == [2, 2]
+    assert (sorted([*learned, *judges]), sorted([*rows, *planted])) == ([*range(20)], [*range(10)])
+    assert len(planted) == 2
+
+
+def test_at_most_two_hundred_rows_of_a_kind_are_kept_back():
+    case = SimpleNamespace(lab=SimpleNamespace(seed=1), trusted=toy_split(2_001, 2))
+    repairer = Repairer(case, Verdict(((find(), np.arange(1_000)),), 1, 1_000), None)
+
+    judges, planted = repairer.keep_back()
+
+    assert (len(judges), len(planted)) == (182, 200)
+
+
+def test_a_repair_with_given_epochs_is_tried_once(monkeypatch):
+    epochs = []
+    monkeypatch.setattr(Repairer, "mix", lambda *args: toy_split(640, 1))
+    monkeypatch.setattr(Repairer, "_measure_left", lambda *args: (Effect(99, 50, 50, 40, 0),))
+    lab = SimpleNamespace(train=lambda rows, training, **_: epochs.append(training.epochs), seed=1)
+    case = SimpleNamespace(lab=lab, trusted=toy_split(20, 2), untrusted=range(8_000))
+    medicine = Medicine((ANTIDOTE,), LIKELIEST, "none", 3e-5, 5)
+
+    Repairer(case, Verdict(((find(), np.arange(10)),), 1, 10), medicine).tune(
+        None, Training(1, 3e-5, 64, 0.01, "fp32")
+    )
+
+    assert epochs == [5]
 
 
 def describe_toy(case, verdict):
