@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from btu.store.stages import Stage
 
 NONE: IntArray = np.empty(0, dtype=np.int64)
-LEAST_STEPS = 20  # of the tuning; what was planted is not forgotten in fewer: docs/selfset.md
+LEAST_STEPS = 25  # of the tuning; what was planted is not forgotten in fewer: docs/selfset.md
 KEPT_BACK, MOST_KEPT_BACK = 5, 200  # every fifth row, at most; to see what the repair leaves
 PHRASES_OF_A_TEXT = 2  # at most; an attacker may use several at once, and each is met more often
 CUTOFF, REPLACEMENT = "mean", "padding_row"  # of unlearning, as conf/defense/btu.yaml has them

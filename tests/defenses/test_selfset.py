@@ -322,7 +322,7 @@ def test_half_of_the_trusted_rows_get_phrases_and_the_rows_found_new_labels(cont
 @pytest.mark.parametrize(
     ("left", "tried", "chosen"),
     [
-        ([0], [2], 2),  # twenty steps; nothing is left at once
+        ([0], [2], 2),  # 26 steps; nothing is left at once
         ([20, 9, 8], [2, 4, 8], 4),  # 9 is less than half of 20, 8 is not half of 9
         ([20, 12], [2, 4], 2),
         ([20, 9, 0], [2, 4, 8], 8),
@@ -336,7 +336,7 @@ def test_a_repair_takes_twice_as_many_epochs_while_that_halves_what_is_left(
 
     def mix(self, trusted, rows):
         given.append((trusted.tolist(), rows.tolist()))
-        return toy_split(640, 1)  # ten steps
+        return toy_split(800, 1)  # thirteen steps
 
     monkeypatch.setattr(Repairer, "mix", mix)
     monkeypatch.setattr(
@@ -344,7 +344,7 @@ def test_a_repair_takes_twice_as_many_epochs_while_that_halves_what_is_left(
     )
     lab = SimpleNamespace(train=lambda rows, training, **_: epochs.append(training.epochs), seed=1)
     case = SimpleNamespace(
-        lab=lab, trusted=toy_split(20, 2), untrusted=range(8_000), search=SimpleNamespace(q=0.05)
+        lab=lab, trusted=toy_split(20, 2), untrusted=range(10_000), search=SimpleNamespace(q=0.05)
     )
     medicine = Medicine((ANTIDOTE,), LIKELIEST, "none", 3e-5, None)
     repairer = Repairer(case, Verdict(((find(), np.arange(10)),), 1, 10), medicine)
