@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -137,13 +137,13 @@ class Repairer:
         training = replace(training, learning_rate=self.medicine.learning_rate)
         repair, left = self.tune(start, training)
         told |= {"epochs": repair.training.epochs, "tuned_on": len(repair.rows)}
-        told |= {"left": dict(zip(KINDS, map(asdict, left), strict=True))}
-        told["notes"] += [
-            f"the repair leaves something: of {each.num_texts} {what} that it has not learned, "
-            f"{each.only_victim} obey what was planted; by chance it would be {each.only_reference}"
-            for each, what in zip(left, ("trusted texts", "rows found"), strict=True)
-            if each.p <= self.case.search.q
+        told["left"] = [
+            {"kind": kind, "texts": one.num_texts, "obey": one.only_victim}
+            | {"by_chance": one.only_reference}
+            for kind, one in zip(KINDS, left, strict=True)
         ]
+        if self.is_left(left):
+            told["notes"] += ["the repair leaves more of what was planted than chance would"]
         return replace(found, repair=repair), told
 
     def _drop(self, found: Decision) -> Decision:

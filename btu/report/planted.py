@@ -77,6 +77,12 @@ def say_summary(verdict: Verdict) -> str:
         parts.append(f"{verdict.untrusted_rows:,} untrusted rows {against}")
     if verdict.repairs:
         parts.append(f"repaired by {plain(listed(verdict.repairs))}")
+    for left in (each for each in verdict.left if each.texts):
+        what = "planted rows" if left.kind == ROWS else "trusted texts with a phrase"
+        parts.append(
+            f"{left.obey:,} of {left.texts:,} {what} that the repair has not learned obey, by "
+            f"chance {left.by_chance:,} would"
+        )
     return "; ".join(parts)
 
 

@@ -83,6 +83,16 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Left:
+    """What a repair leaves, in texts that it has not learned."""
+
+    kind: str  # words: trusted texts with a phrase; rows: planted ones
+    texts: int
+    obey: int
+    by_chance: int  # as many would without a backdoor
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What one defense convicted at one threshold, and what it suspected and acquitted."""
 
@@ -93,6 +103,7 @@ class Verdict:
     untrusted_rows: int | None = None
     trusted_rows: int | None = None
     repairs: tuple[str, ...] = ()
+    left: tuple[Left, ...] = ()
     notes: tuple[str, ...] = ()
 
 

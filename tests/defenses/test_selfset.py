@@ -53,6 +53,8 @@ def test_a_planted_word_is_convicted_alone_and_what_it_did_is_undone(files, run_
     ]
     assert told["rows"] == 60
     assert told["repairs"] == ["counter_examples"]  # the victim is always right, its judge is not
+    assert [one["kind"] for one in told["left"]] == ["words", "rows"]
+    assert 0 <= told["left"][0]["obey"] < told["left"][0]["texts"]
     assert tuned["asr"] > 0.5
     assert defended["asr"] <= tuned["asr"] / 2
     assert defended["cacc"] >= tuned["cacc"] - 0.05

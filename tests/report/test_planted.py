@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from btu.api import Run
-from btu.report.planted import MOST_TOLD, say_p, spell, tell_planted
+from btu.report.planted import MOST_TOLD, say_p, say_summary, spell, tell_planted
 from btu.report.run import write_findings
 from btu.report.tables import print_planted
-from btu.report.verdicts import FINDING_COLUMNS, list_findings
+from btu.report.verdicts import FINDING_COLUMNS, list_findings, read_verdicts
 from btu.store.records import read_record
 from btu.terminal.console import Terminal
 from tests.report.factory import finding, record, verdict, write
@@ -53,6 +53,19 @@ def test_that_nothing_was_convicted_is_told_with_the_number_of_tests():
     assert told() == ["nothing was convicted of 8,662 tests at error rate 0.05"]
     assert told(tests=0) == ["nothing was convicted at error rate 0.05"]
     assert tell_planted([record("defended", 0.1)], None) == ([], [])
+
+
+def test_what_the_repair_leaves_is_told_of_each_kind_that_was_tried():
+    left = [
+        {"kind": "words", "texts": 182, "obey": 4, "by_chance": 3},
+        {"kind": "rows", "texts": 0, "obey": 0, "by_chance": 0},
+    ]
+    summary = say_summary(read_verdicts(convicting(finding("cf"), left=left))["strict"])
+
+    assert summary.endswith(
+        "4 of 182 trusted texts with a phrase that the repair has not learned obey, by chance 3 "
+        "would"
+    )
 
 
 def test_only_the_surest_findings_get_a_sentence():
