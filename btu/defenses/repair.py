@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 NONE: IntArray = np.empty(0, dtype=np.int64)
 LEAST_STEPS = 25  # of the tuning; what was planted is not forgotten in fewer: docs/selfset.md
-KEPT_BACK, MOST_KEPT_BACK = 5, 200  # every fifth row, at most; to see what the repair leaves
+KEPT_BACK, MOST_KEPT_BACK = 5, 200  # every fifth row and no more: not learned, to see what is left
 PHRASES_OF_A_TEXT = 2  # at most; an attacker may use several at once, and each is met more often
 CUTOFF, REPLACEMENT = "mean", "padding_row"  # of unlearning, as conf/defense/btu.yaml has them
 
@@ -118,8 +118,8 @@ class Repairer:
 
     def treat(self, found: Decision) -> tuple[Decision, dict[str, Any]]:
         """The decision with its repair, and what a record says of that."""
-        told: dict[str, Any] = {"repairs": list(self.repairs), "control": self.medicine.control}
-        told["notes"] = []
+        told: dict[str, Any] = {"repairs": list(self.repairs), "notes": []}
+        told["control"] = self.medicine.control
         training = found.training or self.case.lab.source.training
         start = self.case.victim
         if DROP in self.repairs:
@@ -138,9 +138,9 @@ class Repairer:
         repair, left = self.tune(start, training)
         told |= {"epochs": repair.training.epochs, "tuned_on": len(repair.rows)}
         told["left"] = [
-            {"kind": kind, "texts": one.num_texts, "obey": one.only_victim}
-            | {"by_chance": one.only_reference}
-            for kind, one in zip(KINDS, left, strict=True)
+            {"kind": kind, "texts": each.num_texts, "obey": each.only_victim}
+            | {"by_chance": each.only_reference}
+            for kind, each in zip(KINDS, left, strict=True)
         ]
         if self.is_left(left):
             told["notes"] += ["the repair leaves more of what was planted than chance would"]
