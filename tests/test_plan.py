@@ -46,7 +46,7 @@ SWEEPS = {
     "shares of trusted rows": ["tuning.share=0,0.05,0.1"],
     "defenses": ["defense=none,btu,btu_reference", "seed=1,2"],
 }
-SLOW = ("cutoffs", "arms", "poison rates", "epochs", "shares of trusted rows")
+SLOW = ("attacks and seeds", "cutoffs", "arms", "poison rates", "epochs", "shares of trusted rows")
 TRAININGS = {"victim": "victim", "clean model": "clean model", "clean tuning": "tuning"}
 
 
