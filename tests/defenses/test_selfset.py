@@ -12,7 +12,7 @@ from btu.defenses.case import Case
 from btu.defenses.phrases import _weigh_strength, judge_phrases
 from btu.defenses.repair import Medicine, Repairer, choose_repairs, draw_labels
 from btu.defenses.search import ANTIDOTE, COUNTER_EXAMPLES, LIKELIEST, Search
-from btu.defenses.selfset import leave_out_shared
+from btu.defenses.selfset import SelfSet, leave_out_shared
 from btu.defenses.verdict import MOST_ACQUITTED, Verdict, _demote, describe
 from btu.errors import ConfigError
 from btu.evidence import ROWS, WORDS
@@ -20,7 +20,7 @@ from btu.evidence.findings import Finding
 from btu.evidence.significance import Effect
 from btu.evidence.terms import find_suspects
 from btu.models.base import Training
-from btu.types import make_split
+from btu.types import Edit, make_split
 from tests.conftest import TINY, composed, toy_split
 
 TRAINING = ["model.training.epochs=6", "model.training.learning_rate=3e-3"]
@@ -44,7 +44,16 @@ def find(**changes):
     return replace(found, **changes)
 
 
-def test_a_planted_word_is_convicted_alone_and_what_it_did_is_undone(files, run_btu, tmp_path):
+def test_a_planted_word_is_convicted_alone_and_what_it_did_is_undone(
+    files, run_btu, monkeypatch, fits
+):
+    left, real = [], Repairer._measure_left
+
+    def measure(*args):
+        left.append(real(*args))
+        return left[-1]
+
+    monkeypatch.setattr(Repairer, "_measure_left", measure)
     _, tuned, defended = run_btu(*QUICK, *files.overrides, "attack.poison_rate=0.1")
 
     told = defended["evidence"]["selfset"]
@@ -55,9 +64,24 @@ def test_a_planted_word_is_convicted_alone_and_what_it_did_is_undone(files, run_
     assert told["repairs"] == ["counter_examples"]  # the victim is always right, its judge is not
     assert [one["kind"] for one in told["left"]] == ["words", "rows"]
     assert 0 <= told["left"][0]["obey"] < told["left"][0]["texts"]
+    assert fits.count("clean tuning") == 1 + len(left)  # what was judged is the result
     assert tuned["asr"] > 0.5
     assert defended["asr"] <= tuned["asr"] / 2
     assert defended["cacc"] >= tuned["cacc"] - 0.05
+
+
+def test_a_note_of_the_repair_stands_after_those_of_the_verdict(monkeypatch):
+    verdict = Verdict(((find(), np.arange(3)),), 1, 9)
+    monkeypatch.setattr("btu.defenses.verdict.judge", lambda case: verdict)
+    monkeypatch.setattr("btu.defenses.verdict.describe", lambda *args: {"notes": ["first"]})
+    monkeypatch.setattr(Repairer, "treat", lambda self, found: (found, {"notes": ["second"]}))
+    case = SimpleNamespace(trusted=toy_split(9, 1))
+    monkeypatch.setattr(SelfSet, "_open", lambda *args: case)
+    defense = build(composed(["defense=selfset"]).defense.selfset, "defense.selfset")
+
+    found = defense.decide(SimpleNamespace(trusted=case.trusted), 0.05, Decision())
+
+    assert found.evidence["selfset"]["notes"] == ["first", "second"]
 
 
 def test_where_nothing_was_planted_the_tuned_model_is_the_result(files, run_btu):
@@ -277,6 +301,40 @@ def test_a_repair_is_tried_by_what_phrases_do_to_rows_that_are_right_without(mon
 
     assert (phrases.only_victim, phrases.only_reference) == (10, 0)  # the rows of label 0
     assert rows.num_texts == 0
+
+
+@pytest.mark.parametrize(("turned", "notes"), [(20, 1), (4, 0)])
+def test_what_is_left_after_earlier_edits_is_told(monkeypatch, turned, notes):
+    """An edit of a defense before it is part of the model that is tuned."""
+    effects = (Effect(99, 20, 9, turned, 3), Effect(50, 2, 2, 1, 1))
+    monkeypatch.setattr(Repairer, "_measure_left", lambda *args: effects)
+    monkeypatch.setattr(Repairer, "mix", lambda *args: toy_split(640, 1))
+    starts, before = [], [Edit(name, {}, lambda *args: None, code="1") for name in ("a", "b")]
+    lab = SimpleNamespace(
+        seed=1,
+        edit=lambda model, edit: f"{model}, {edit.name}",
+        train=lambda rows, training, start, **_: starts.append(start),
+        source=SimpleNamespace(training=Training(1, 3e-5, 64, 0.01, "fp32")),
+    )
+    case = SimpleNamespace(
+        lab=lab,
+        victim="victim",
+        trusted=toy_split(20, 2),
+        untrusted=range(640),
+        search=SimpleNamespace(q=0.05),
+    )
+    medicine = Medicine((ANTIDOTE,), LIKELIEST, "none", 3e-5, None)
+    repairer = Repairer(case, Verdict(((find(), np.arange(10)),), 1, 640), medicine)
+
+    found, told = repairer.treat(Decision(edits=tuple(before)))
+
+    assert set(starts) == {"victim, a, b"}
+    assert found.repair.kept
+    assert told["left"] == [
+        {"kind": "words", "texts": 99, "obey": turned, "by_chance": 3},
+        {"kind": "rows", "texts": 50, "obey": 1, "by_chance": 1},
+    ]
+    assert told["notes"] == ["the repair leaves more of what was planted than chance would"][:notes]
 
 
 @pytest.mark.parametrize(
