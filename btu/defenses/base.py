@@ -31,15 +31,17 @@ class Repair:
         rows: that are learned.
         training: epochs, batch size, learning rate.
         kept: whether the tuned model stays in the cache: a method that asked it already wants it.
+        edits: changes to the tuned model, in order; each names its code.
     """
 
     rows: Split
     training: Training
     kept: bool = False
+    edits: tuple[Edit, ...] = ()
 
     def train(self, lab: Lab, start: Stage[Classifier]) -> Stage[Classifier]:
         """The tuned model."""
-        return lab.train(
+        model = lab.train(
             self.rows,
             self.training,
             start=start,
@@ -47,6 +49,9 @@ class Repair:
             draws="tuning",
             kept=self.kept,
         )
+        for edit in self.edits:
+            model = lab.edit(model, edit)
+        return model
 
 
 @dataclass(frozen=True)

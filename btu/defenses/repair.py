@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from btu.defenses.balance import fit_shift, make_shift
 from btu.defenses.base import Decision, Repair
 from btu.defenses.case import Case
 from btu.defenses.reference import say
@@ -137,6 +138,7 @@ class Repairer:
         training = replace(training, learning_rate=self.medicine.learning_rate)
         repair, left = self.tune(start, training)
         told |= {"epochs": repair.training.epochs, "tuned_on": len(repair.rows)}
+        told["label_shift"] = repair.edits[0].parts["shift"].tolist()
         told["left"] = [
             {"kind": kind, "texts": each.num_texts, "obey": each.only_victim}
             | {"by_chance": each.only_reference}
@@ -240,9 +242,12 @@ class Repairer:
         return np.sort(order[:: _choose_step(len(order))]), found[:: _choose_step(len(found))]
 
     def _try(self, rows: Split, training: Training, start: Stage[Classifier]) -> Tried:
-        repair = Repair(rows, training, kept=True)
-        model = repair.train(self.case.lab, start)
-        return Tried(repair, self._measure_left(model, *self.keep_back()))
+        case, repair = self.case, Repair(rows, training, kept=True)
+        tuned = repair.train(case.lab, start)
+        said = say(case.lab, tuned, case.trusted.texts).probabilities
+        balance = make_shift(fit_shift(said, case.trusted.labels))
+        left = self._measure_left(case.lab.edit(tuned, balance), *self.keep_back())
+        return Tried(replace(repair, edits=(balance,)), left)
 
     def is_left(self, left: Sequence[Effect]) -> bool:
         """Whether what was planted does more than chance does."""

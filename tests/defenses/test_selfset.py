@@ -20,6 +20,7 @@ from btu.evidence.findings import Finding
 from btu.evidence.significance import Effect
 from btu.evidence.terms import find_suspects
 from btu.models.base import Training
+from btu.training.outputs import Outputs
 from btu.types import Edit, make_split
 from tests.conftest import TINY, composed, toy_split
 
@@ -61,6 +62,7 @@ def test_a_planted_word_is_convicted_alone_and_what_it_did_is_undone(
         ("cf", "1", "anywhere")
     ]
     assert told["rows"] == 60
+    assert sum(told["label_shift"]) == pytest.approx(0)
     assert told["repairs"] == ["counter_examples"]  # the victim is always right, its judge is not
     assert [one["kind"] for one in told["left"]] == ["words", "rows"]
     assert 0 <= told["left"][0]["obey"] < told["left"][0]["texts"]
@@ -303,6 +305,18 @@ def test_a_repair_is_tried_by_what_phrases_do_to_rows_that_are_right_without(mon
     assert rows.num_texts == 0
 
 
+def fake_lab(train, **more):
+    """A lab whose models say nothing."""
+    return SimpleNamespace(
+        seed=1,
+        num_labels=2,
+        train=train,
+        outputs=lambda *args: None,
+        get=lambda stage, or_else: or_else(),
+        **({"edit": lambda model, edit: model} | more),
+    )
+
+
 @pytest.mark.parametrize(("turned", "notes"), [(20, 1), (4, 0)])
 def test_what_is_left_after_earlier_edits_is_told(monkeypatch, turned, notes):
     """An edit of a defense before it is part of the model that is tuned."""
@@ -310,10 +324,9 @@ def test_what_is_left_after_earlier_edits_is_told(monkeypatch, turned, notes):
     monkeypatch.setattr(Repairer, "_measure_left", lambda *args: effects)
     monkeypatch.setattr(Repairer, "mix", lambda *args: toy_split(640, 1))
     starts, before = [], [Edit(name, {}, lambda *args: None, code="1") for name in ("a", "b")]
-    lab = SimpleNamespace(
-        seed=1,
+    lab = fake_lab(
+        lambda rows, training, start, **_: starts.append(start),
         edit=lambda model, edit: f"{model}, {edit.name}",
-        train=lambda rows, training, start, **_: starts.append(start),
         source=SimpleNamespace(training=Training(1, 3e-5, 64, 0.01, "fp32")),
     )
     case = SimpleNamespace(
@@ -402,7 +415,7 @@ def test_a_repair_takes_twice_as_many_epochs_while_that_halves_what_is_left(
     monkeypatch.setattr(
         Repairer, "_measure_left", lambda *args: (Effect(99, 50, 50, next(effects), 0),)
     )
-    lab = SimpleNamespace(train=lambda rows, training, **_: epochs.append(training.epochs), seed=1)
+    lab = fake_lab(lambda rows, training, **_: epochs.append(training.epochs))
     case = SimpleNamespace(
         lab=lab, trusted=toy_split(20, 2), untrusted=range(10_000), search=SimpleNamespace(q=0.05)
     )
@@ -419,6 +432,30 @@ def test_a_repair_takes_twice_as_many_epochs_while_that_halves_what_is_left(
     assert len(planted) == 2
 
 
+def test_what_judges_a_repair_is_the_tuned_model_with_balanced_labels(monkeypatch):
+    """One that leans to label 0 gets label 1 as often as the trusted rows have it."""
+    judged, trusted = [], toy_split(20, 2)
+    leaning = np.tile([0.9, 0.1], (20, 1))
+    monkeypatch.setattr("btu.defenses.repair.say", lambda lab, model, texts: Outputs(None, leaning))
+    monkeypatch.setattr(Repairer, "mix", lambda *args: toy_split(64, 1))
+    monkeypatch.setattr(
+        Repairer,
+        "_measure_left",
+        lambda self, model, *rows: judged.append(model) or (Effect(9, 0, 0, 0, 0),),
+    )
+    lab = fake_lab(lambda *args, **_: "tuned", edit=lambda model, edit: (model, edit.name))
+    case = SimpleNamespace(lab=lab, trusted=trusted, untrusted=range(640))
+    medicine = Medicine((ANTIDOTE,), LIKELIEST, "none", 3e-5, 1)
+    repairer = Repairer(case, Verdict((), 1, 640), medicine)
+
+    repair, _ = repairer.tune(None, Training(1, 3e-5, 64, 0.01, "fp32"))
+
+    assert judged == [("tuned", "label shift")]
+    (edit,) = repair.edits
+    np.testing.assert_allclose(edit.parts["shift"], np.log([1 / 9, 9]) / 2, rtol=1e-4)
+    assert repair.train(lab, None) == judged[0]
+
+
 def test_at_most_two_hundred_rows_of_a_kind_are_kept_back():
     case = SimpleNamespace(lab=SimpleNamespace(seed=1), trusted=toy_split(2_001, 2))
     repairer = Repairer(case, Verdict(((find(), np.arange(1_000)),), 1, 1_000), None)
@@ -432,7 +469,7 @@ def test_a_repair_with_given_epochs_is_tried_once(monkeypatch):
     epochs = []
     monkeypatch.setattr(Repairer, "mix", lambda *args: toy_split(640, 1))
     monkeypatch.setattr(Repairer, "_measure_left", lambda *args: (Effect(99, 50, 50, 40, 0),))
-    lab = SimpleNamespace(train=lambda rows, training, **_: epochs.append(training.epochs), seed=1)
+    lab = fake_lab(lambda rows, training, **_: epochs.append(training.epochs))
     case = SimpleNamespace(lab=lab, trusted=toy_split(20, 2), untrusted=range(8_000))
     medicine = Medicine((ANTIDOTE,), LIKELIEST, "none", 3e-5, 5)
 
