@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
+from torch import nn
 
 from btu.store.code import code_of_module
 from btu.types import Edit, FloatArray, IntArray
@@ -54,8 +55,15 @@ def make_shift(shift: Floats) -> Edit:
     """The edit that adds this to a model's logits, (C,); a head without a bias stays as it is."""
 
     def apply(lab: Lab, classifier: Classifier) -> None:
-        bias = classifier.head_bias
+        bias = find_head_bias(classifier)
         if bias is not None:
             bias.data += bias.new_tensor(shift)
 
     return Edit("label shift", {"shift": shift}, apply, code_of_module(__name__))
+
+
+def find_head_bias(classifier: Classifier) -> nn.Parameter | None:
+    """What the head adds to the logits, (C,); None where it adds nothing, as in GPT-2."""
+    layers = [one for one in classifier.model.modules() if isinstance(one, nn.Linear)]
+    heads = [one for one in layers if one.out_features == classifier.model.config.num_labels]
+    return heads[-1].bias if heads else None

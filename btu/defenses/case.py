@@ -97,11 +97,16 @@ class Case:
         phrases = (finding.phrase,) if finding.kind == WORDS else finding.marks
         return mark_words(text, phrases, self.fold)
 
-    def draw_probes(self, label: int) -> IntArray:
-        """Trusted rows of other labels to insert something into, in random order."""
+    def draw_probes(self, label: int, times: int = 1) -> IntArray:
+        """Trusted rows of other labels to insert something into, in random order.
+
+        Args:
+            label: that they do not have.
+            times: how many times `search.num_probes` there are at most.
+        """
         others = self.probes[self.trusted.labels[self.probes] != label]
         rng = stream(self.lab.seed, "probes", str(label))
-        return rng.permutation(others)[: self.search.num_probes]
+        return rng.permutation(others)[: times * self.search.num_probes]
 
     def try_out(self, tried: Sequence[tuple[int, Sequence[str], IntArray]]) -> list[Effect]:
         """What insertions do.

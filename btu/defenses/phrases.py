@@ -20,6 +20,7 @@ from btu.types import BoolArray, IntArray
 
 MOST_READ = 500  # of the rows that hold a term, to see which phrase it stands in
 FIRST, FEW = 3, 8  # texts that a term is first tried on; one that turns none of three is given up
+MOST_TIMES = 10  # as many texts for a phrase if there are few phrases
 
 
 class Candidate(NamedTuple):
@@ -56,7 +57,8 @@ def judge_phrases(case: Case) -> tuple[list[Found], Tests]:
 def _weigh_strength(case: Case, suspects: BoolArray) -> Floats:
     """The square of the share of a few trusted texts that each suspect turns in the victim. (C, F)
 
-    The victim knows no trusted row, and so this tells nothing of an excess.
+    The victim knows no trusted row, and so this tells nothing of an excess. All suspects together
+    weigh at least as much as one trigger: one that the victim hardly learned may turn none.
     """
     weights, terms = np.zeros(suspects.shape), case.sides[0].index.terms
     for label, of_label in enumerate(suspects):
@@ -72,7 +74,8 @@ def _weigh_strength(case: Case, suspects: BoolArray) -> Floats:
             turned[columns] += said.reshape(len(columns), len(some)).sum(1)
             columns = columns[turned[columns] > 0]
         weights[label] = np.square(turned / max(1, len(probes)))
-    return weights
+    least: Floats = suspects / max(1, int(suspects.sum()))
+    return np.maximum(weights, least)
 
 
 def _find_candidates(case: Case, counts: Sequence[Counts], tests: Tests) -> list[Candidate]:
@@ -101,10 +104,10 @@ def _join_terms(case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _try_out(case: Case, phrases: Sequence[Candidate]) -> list[Effect]:
-    """What each phrase does to trusted texts of other labels."""
-    tried = []
+    """What each phrase does to trusted texts of other labels, to more of them if they are few."""
+    tried, times = [], min(MOST_TIMES, case.search.max_tried // max(1, len(phrases)))
     for one in phrases:
-        probes = case.draw_probes(one.label)
+        probes = case.draw_probes(one.label, times)
         rng = stream(case.lab.seed, "places", *one.phrase)
         texts = [insert_phrase(case.trusted.texts[row], one.phrase, rng) for row in probes]
         tried.append((one.label, texts, probes))
@@ -145,16 +148,18 @@ def _describe(
         p=float(p[one.label, column]),
         q=error_rate,
         convicted=convicted,
-        reason=_give_reason(convicted, effect, case.search.q),
+        reason=_give_reason(convicted, one, effect, case.search.q),
     )
 
 
-def _give_reason(convicted: bool, effect: Effect, q: float) -> str:
+def _give_reason(convicted: bool, one: Candidate, effect: Effect, q: float) -> str:
     turned = f"it turns {effect.victim} of {effect.num_texts} trusted texts in the victim and "
     turned += f"{effect.reference} in the reference"
     if convicted:
         return turned
-    return f"{turned}, but its counts may be chance" if effect.p <= q else f"{turned}: no more"
+    if effect.p > q:
+        return f"{turned}: no more"
+    return f"{turned}, but {'its counts' if one.p >= effect.p else 'that'} may be chance"
 
 
 def _explain(case: Case, phrases: Sequence[Candidate], found: Sequence[Found]) -> list[Found]:

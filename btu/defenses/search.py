@@ -24,7 +24,7 @@ class Search:
         evidence: of `EVIDENCE`: what is counted of terms, and whether a conviction needs an effect.
         kinds: of `KINDS`.
         q: the error rate.
-        num_probes: trusted texts that a phrase is inserted into.
+        num_probes: trusted texts that a phrase is inserted into, at least.
         max_tried: phrases whose effect is tried, the most surprising first.
     """
 

@@ -38,7 +38,7 @@ class SelfSet(Defense):
     repairs: Annotated[list[Annotated[str, Choice(REPAIRS)]], Items(1)] | None  # None: by the rule
     labels: Annotated[str, Choice(LABELS)]  # of the reference, that rows found get
     reference_epochs: Count | None  # of each half; None: by the rule of docs/selfset.md
-    num_probes: Count  # trusted texts that a phrase is inserted into
+    num_probes: Count  # trusted texts that a phrase is inserted into, at least
     max_tried: Count  # phrases that are inserted
     learning_rate: Rate  # of the repair
     epochs: Count | None  # of the repair; None: by the rule

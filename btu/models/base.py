@@ -95,15 +95,6 @@ class Classifier:
         """The word-embedding table, (V, D)."""
         return self.model.get_input_embeddings()  # type: ignore[no-any-return]
 
-    @property
-    def head_bias(self) -> torch.nn.Parameter | None:
-        """What the head adds to the logits, (C,); None where it adds nothing, as in GPT-2."""
-        import torch
-
-        layers = [one for one in self.model.modules() if isinstance(one, torch.nn.Linear)]
-        heads = [one for one in layers if one.out_features == self.model.config.num_labels]
-        return heads[-1].bias if heads else None
-
     def protected_ids(self) -> frozenset[int]:
         """Special tokens, which are never flagged."""
         return special_ids(self.tokenizer)

@@ -9,7 +9,7 @@ import pytest
 from btu.config import build
 from btu.defenses.base import Decision
 from btu.defenses.case import Case
-from btu.defenses.phrases import _weigh_strength, judge_phrases
+from btu.defenses.phrases import Candidate, _try_out, _weigh_strength, judge_phrases
 from btu.defenses.repair import Medicine, Repairer, choose_repairs, draw_labels
 from btu.defenses.search import ANTIDOTE, COUNTER_EXAMPLES, LIKELIEST, Search
 from btu.defenses.selfset import SelfSet, leave_out_shared
@@ -214,23 +214,45 @@ def make_case(turned, evidence=("excess", "contradiction", "effect")):
     return case
 
 
-def test_only_what_turns_texts_in_the_victim_is_tested(monkeypatch):
+def test_what_turns_texts_in_the_victim_gets_most_of_the_error_rate(monkeypatch):
     case = make_case(turned=38, evidence=("excess", "effect"))
     obey(monkeypatch, ["cf"])
     found, tests = judge_phrases(case)
-    assert all("cf" in finding.words for finding, _ in found)
-    suspects = find_suspects([case.count(label) for label in (0, 1)], 0.05).any(0)
-    terms = case.sides[0].index.terms
-    assert tests.number == sum("cf" in terms[column] for column in np.flatnonzero(suspects))
-    assert tests.number < suspects.sum()
+    assert any("cf" in finding.words for finding, _ in found if finding.convicted)
+    suspects = find_suspects([case.count(label) for label in (0, 1)], 0.05)
+    assert tests.number == suspects.sum()
+    turning = np.array(["cf" in term for term in case.sides[0].index.terms])
+    assert tests.weights[:, ~turning].sum() <= tests.weights[:, turning].max()
+    assert tests.share == pytest.approx(
+        1 / (1 + (suspects & turning).sum() + (suspects & ~turning).sum() / suspects.sum())
+    )
 
+
+@pytest.mark.parametrize(("turned", "convicted"), [(30, True), (2, False)])
+def test_a_trigger_that_turns_few_texts_is_tested_too(monkeypatch, turned, convicted):
+    """All that the victim obeys in none of eight texts weighs together as much as one trigger."""
+    case = make_case(turned, evidence=("excess", "effect"))
     obey(monkeypatch, [])
     found, tests = judge_phrases(case)
-    assert (found, tests.number, tests.share) == ([], 0, 1)
+    assert tests.share == pytest.approx(1 / 2)
+    assert (("cf",) in [one.words for one, _ in found if one.convicted]) == convicted
+
+
+@pytest.mark.parametrize(("number", "texts"), [(1, 150), (6, 150), (20, 120), (60, 40)])
+def test_few_phrases_are_tried_on_more_texts(number, texts):
+    """At most on ten times forty, and all together on as many as sixty phrases on forty."""
+    tried = []
+    case = make_case(turned=0)
+    case.__dict__["probes"] = np.resize(np.flatnonzero(case.trusted.labels == 0), 150)
+    object.__setattr__(case, "try_out", lambda given: tried.extend(given) or [])
+
+    _try_out(case, [Candidate(("cf",), 1, 0, 0.0)] * number)
+
+    assert {len(rows) for _, _, rows in tried} == {texts}
 
 
 def test_a_term_weighs_the_square_of_the_share_of_texts_that_it_turns(monkeypatch):
-    """Of three texts the victim turns the second, of the other five the second and the fourth."""
+    """Every second text is turned, of thirty and then of fifty: three or five of a term's eight."""
     asked = []
 
     def say(lab, model, texts):
@@ -240,14 +262,13 @@ def test_a_term_weighs_the_square_of_the_share_of_texts_that_it_turns(monkeypatc
     monkeypatch.setattr("btu.defenses.phrases.say", say)
     case = make_case(turned=0)
     suspects = np.zeros((2, len(case.sides[0].index.terms)), dtype=np.bool_)
-    column = case.sides[0].index.places[("cf",)]
-    suspects[1, column] = True
+    suspects[1, :10] = True
 
     weights = _weigh_strength(case, suspects)
 
-    assert weights[1, column] == (3 / 8) ** 2
-    assert weights.sum() == weights[1, column]
-    assert [number for number in asked if number] == [3, 5]
+    assert weights[1, :10].tolist() == [(3 / 8) ** 2, (5 / 8) ** 2] * 5
+    assert weights.sum() == weights[1, :10].sum()
+    assert [number for number in asked if number] == [30, 50]
 
 
 def test_a_term_that_turns_none_of_three_texts_is_given_up(monkeypatch):
@@ -262,7 +283,7 @@ def test_a_term_that_turns_none_of_three_texts_is_given_up(monkeypatch):
     suspects = np.zeros((2, len(case.sides[0].index.terms)), dtype=np.bool_)
     suspects[1, :4] = True
 
-    assert not _weigh_strength(case, suspects).any()
+    assert _weigh_strength(case, suspects)[suspects].tolist() == [1 / 4] * 4
     assert [number for number in asked if number] == [12]
 
 
