@@ -139,4 +139,6 @@ def _sign(defense: Defense, threshold: float | None, decision: Decision) -> Deci
     def named(edit: Edit) -> Edit:
         return edit if edit.code else replace(edit, code=code, parts=edit.parts or everything)
 
-    return replace(decision, edits=tuple(map(named, decision.edits)))
+    repair = decision.repair
+    repair = repair and replace(repair, edits=tuple(map(named, repair.edits)))
+    return replace(decision, edits=tuple(map(named, decision.edits)), repair=repair)

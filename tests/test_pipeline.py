@@ -8,9 +8,13 @@ import pandas as pd
 import pytest
 
 from btu.data.demo import generate_reviews
+from btu.defenses.base import Decision, NoDefense, Repair
 from btu.errors import ConfigError
+from btu.models.base import Training
+from btu.pipeline import _sign
 from btu.store.cache import MANIFEST
-from tests.conftest import TINY
+from btu.types import Edit
+from tests.conftest import TINY, toy_split
 
 FILES = {
     "summary.json",
@@ -476,3 +480,19 @@ def test_what_was_flagged_is_shown_where_no_repair_is_worth_it(files, run_btu, c
     run_btu(*files.overrides, *BLIND, "thresholds=[0.5,0.9]", "arms=[poisoned,unlearned]")
 
     assert "suspect tokens at threshold 0.5" in capsys.readouterr().out
+
+
+def test_the_edits_of_a_repair_are_named_by_their_code_as_others_are():
+    """One that names nothing must not be taken for that of another defense or threshold."""
+    nothing = Edit("nothing", {}, lambda *args: None)
+    named = Edit("shift", {"by": 1}, lambda *args: None, code="its own")
+    rows, training = toy_split(4, 1), Training(1, 3e-5, 64, 0.01, "fp32")
+    decision = Decision(edits=(nothing,), repair=Repair(rows, training, edits=(nothing, named)))
+
+    signed = _sign(NoDefense("none", None, []), 0.25, decision)
+
+    (own,), (one, other) = signed.edits, signed.repair.edits
+    assert (one.code, one.parts) == (own.code, own.parts)
+    assert one.code
+    assert one.parts["threshold"] == 0.25
+    assert other == named

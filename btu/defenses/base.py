@@ -31,7 +31,7 @@ class Repair:
         rows: that are learned.
         training: epochs, batch size, learning rate.
         kept: whether the tuned model stays in the cache: a method that asked it already wants it.
-        edits: changes to the tuned model, in order; each names its code.
+        edits: changes to the tuned model, in order.
     """
 
     rows: Split
