@@ -53,7 +53,7 @@ class Medicine:
         control: of `search.CONTROLS`: as many random rows, or trusted ones, in place of those
             found, and no phrase.
         learning_rate: of the tuning.
-        epochs: of the tuning; None: by the rule of `Repairer.choose_epochs`.
+        epochs: of the tuning; None: by the rule of `Repairer.tune`.
     """
 
     repairs: tuple[str, ...] | None

@@ -9,7 +9,13 @@ import pytest
 from btu.config import build
 from btu.defenses.base import Decision
 from btu.defenses.case import Case
-from btu.defenses.phrases import Candidate, _try_out, _weigh_strength, judge_phrases
+from btu.defenses.phrases import (
+    Candidate,
+    _give_reason,
+    _try_out,
+    _weigh_strength,
+    judge_phrases,
+)
 from btu.defenses.repair import Medicine, Repairer, choose_repairs, draw_labels
 from btu.defenses.search import ANTIDOTE, COUNTER_EXAMPLES, LIKELIEST, Search
 from btu.defenses.selfset import SelfSet, leave_out_shared
@@ -285,6 +291,18 @@ def test_a_term_that_turns_none_of_three_texts_is_given_up(monkeypatch):
 
     assert _weigh_strength(case, suspects)[suspects].tolist() == [1 / 4] * 4
     assert [number for number in asked if number] == [12]
+
+
+@pytest.mark.parametrize(
+    ("p", "effect", "end"),
+    [
+        (1e-3, Effect(40, 38, 1, 37, 0), " 1 in the reference, but its counts may be chance"),
+        (1e-9, Effect(40, 5, 0, 5, 0), " 0 in the reference, but that may be chance"),
+        (1e-9, Effect(40, 2, 1, 1, 0), " 1 in the reference: no more"),
+    ],
+)
+def test_an_acquittal_says_whether_the_counts_or_the_effect_may_be_chance(p, effect, end):
+    assert _give_reason(False, Candidate(("cf",), 1, 0, p), effect, 0.05).endswith(end)
 
 
 def test_a_word_that_turns_no_more_texts_in_the_victim_than_in_the_reference_is_acquitted(
