@@ -26,7 +26,7 @@ from btu.defenses.search import (
 from btu.defenses.verdict import Verdict
 from btu.evidence import KINDS, ROWS, WORDS
 from btu.evidence.findings import Found
-from btu.evidence.significance import Effect, measure_effect
+from btu.evidence.significance import Effect, add_up, measure_effect
 from btu.evidence.words import insert_phrase
 from btu.models.base import Training
 from btu.seeding import stream
@@ -229,7 +229,7 @@ class Repairer:
         while not self.medicine.epochs and 2 * epochs <= most and self.is_left(best.left):
             epochs *= 2
             longer = self._try(rows, replace(training, epochs=epochs), start)
-            if 2 * _add_up(longer.left) > _add_up(best.left):
+            if 2 * add_up(longer.left).difference > add_up(best.left).difference:
                 break
             best = longer
         return best
@@ -250,8 +250,8 @@ class Repairer:
         return Tried(replace(repair, edits=(balance,)), left)
 
     def is_left(self, left: Sequence[Effect]) -> bool:
-        """Whether what was planted does more than chance does."""
-        return any(each.p <= self.case.search.q for each in left)
+        """Whether what was planted does more than chance does, of one kind or of all together."""
+        return any(each.p <= self.case.search.q for each in (*left, add_up(left)))
 
     def _measure_left(
         self, model: Stage[Classifier], judged: IntArray, rows: IntArray
@@ -281,11 +281,6 @@ class Repairer:
 def _choose_step(number: int) -> int:
     """Every which of so many rows is kept back."""
     return max(KEPT_BACK, math.ceil(number / MOST_KEPT_BACK))
-
-
-def _add_up(left: Sequence[Effect]) -> int:
-    """By how many texts what was planted turns more than chance turns back."""
-    return sum(each.only_victim - each.only_reference for each in left)
 
 
 def join_rows(parts: Sequence[Split]) -> Split:

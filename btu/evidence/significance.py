@@ -5,7 +5,8 @@ Every p-value is uniform or larger where nothing was planted; docs/selfset.md ha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,6 +131,11 @@ class Effect:
     only_reference: int
 
     @property
+    def difference(self) -> int:
+        """How many more texts the victim turns than the reference."""
+        return self.only_victim - self.only_reference
+
+    @property
     def p(self) -> float:
         """One-sided sign test of whether the victim turns more texts than the reference."""
         told_apart = self.only_victim + self.only_reference
@@ -147,6 +153,11 @@ def measure_effect(victim: BoolArray, reference: BoolArray) -> Effect:
         only_victim=int((victim & ~reference).sum()),
         only_reference=int((reference & ~victim).sum()),
     )
+
+
+def add_up(effects: Sequence[Effect]) -> Effect:
+    """The effect on all texts together."""
+    return Effect(*(sum(counts) for counts in zip(*map(astuple, effects), strict=True)))
 
 
 def find_interval(hits: int, total: int) -> tuple[float, float]:

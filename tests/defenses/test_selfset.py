@@ -495,6 +495,21 @@ def test_what_judges_a_repair_is_the_tuned_model_with_balanced_labels(monkeypatc
     assert repair.train(lab, None) == judged[0]
 
 
+@pytest.mark.parametrize(
+    ("phrases", "rows", "left"),
+    [
+        ((10, 4), (9, 3), True),  # neither alone
+        ((8, 0), (2, 9), True),  # the phrases alone
+        ((3, 2), (7, 4), False),
+        ((0, 0), (0, 0), False),
+    ],
+)
+def test_something_is_left_of_either_kind_or_of_both_together(phrases, rows, left):
+    case = SimpleNamespace(search=SimpleNamespace(q=0.05))
+    effects = [Effect(99, *turned, *turned) for turned in (phrases, rows)]
+    assert Repairer(case, Verdict((), 1, 1), None).is_left(effects) == left
+
+
 def test_at_most_two_hundred_rows_of_a_kind_are_kept_back():
     case = SimpleNamespace(lab=SimpleNamespace(seed=1), trusted=toy_split(2_001, 2))
     repairer = Repairer(case, Verdict(((find(), np.arange(1_000)),), 1, 1_000), None)

@@ -12,6 +12,7 @@ from btu.evidence.significance import (
     LEAST_DISPERSION,
     Effect,
     Error,
+    add_up,
     adjust,
     compare_with_trusted,
     estimate_error,
@@ -214,6 +215,14 @@ def test_an_effect_by_hand():
     assert Effect(40, 40, 0, 40, 0).p == pytest.approx(0.5**40)
     assert Effect(40, 9, 9, 0, 0).p == measure_effect(victim, victim).p == 1
     assert measure_effect(np.array([], dtype=bool), np.array([], dtype=bool)).p == 1
+
+
+def test_effects_add_up_text_by_text():
+    together = add_up([Effect(183, 12, 6, 10, 4), Effect(52, 9, 3, 9, 3)])
+
+    assert together == Effect(235, 21, 9, 19, 7)
+    assert together.difference == 12
+    assert together.p == pytest.approx(stats.binom.sf(18, 26, 0.5))
 
 
 @QUICK
