@@ -229,7 +229,7 @@ class Repairer:
         while not self.medicine.epochs and 2 * epochs <= most and self.is_left(best.left):
             epochs *= 2
             longer = self._try(rows, replace(training, epochs=epochs), start)
-            if 2 * add_up(longer.left).difference > add_up(best.left).difference:
+            if add_up(longer.left).difference >= add_up(best.left).difference:
                 break
             best = longer
         return best

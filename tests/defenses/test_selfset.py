@@ -435,13 +435,14 @@ def test_half_of_the_trusted_rows_get_phrases_and_the_rows_found_new_labels(cont
     ("left", "tried", "chosen"),
     [
         ([0], [2], 2),  # 26 steps; nothing is left at once
-        ([20, 9, 8], [2, 4, 8], 4),  # 9 is less than half of 20, 8 is not half of 9
-        ([20, 12], [2, 4], 2),
+        ([20, 9, 8], [2, 4, 8], 8),
+        ([20, 9, 12], [2, 4, 8], 4),
+        ([20, 20], [2, 4], 2),
         ([20, 9, 0], [2, 4, 8], 8),
         ([40, 20, 9], [2, 4, 8], 8),  # 16 epochs would be longer than one of the untrusted rows
     ],
 )
-def test_a_repair_takes_twice_as_many_epochs_while_that_halves_what_is_left(
+def test_a_repair_takes_twice_as_many_epochs_while_less_is_left_by_them(
     monkeypatch, left, tried, chosen
 ):
     epochs, effects, given = [], iter(left), []
