@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 from torch import nn
 
+from btu.evidence.significance import Floats
 from btu.store.code import code_of_module
 from btu.types import Edit, FloatArray, IntArray
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from btu.lab import Lab
     from btu.models.base import Classifier
 
-Floats = NDArray[np.float64]
 LEAST = 1e-7  # of a probability, before its logarithm
 
 
