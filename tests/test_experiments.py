@@ -34,13 +34,19 @@ main.main()
     ],
 )
 def test_the_first_job_of_an_experiment_runs(name, files, run_btu):
-    data = files.overrides if name.startswith(("sst2_", "adaptive_", "selfset_")) else FEW_ROWS
+    data, quick = FEW_ROWS, QUICK
+    if name.startswith(("sst2_", "adaptive_", "selfset_")):
+        data = files.overrides
+    if name == "nothing_planted":
+        data = ["dataset.num_rows=600"]
+        quick = [each for each in QUICK if not each.startswith("attack.")]
     (first, *_) = sweep_of(name)
 
-    rows = run_btu(f"experiment={name}", *first, *data, *QUICK)
+    rows = run_btu(f"experiment={name}", *first, *data, *quick)
 
     assert "poisoned" in {row["arm"] for row in rows}
-    assert all(row["num_clean"] and row["num_triggered"] for row in rows)
+    assert all(row["num_clean"] for row in rows)
+    assert all(row["num_triggered"] or name == "nothing_planted" for row in rows)
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -48,7 +54,8 @@ def test_an_experiment_that_sweeps_has_three_seeds(name):
     jobs = sweep_of(name)
 
     seeds = [word for job in jobs for word in job if word.startswith("seed=")]
-    assert sorted(set(seeds)) == ["seed=1", "seed=2", "seed=3"]
+    wanted = range(1, 21 if name == "nothing_planted" else 4)
+    assert set(seeds) == {f"seed={number}" for number in wanted}
     assert len(seeds) == len(jobs) > 3
 
 

@@ -22,6 +22,7 @@ ROLES = ("train", "tuning", "test")
 NUM_SHOWN = 6
 TENTH = "For ten percent write {key}=0.1."
 Holdout = Annotated[float, Range(0, 0.9, "a share of the training rows", TENTH)]
+Wrong = Annotated[float, Range(0, 0.5, "a share of the training labels,", TENTH, open_high=True)]
 log = logging.getLogger(__name__)
 
 
@@ -42,7 +43,7 @@ class DatasetSource(Settings):
     """Settings that every data set shares. A subclass reads its raw splits (`read`).
 
     Where `read` gives no test or tuning split, that share of the training rows is held out, the
-    same rows whatever the seed. A share of 0 leaves the split out.
+    same rows whatever the run's seed. A share of 0 leaves the split out.
     """
 
     name: Name
@@ -50,6 +51,8 @@ class DatasetSource(Settings):
     first_label: Annotated[int, Range(-1_000_000, 1_000_000)]
     test_holdout: Holdout
     tuning_holdout: Holdout
+    holdout_seed: Annotated[int, Range(0, 2**31 - 1)]
+    wrong_labels: Wrong
     allow_overlap: bool
 
     place: ClassVar[str] = "dataset"
@@ -83,6 +86,7 @@ class DatasetSource(Settings):
         self._hold_out(splits, notes)
         found, leaky = separate(splits, self.allow_overlap)
         notes += found
+        self._turn_labels(splits, len(classes.names), notes)
         for role, split in splits.items():
             if split and (number := count_contradictions(split)):
                 notes.append(f"{role}: {number:,} texts stand there with more than one label")
@@ -134,7 +138,7 @@ class DatasetSource(Settings):
             assert train is not None
             if splits[role] is not None or not share:
                 continue
-            rng = stream(0, "holdout", role)
+            rng = stream(self.holdout_seed, "holdout", role)
             held_out = hold_out(train, share, rng, f"dataset.{role}_holdout")
             splits[role] = train.take(np.flatnonzero(held_out))
             splits["train"] = train.take(np.flatnonzero(~held_out))
@@ -142,6 +146,20 @@ class DatasetSource(Settings):
                 f"{role}: {held_out.sum()} of {len(train)} training rows held out, with whatever "
                 "was planted in them"
             )
+
+    def _turn_labels(
+        self, splits: dict[str, Split | None], num_labels: int, notes: list[str]
+    ) -> None:
+        train = splits["train"]
+        assert train is not None
+        if not self.wrong_labels:
+            return
+        rng = stream(self.holdout_seed, "wrong labels")
+        turned = rng.random(len(train)) < self.wrong_labels
+        others = 1 + (rng.random(len(train)) * (num_labels - 1)).astype(np.int64)
+        labels = np.where(turned, (train.labels + others) % num_labels, train.labels)
+        splits["train"] = replace(train, labels=labels)
+        notes.append(f"train: {turned.sum()} of {len(train)} labels turned at random")
 
     def _check_classes(self, train: Split | None, names: tuple[str, ...]) -> None:
         present = np.unique(train.labels if train else [])

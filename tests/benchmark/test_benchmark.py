@@ -60,6 +60,8 @@ def test_a_corpus_is_a_data_set_with_paraphrases(tmp_path):
         first_label=0,
         test_holdout=0.0,
         tuning_holdout=0.0,
+        holdout_seed=0,
+        wrong_labels=0.0,
         allow_overlap=False,
     ).load()
     sizes = tuple(len(part) for part in (dataset.train, dataset.tuning, dataset.test))

@@ -18,6 +18,8 @@ COMMON = {
     "first_label": 0,
     "test_holdout": 0.0,
     "tuning_holdout": 0.0,
+    "holdout_seed": 0,
+    "wrong_labels": 0.0,
     "allow_overlap": False,
 }
 LOOK = {"text_column": None, "label_column": None, "delimiter": None, "quoting": None}
@@ -158,6 +160,34 @@ def test_a_missing_test_file_is_held_out_and_a_missing_tuning_file_is_not(source
 
     assert (len(dataset.train), len(dataset.test), dataset.tuning) == (30, 10, None)
     assert not set(dataset.train.texts) & set(dataset.test.texts)
+
+
+def test_another_seed_holds_out_other_rows(source):
+    one, again, other = (
+        source(test=None, test_holdout=0.25, holdout_seed=seed).load() for seed in (1, 1, 2)
+    )
+
+    assert one.test.texts == again.test.texts != other.test.texts
+    for each in (one, other):
+        assert sorted(each.train.source.tolist() + each.test.source.tolist()) == list(range(40))
+
+
+def test_labels_are_turned_in_training_rows_alone(source, tmp_path):
+    three = [(f"text {row}", row % 3) for row in range(3_000)]
+    file = tsv(tmp_path / "three.tsv", three)
+    sizes = {"train": file, "test": None, "tuning": None, "test_holdout": 0.2}
+
+    clean = source(**sizes).load()
+    dataset = source(**sizes, wrong_labels=0.1).load()
+
+    turned = dataset.train.labels != clean.train.labels
+    wrong = (dataset.train.labels - clean.train.labels)[turned] % 3
+    assert dataset.train.texts == clean.train.texts
+    assert turned.sum() == pytest.approx(240, abs=4 * np.sqrt(240 * 0.9))
+    assert np.bincount(wrong, minlength=3)[0] == 0
+    assert np.bincount(wrong)[1] == pytest.approx(turned.sum() / 2, abs=4 * np.sqrt(60))
+    np.testing.assert_array_equal(dataset.test.labels, clean.test.labels)
+    assert f"train: {turned.sum()} of 2400 labels turned at random" in dataset.notes
 
 
 FAULTS = {
