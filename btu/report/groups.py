@@ -178,8 +178,8 @@ def setting_columns(records: Sequence[Record]) -> dict[str, dict[str, str]]:
     """The settings that differ where nothing else explains it: their values by record key.
 
     A setting that is constant for a dataset, attack and model (for those of the method: and
-    defense) is a consequence of that choice and needs no column. Only arms to which a setting
-    matters are asked for it.
+    defense) is a consequence of that choice and needs no column, nor does one that is always the
+    run's seed. Only arms to which a setting matters are asked for it.
     """
     values: dict[str, dict[str, str]] = defaultdict(dict)
     for record in records:
@@ -238,15 +238,18 @@ def matters(key: str, arm: Arm) -> bool:
 def _differs(key: str, held: Mapping[str, str], records: Sequence[Record]) -> bool:
     if len(held) == len(records) and len(set(held.values())) == 1:
         return False
-    within: dict[tuple[str, ...], set[str | None]] = defaultdict(set)
+    within: dict[tuple[str, ...], set[tuple[str | None, int]]] = defaultdict(set)
     names = CHOICES if is_of_method(key) else CHOICES[:3]
     for record in records:
         if matters(key, BY_NAME[record.arm]):
             # Where a run was computed has no group of options that would explain it.
             explained = "." in key or is_of_method(key)
             choice = tuple(record.choices[n] for n in names) if explained else ()
-            within[choice].add(held.get(record.key))
-    return any(len(values) > 1 for values in within.values())
+            within[choice].add((held.get(record.key), record.seed))
+    return any(
+        len({value for value, _ in found}) > 1 and any(value != str(seed) for value, seed in found)
+        for found in within.values()
+    )
 
 
 def _check_seeds(records: Sequence[Record], study: Study) -> None:

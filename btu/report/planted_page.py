@@ -54,10 +54,14 @@ class Figure:
 def show_planted(groups: Sequence[Group]) -> str:
     """The HTML of all verdicts of some rows; empty where no defense convicts."""
     shown = list(_find_shown(groups))
+    counts = [
+        f"<article{_data(group)}><p>{text_of(told)}.</p></article>\n"
+        for group, told in count_convictions(groups)
+    ]
     articles = [_article(one, number) for number, one in enumerate(shown[:MOST_SHOWN], 1)]
     left = len(shown) - MOST_SHOWN
     more = f"<p>{left} more are not shown: the findings.json of each run has all.</p>"
-    return "".join(articles) + more * (left > 0)
+    return "".join([*counts, *articles]) + more * (left > 0)
 
 
 def list_planted(groups: Sequence[Group]) -> list[tuple[str, list[str]]]:
@@ -68,29 +72,50 @@ def list_planted(groups: Sequence[Group]) -> list[tuple[str, list[str]]]:
     ]
 
 
+def count_convictions(groups: Sequence[Group]) -> list[tuple[Group, str]]:
+    """For each row of several seeds a sentence: in how many of them something was convicted."""
+    told = []
+    for group in groups:
+        every = [read_verdicts(record).values() for record in group.records]
+        judged = [found for found in every if found]
+        guilty = sum(any(isinstance(v, Verdict) and v.findings for v in found) for found in judged)
+        if len(judged) > 1:
+            seeds = f"in {guilty} of {len(judged)} seeds"
+            told.append((group, f"{_title(group)}: something was convicted {seeds}"))
+    return told
+
+
+def _title(group: Group, name: str = "") -> str:
+    """The row that a verdict belongs to, and the defense of several that gave it."""
+    parts = [subject_of(group, variant_of(group))]
+    parts += [plain(name)] * (bool(name) and name != group.defense)
+    parts += [f"threshold {group.threshold:g}"] * (group.threshold is not None)
+    return ", ".join(parts)
+
+
 def _find_shown(groups: Sequence[Group]) -> Iterator[Shown]:
     for group in groups:
         for record in group.records:
             for name, verdict in read_verdicts(record).items():
-                parts = [subject_of(group, variant_of(group))]
-                parts += [f"{plain(name)}"] * (name != group.defense)
-                parts += [f"threshold {group.threshold:g}"] * (group.threshold is not None)
-                parts += [f"seed {record.seed}"] * (len(group.records) > 1)
-                yield Shown(", ".join(parts), group, verdict)
+                seed = f", seed {record.seed}" * (len(group.records) > 1)
+                yield Shown(f"{_title(group, name)}{seed}", group, verdict)
 
 
 def _notes(verdict: Verdict | str) -> tuple[str, ...]:
     return () if isinstance(verdict, str) else verdict.notes
 
 
+def _data(group: Group) -> str:
+    return data_of({name: json.dumps([value]) for name, value in labels(group).items()})
+
+
 def _article(shown: Shown, number: int) -> str:
-    data = data_of({name: json.dumps([value]) for name, value in labels(shown.group).items()})
     inner = f"<h3>{text_of(shown.title)}</h3>"
     if isinstance(shown.verdict, str):
         inner += f"<p>{text_of(shown.verdict)}</p>"
     else:
         inner += _verdict(shown, shown.verdict, number)
-    return f"<article{data}>{inner}</article>\n"
+    return f"<article{_data(shown.group)}>{inner}</article>\n"
 
 
 def _verdict(shown: Shown, verdict: Verdict, number: int) -> str:

@@ -25,7 +25,7 @@ from btu.report.groups import Group, group_records
 from btu.report.latex import long_tables, paper_tables
 from btu.report.page import Contents, page
 from btu.report.pictures import PER_SECTION, SECTIONS, pictures
-from btu.report.planted_page import list_planted, show_planted
+from btu.report.planted_page import count_convictions, list_planted, show_planted
 from btu.report.study import Study, read_study
 from btu.report.summary import Summary, job_grid, left_out_grid, provenance_grid, summarize
 
@@ -122,8 +122,10 @@ def _markdown(contents: Contents, groups: Sequence[Group]) -> str:
 
 
 def _markdown_planted(groups: Sequence[Group]) -> list[str]:
-    parts = []
-    for title, sentences in list_planted(best_repairs(groups)):
+    repairs = best_repairs(groups)
+    counts = "".join(f"- {escape_markdown(told)}\n" for _, told in count_convictions(repairs))
+    parts = [counts] * bool(counts)
+    for title, sentences in list_planted(repairs):
         lines = "".join(f"- {escape_markdown(sentence)}\n" for sentence in sentences)
         parts += [f"### {escape_markdown(title)}\n", lines]
     return ["## What was planted\n", *parts] if parts else []

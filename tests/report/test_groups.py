@@ -119,6 +119,22 @@ def test_which_defense_of_a_combination_is_swept_needs_no_column_beside_its_name
     assert all(group.settings == {} for group in grouped(tmp_path, *rows))
 
 
+def test_a_setting_that_is_always_the_seed_is_no_column(tmp_path):
+    def rows(draws):
+        return keyed(
+            *(
+                record("poisoned", seed=seed, config=configured(dataset__draw=draw))
+                for seed, draw in enumerate(draws, 1)
+            )
+        )
+
+    (group,) = grouped(tmp_path / "seed", *rows([1, 2, 3]))
+    others = grouped(tmp_path / "other", *rows([1, 2, 2]))
+
+    assert group.seeds == (1, 2, 3)
+    assert [each.settings["dataset.draw"] for each in others] == ["1", "2"]
+
+
 def test_undefended_records_are_shared_by_all_defenses(tmp_path):
     rows = [
         record("poisoned", seed=1),

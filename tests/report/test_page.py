@@ -499,7 +499,22 @@ def test_each_seed_has_its_verdict_and_a_page_without_any_has_no_such_section(
     assert planted.text.count("0 convicted at error rate 0.05; 8,662 tests") == 2
     assert planted.text.count("what mine convicted cannot be shown") == 2
     assert "threshold 0.05, seed 2</h3>" in planted.text
+    assert "threshold 0.05: something was convicted in 0 of 2 seeds.</p>" in planted.text
     assert 'id="planted"' not in page.text
+
+
+def test_a_row_tells_in_how_many_seeds_something_was_convicted(tmp_path, undrawn):
+    guilty, acquitted = ({"strict": verdict(*found)} for found in ([finding("cf")], []))
+    rows = [
+        record("defended", 0.05, evidence=told, seed=seed)
+        for seed, told in enumerate((guilty, acquitted, guilty), 1)
+    ]
+
+    page, _ = reported(tmp_path, record("poisoned"), *rows)
+    md = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+    for text in (page.text, md):
+        assert text.count("something was convicted in 2 of 3 seeds") == 1
 
 
 def test_a_long_text_is_cut_around_its_first_mark():
