@@ -229,7 +229,7 @@ class Repairer:
         while not self.medicine.epochs and 2 * epochs <= most and self.is_left(best.left):
             epochs *= 2
             longer = self._try(rows, replace(training, epochs=epochs), start)
-            if add_up(longer.left).difference >= add_up(best.left).difference:
+            if not self._leaves_less(longer, best):
                 break
             best = longer
         return best
@@ -251,7 +251,20 @@ class Repairer:
 
     def is_left(self, left: Sequence[Effect]) -> bool:
         """Whether what was planted does more than chance does, of one kind or of all together."""
-        return any(each.p <= self.case.search.q for each in (*left, add_up(left)))
+        return any(map(self._is_more_than_chance, (*left, add_up(left))))
+
+    def _is_more_than_chance(self, effect: Effect) -> bool:
+        return effect.p <= self.case.search.q
+
+    def _leaves_less(self, one: Tried, other: Tried) -> bool:
+        """Whether less is left by the one of the kinds that the other leaves more of than chance.
+
+        A kind that is undone has no say: it would add nothing but noise.
+        """
+        kept = [self._is_more_than_chance(each) for each in other.left]
+        pairs = zip(one.left, other.left, kept, strict=True)
+        kinds = [(first, second) for first, second, is_kept in pairs if is_kept or not any(kept)]
+        return sum(a.difference for a, _ in kinds) < sum(b.difference for _, b in kinds)
 
     def _measure_left(
         self, model: Stage[Classifier], judged: IntArray, rows: IntArray

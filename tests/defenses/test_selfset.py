@@ -16,7 +16,7 @@ from btu.defenses.phrases import (
     _weigh_strength,
     judge_phrases,
 )
-from btu.defenses.repair import Medicine, Repairer, choose_repairs, draw_labels
+from btu.defenses.repair import Medicine, Repairer, Tried, choose_repairs, draw_labels
 from btu.defenses.search import ANTIDOTE, COUNTER_EXAMPLES, LIKELIEST, Search
 from btu.defenses.selfset import SelfSet, leave_out_shared
 from btu.defenses.verdict import MOST_ACQUITTED, Verdict, _demote, describe
@@ -510,6 +510,26 @@ def test_something_is_left_of_either_kind_or_of_both_together(phrases, rows, lef
     case = SimpleNamespace(search=SimpleNamespace(q=0.05))
     effects = [Effect(99, *turned, *turned) for turned in (phrases, rows)]
     assert Repairer(case, Verdict((), 1, 1), None).is_left(effects) == left
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "less"),
+    [
+        ([(2, 3), (14, 1)], [(4, 2), (12, 1)], True),  # the phrases were undone before
+        ([(2, 3), (14, 1)], [(0, 4), (14, 1)], False),
+        ([(9, 1), (14, 1)], [(9, 1), (13, 1)], True),
+        ([(9, 1), (14, 1)], [(2, 1), (21, 1)], False),
+        ([(7, 2), (7, 2)], [(9, 2), (6, 3)], False),  # what is left is seen in both together
+        ([(7, 2), (7, 2)], [(7, 2), (6, 2)], True),
+    ],
+)
+def test_more_epochs_must_leave_less_of_the_kind_that_is_left(before, after, less):
+    case = SimpleNamespace(search=SimpleNamespace(q=0.05))
+    short, long = (
+        Tried(None, tuple(Effect(99, *turned, *turned) for turned in tried))
+        for tried in (before, after)
+    )
+    assert Repairer(case, Verdict((), 1, 1), None)._leaves_less(long, short) == less
 
 
 def test_at_most_two_hundred_rows_of_a_kind_are_kept_back():
