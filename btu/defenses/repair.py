@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,10 +27,10 @@ from btu.defenses.verdict import Verdict
 from btu.evidence import KINDS, ROWS, WORDS
 from btu.evidence.findings import Found
 from btu.evidence.significance import Effect, add_up, measure_effect
-from btu.evidence.words import insert_phrase
+from btu.evidence.words import Words, insert_phrase
 from btu.models.base import Training
 from btu.seeding import stream
-from btu.types import FloatArray, IntArray, Split, TriggerSample, make_split
+from btu.types import BoolArray, FloatArray, IntArray, Split, TriggerSample, make_split
 
 if TYPE_CHECKING:
     from btu.models.base import Classifier
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 NONE: IntArray = np.empty(0, dtype=np.int64)
 LEAST_STEPS = 25  # of the tuning; what was planted is not forgotten in fewer: docs/selfset.md
 KEPT_BACK, MOST_KEPT_BACK = 5, 200  # every fifth row and no more: not learned, to see what is left
+FEWEST_ROWS = 20  # of those found that are kept back, if that leaves as many to be learned
 PHRASES_OF_A_TEXT = 2  # at most; an attacker may use several at once, and each is met more often
 CUTOFF, REPLACEMENT = "mean", "padding_row"  # of unlearning, as conf/defense/btu.yaml has them
 
@@ -187,14 +188,21 @@ class Repairer:
 
     def insert_phrases(self, trusted: Split, number: int, each: int = 1) -> Split:
         """The rows, a number of them with so many of the phrases; their labels are their own."""
-        phrases, texts = self.verdict.phrases, list(trusted.texts)
         rng = stream(self.case.lab.seed, "counter-examples")
-        for turn, row in enumerate(rng.permutation(len(texts))[:number].tolist()):
-            places = range(turn, turn + min(each, len(phrases)))
-            chosen = [phrases[place % len(phrases)] for place in places]
+        texts = list(trusted.texts)
+        for row, chosen in self._share_out(len(texts), number, each, rng):
             for phrase in sorted(chosen, key=len):  # a longer one is not split by a word
                 texts[row] = insert_phrase(texts[row], phrase, rng)
         return replace(trusted, texts=tuple(texts))
+
+    def _share_out(
+        self, num_rows: int, number: int, each: int, rng: np.random.Generator
+    ) -> Iterator[tuple[int, list[Words]]]:
+        """Rows drawn at random, each with the phrases whose turn it is."""
+        phrases = self.verdict.phrases
+        for turn, row in enumerate(rng.permutation(num_rows)[:number].tolist()):
+            places = range(turn, turn + min(each, len(phrases)))
+            yield row, [phrases[place % len(phrases)] for place in places]
 
     def _relabel(self, rows: IntArray) -> Split:
         """Untrusted rows with the labels that both halves of the reference give them together."""
@@ -239,7 +247,9 @@ class Repairer:
         trusted, found = self.case.trusted, self.verdict.rows
         order = stream(self.case.lab.seed, "kept back").permutation(len(trusted))
         order = order[np.argsort(trusted.labels[order], kind="stable")]
-        return np.sort(order[:: _choose_step(len(order))]), found[:: _choose_step(len(found))]
+        fewest = max(2, len(found) // FEWEST_ROWS)  # no more than every second
+        step = min(_choose_step(len(found)), fewest)
+        return np.sort(order[:: _choose_step(len(order))]), found[::step]
 
     def _try(self, rows: Split, training: Training, start: Stage[Classifier]) -> Tried:
         case, repair = self.case, Repair(rows, training, kept=True)
@@ -271,13 +281,17 @@ class Repairer:
     ) -> tuple[Effect, ...]:
         """What is left of the effect: of phrases on trusted rows, and on rows that were planted.
 
-        A phrase has one that makes rows wrong which are right without it. A row that was planted
-        obeys if it gets the label it came with though one half of the reference contradicts it;
-        the other half tells how often that happens to a model that has learned nothing planted.
+        A phrase has one that turns rows of other labels to its own; as many are turned away from it
+        by chance. A row that was planted obeys if it gets the label it came with though one half of
+        the reference contradicts it; the other half tells how often that happens to a model that
+        has learned nothing planted.
         """
         case = self.case
         own = case.trusted.take(judged if self.verdict.phrases else NONE)
-        inserted = self.insert_phrases(own, len(own))
+        aims = self._find_aims(len(own))
+        others_own = np.flatnonzero(~aims[np.arange(len(own)), own.labels])
+        aims, inserted = aims[others_own], self.insert_phrases(own, len(own)).take(others_own)
+        own = own.take(others_own)
         rows = rows[case.sides[0].contradicted[rows]]
         planted, labels = [case.untrusted.texts[row] for row in rows], case.untrusted.labels[rows]
         texts = [own.texts, inserted.texts, planted]
@@ -285,10 +299,16 @@ class Repairer:
         alone, with_phrase, of_rows = np.split(said, np.cumsum([len(some) for some in texts])[:-1])
         others = 1 - case.reference.draw_judges(len(case.untrusted))[rows]
         obeyed = case.reference.predict(planted, others).argmax(1) == labels
-        return (
-            measure_effect(with_phrase != own.labels, alone != own.labels),
-            measure_effect(of_rows == labels, obeyed),
-        )
+        turned, without = (aims[np.arange(len(own)), each] for each in (with_phrase, alone))
+        return measure_effect(turned, without), measure_effect(of_rows == labels, obeyed)
+
+    def _find_aims(self, num_rows: int) -> BoolArray:
+        """The labels that the phrase pushes to which each row gets, one a row. (N, C)"""
+        aims = np.zeros((num_rows, self.case.lab.num_labels), dtype=np.bool_)
+        rng = stream(self.case.lab.seed, "counter-examples")
+        for row, (phrase,) in self._share_out(num_rows, num_rows, 1, rng):
+            aims[row, [f.label for f, _ in self.verdict.convicted if f.phrase == phrase]] = True
+        return aims
 
 
 def _choose_step(number: int) -> int:

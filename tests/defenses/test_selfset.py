@@ -321,9 +321,12 @@ def test_a_word_that_turns_no_more_texts_in_the_victim_than_in_the_reference_is_
     assert all(finding.reason.endswith("no more") for finding, _ in found)
 
 
-def test_a_repair_is_tried_by_what_phrases_do_to_rows_that_are_right_without(monkeypatch):
+def test_a_repair_is_tried_by_what_phrases_do_to_rows_of_other_labels(monkeypatch):
+    """A text with the phrase gets its label 1; of texts as they are one is wrong."""
     trusted = toy_split(20, 2)
     true = dict(zip(trusted.texts, trusted.labels.tolist(), strict=True))
+    true[trusted.texts[0]] = 1
+    true[trusted.texts[1]] = 0  # its label is the phrase's, so that it is not looked at
     obeying = lambda lab, model, texts: SimpleNamespace(  # noqa: E731
         labels=np.array([true.get(text, 1) for text in texts])
     )
@@ -334,14 +337,17 @@ def test_a_repair_is_tried_by_what_phrases_do_to_rows_that_are_right_without(mon
     )
     sides = (SimpleNamespace(contradicted=np.zeros(0, dtype=np.bool_)),)
     case = SimpleNamespace(
-        lab=SimpleNamespace(seed=1), trusted=trusted, untrusted=toy_split(0, 1), sides=sides
+        lab=SimpleNamespace(seed=1, num_labels=2),
+        trusted=trusted,
+        untrusted=toy_split(0, 1),
+        sides=sides,
     )
     case.reference = reference
     repairer = Repairer(case, Verdict(((find(), np.arange(0)),), 1, 0), None)
 
     phrases, rows = repairer._measure_left(None, np.arange(20), np.arange(0))
 
-    assert (phrases.only_victim, phrases.only_reference) == (10, 0)  # the rows of label 0
+    assert phrases == Effect(10, 10, 1, 9, 0)
     assert rows.num_texts == 0
 
 
@@ -470,7 +476,7 @@ def test_a_repair_takes_twice_as_many_epochs_while_less_is_left_by_them(
     judges, planted = repairer.keep_back()
     assert np.bincount(case.trusted.labels[judges]).tolist() == [2, 2]
     assert (sorted([*learned, *judges]), sorted([*rows, *planted])) == ([*range(20)], [*range(10)])
-    assert len(planted) == 2
+    assert len(planted) == 5
 
 
 def test_what_judges_a_repair_is_the_tuned_model_with_balanced_labels(monkeypatch):
@@ -532,13 +538,16 @@ def test_more_epochs_must_leave_less_of_the_kind_that_is_left(before, after, les
     assert Repairer(case, Verdict((), 1, 1), None)._leaves_less(long, short) == less
 
 
-def test_at_most_two_hundred_rows_of_a_kind_are_kept_back():
+@pytest.mark.parametrize(
+    ("found", "kept"), [(1_000, 200), (150, 30), (100, 20), (69, 23), (45, 23), (30, 15), (1, 1)]
+)
+def test_every_fifth_row_is_kept_back_more_of_few_and_at_most_two_hundred(found, kept):
     case = SimpleNamespace(lab=SimpleNamespace(seed=1), trusted=toy_split(2_001, 2))
-    repairer = Repairer(case, Verdict(((find(), np.arange(1_000)),), 1, 1_000), None)
+    repairer = Repairer(case, Verdict(((find(), np.arange(found)),), 1, 1_000), None)
 
     judges, planted = repairer.keep_back()
 
-    assert (len(judges), len(planted)) == (182, 200)
+    assert (len(judges), len(planted)) == (182, kept)
 
 
 def test_a_repair_with_given_epochs_is_tried_once(monkeypatch):
