@@ -13,7 +13,7 @@ from btu.defenses.base import Decision, Defense
 from btu.errors import ConfigError
 from btu.job import Job
 from btu.lab import EVALUATION, TRAINING, Lab
-from btu.metrics import CACC_MARGIN, choose, say_plain_is_better
+from btu.metrics import CACC_MARGIN, choose, remark_on_cost
 from btu.models.base import Classifier
 from btu.pipeline import decide, make_model, measure
 from btu.store.cache import identify
@@ -64,9 +64,9 @@ class Experiment:
         found = [self.evaluate(arm, threshold) for arm, threshold in self.points]
         records = tuple(record for record, _ in found)
         predictions = {record.key: predicted for record, predicted in found}
-        better = say_plain_is_better(records)
+        cost = remark_on_cost(records)
         notes = [*data.clean.notes, *remarks(data), *self.notes, *_remark_on_cuts(records)]
-        notes += [better] if better else []
+        notes += [cost] if cost else []
         return Result(data, records, predictions, choose(records), tuple(notes), self.decisions)
 
     def evaluate(self, arm: Arm, threshold: float | None) -> tuple[Record, Predictions]:

@@ -219,7 +219,8 @@ def choose(records: Sequence[Record]) -> Record | None:
     """The repaired record at the threshold that is marked as chosen.
 
     With an attack: by `BEST_RULE`. That takes knowledge of the trigger: it is the best that a
-    defender could have picked. Without one: by `BLIND_RULE`, None where every repair costs more.
+    defender could have picked. Without one: by `BLIND_RULE`; where every repair costs more, the
+    most accurate of those that something was convicted for, else None.
     """
     plain = [r.scores.cacc for r in records if r.arm in PLAIN]
     for arm in REPAIRED:
@@ -228,17 +229,28 @@ def choose(records: Sequence[Record]) -> Record | None:
             return best_row(rows, _judge)
         if found := most_repair(rows, _judge, plain):
             return found
-    return None
+    convicting = [r for arm in REPAIRED for r in records if r.arm == arm and r.convicts]
+    return max(convicting, key=lambda r: r.scores.cacc, default=None) if plain else None
 
 
-def say_plain_is_better(records: Sequence[Record]) -> str | None:
+def remark_on_cost(records: Sequence[Record]) -> str | None:
     """A sentence where no trigger is known and every repair costs more than it may."""
     plain = [r for r in records if r.arm in PLAIN]
     repaired = [r for r in records if r.arm in REPAIRED]
-    if not plain or not repaired or plain[0].scores.asr is not None or choose(records):
+    if not plain or not repaired or plain[0].scores.asr is not None:
         return None
+    chosen = choose(records)
     best, costly = (max(rows, key=lambda r: r.scores.cacc) for rows in (plain, repaired))
-    low, high = (f"{100 * record.scores.cacc:.1f} %" for record in (costly, best))
+    shown = chosen or costly
+    if shown.scores.cacc >= best.scores.cacc - CACC_MARGIN:
+        return None
+    low, high = (f"{100 * record.scores.cacc:.1f} %" for record in (shown, best))
+    if chosen is not None:
+        return (
+            f"{chosen.arm} has a CACC of {low}, {best.arm} has {high}. Planted rows among the test "
+            "rows count as right for a model that obeys them: score on rows that you trust, with "
+            "dataset.test=PATH"
+        )
     return (
         f"every repair costs more than {100 * CACC_MARGIN:.0f} points: the best has a CACC of "
         f"{low}, {best.arm} has {high}. Without a sign that something was planted the plain model "

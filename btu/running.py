@@ -15,7 +15,7 @@ from btu import processes
 from btu.components import Tracker
 from btu.config import GROUPS
 from btu.job import Job, build_job
-from btu.metrics import say_plain_is_better
+from btu.metrics import remark_on_cost
 from btu.store.cache import StageCache
 from btu.store.files import write_json
 from btu.sweeps.jobs import JobReport, Point, in_multirun, report_folder
@@ -133,7 +133,7 @@ def save_repaired(experiment: Experiment, result: Result, folder: Path) -> str:
     """
     record = result.chosen
     if record is None:
-        return f"no model is saved: {say_plain_is_better(result.records)}"
+        return f"no model is saved: {remark_on_cost(result.records)}"
     classifier = experiment.classifier(record.arm, record.threshold)
     name_labels(classifier, result.data.clean.label_names)
     if not processes.follows():

@@ -40,17 +40,21 @@ def tell_planted(records: Sequence[Record], chosen: Record | None) -> tuple[list
 
 
 def say_verdict(verdict: Verdict | str) -> Iterator[str]:
-    """A sentence for each finding, or that there is none."""
+    """A sentence for each finding, or that there is none; what was done, and what was acquitted."""
     if isinstance(verdict, str):
         yield plain(verdict)
-    elif not verdict.findings:
-        tests = f" of {verdict.tests:,} tests" if verdict.tests else ""
-        yield f"nothing was convicted{tests}{_say_rate(verdict)}"
-    else:
-        for finding in verdict.findings[:MOST_TOLD]:
-            yield say_finding(finding, verdict)
-        if more := len(verdict.findings) - MOST_TOLD:
-            yield from [f"and {more} more, in findings.json"] * (more > 0)
+        return
+    if not verdict.findings:
+        tests = f" of {verdict.tests:,} words and phrases tested" if verdict.tests else ""
+        yield f"nothing was convicted{tests}{_say_rate(verdict)}, and so nothing is repaired"
+    for finding in verdict.findings[:MOST_TOLD]:
+        yield say_finding(finding, verdict)
+    if (more := len(verdict.findings) - MOST_TOLD) > 0:
+        yield f"and {more} more, in findings.json"
+    if verdict.findings and (done := list(_say_repair(verdict))):
+        yield "; ".join(done)
+    if acquitted := len(verdict.acquitted):
+        yield f"{acquitted} suspected and acquitted: findings.json says why"
 
 
 def say_finding(finding: Finding, verdict: Verdict) -> str:
@@ -75,15 +79,19 @@ def say_summary(verdict: Verdict) -> str:
     if verdict.untrusted_rows is not None and verdict.trusted_rows is not None:
         against = f"against {verdict.trusted_rows:,} trusted ones"
         parts.append(f"{verdict.untrusted_rows:,} untrusted rows {against}")
+    return "; ".join([*parts, *_say_repair(verdict)])
+
+
+def _say_repair(verdict: Verdict) -> Iterator[str]:
+    """How it was repaired, and what is left, in parts."""
     if verdict.repairs:
-        parts.append(f"repaired by {plain(listed(verdict.repairs))}")
+        yield f"repaired by {plain(listed(verdict.repairs))}"
     for left in (each for each in verdict.left if each.texts):
         what = "planted rows" if left.kind == ROWS else "trusted texts with a phrase"
-        parts.append(
+        yield (
             f"{left.obey:,} of {left.texts:,} {what} that the repair has not learned obey, by "
             f"chance {left.by_chance:,} would"
         )
-    return "; ".join(parts)
 
 
 def name_marks(finding: Finding) -> list[str]:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from btu.metrics import BEST_RULE, BLIND_RULE, by_size
 from btu.report.planted import shorten, tell_planted
+from btu.report.verdicts import find_verdicts
 from btu.stealth.measure import describe
 from btu.store.records import Record, Suspect
 from btu.terminal.console import Terminal
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
 NUM_SUSPECTS = 10
 EXAMPLE_WIDTH = 48  # characters
 REJECTED = ("rejected, clean", "rejected, attacked")  # columns
-ABOUT_CHOSEN_BLINDLY = (
-    f"{BLIND_RULE}; no trigger is known, so nothing here tells whether one is left"
-)
+ABOUT_BLINDNESS = "no trigger is known, so nothing here tells whether one is left"
 
 
 def print_result(result: Result, terminal: Terminal, with_suspects: bool = True) -> None:
@@ -74,8 +73,11 @@ def score_table(records: Sequence[Record], chosen: Record | None) -> Table:
     label = next((r.threshold_label for r in records if r.threshold is not None), None)
     if label is not None:
         counts += f"\nthreshold: {label}"
-    if chosen is not None and chosen.threshold is not None and len(records) > 1:
-        counts += f"\n* {BEST_RULE if scores.asr is not None else ABOUT_CHOSEN_BLINDLY}"
+    thresholds = {r.threshold for r in records if r.threshold is not None}
+    if chosen is not None and len(thresholds) > 1:
+        counts += f"\n* {BEST_RULE if scores.asr is not None else BLIND_RULE}"
+    if scores.asr is None and chosen is not None and not find_verdicts(chosen):
+        counts += f"\n{ABOUT_BLINDNESS}"
     title = plain(f"{choices['dataset']} / {choices['attack']} / {choices['model']}")
     if any(record.leaky for record in records):
         title += "  LEAKY: splits overlap"
@@ -85,7 +87,8 @@ def score_table(records: Sequence[Record], chosen: Record | None) -> Table:
     for column in ("arm", "threshold", "CACC", *attacked, *rejected, "suspects"):
         table.add_column(column, justify="left" if column == "arm" else "right")
     for record in records:
-        table.add_row(*_cells(record, record is chosen, rejected))
+        best = record is chosen and len(thresholds) > 1
+        table.add_row(*_cells(record, best, rejected))
     return table
 
 

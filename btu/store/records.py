@@ -102,6 +102,12 @@ class Record:
             return 0.0
         return max(0.0, self.scores.asr - self.scores.base_rate)
 
+    @property
+    def convicts(self) -> bool:
+        """Whether a defense says what was planted."""
+        told = (each for each in self.evidence.values() if isinstance(each, Mapping))
+        return any(each.get("findings") for each in told)
+
     def describe(self, instead_of_seconds: str = "") -> str:
         """One line for the log."""
         scores = self.scores

@@ -16,6 +16,7 @@ from btu.terminal.console import Terminal
 from tests.report.factory import finding, record, verdict, write
 
 HOSTILE = "a\n\x1b[2Jb"
+REPAIRED = "repaired by counter_examples and antidote"
 
 
 def convicting(*findings, arm="defended", threshold=0.05, **changes):
@@ -30,9 +31,10 @@ def told(*findings, **changes) -> list[str]:
 def test_a_word_is_told_with_its_counts_its_effect_and_its_error_rate():
     assert told(finding("cf")) == [
         "planted: the word 'cf' makes texts positive (69 rows, 1.0 %; 0 of the trusted rows of "
-        "that label; in the victim it turns 40 of 40 trusted texts, in the reference 0; q 8e-09)"
+        "that label; in the victim it turns 40 of 40 trusted texts, in the reference 0; q 8e-09)",
+        REPAIRED,
     ]
-    phrase, sign = told(finding("it's a", place="start", label="1"), finding("..."))
+    phrase, sign, _ = told(finding("it's a", place="start", label="1"), finding("..."))
     assert phrase.startswith('planted: the phrase "it\'s a" at the start makes texts label 1 (')
     assert "the sign '...' makes" in sign
 
@@ -41,7 +43,7 @@ def test_rows_are_told_with_the_terms_that_tell_them_from_trusted_rows():
     marks = ["⟨start⟩ when", "when", ", it", "if", "if you", "was", "⟨end⟩"]
     rows = finding("", kind="rows", marks=marks, rows=445, contradicted=269, effect=None)
 
-    (sentence,) = told(rows)
+    sentence, _ = told(rows)
 
     assert sentence == (
         "planted: 445 rows of the label positive are written another way: 'when', ', it', 'if', "
@@ -50,8 +52,14 @@ def test_rows_are_told_with_the_terms_that_tell_them_from_trusted_rows():
 
 
 def test_that_nothing_was_convicted_is_told_with_the_number_of_tests():
-    assert told() == ["nothing was convicted of 8,662 tests at error rate 0.05"]
-    assert told(tests=0) == ["nothing was convicted at error rate 0.05"]
+    assert told() == [
+        "nothing was convicted of 8,662 words and phrases tested at error rate 0.05, and so "
+        "nothing is repaired"
+    ]
+    assert told(tests=0, acquitted=[finding("cf")]) == [
+        "nothing was convicted at error rate 0.05, and so nothing is repaired",
+        "1 suspected and acquitted: findings.json says why",
+    ]
     assert tell_planted([record("defended", 0.1)], None) == ([], [])
 
 
@@ -62,17 +70,19 @@ def test_what_the_repair_leaves_is_told_of_each_kind_that_was_tried():
     ]
     summary = say_summary(read_verdicts(convicting(finding("cf"), left=left))["strict"])
 
-    assert summary.endswith(
+    end = (
         "4 of 182 trusted texts with a phrase that the repair has not learned obey, by chance 3 "
         "would"
     )
+    assert summary.endswith(end)
+    assert told(finding("cf"), left=left)[-1] == f"{REPAIRED}; {end}"
 
 
 def test_only_the_surest_findings_get_a_sentence():
     sentences = told(*(finding(f"w{n}") for n in range(MOST_TOLD + 2)))
 
-    assert len(sentences) == MOST_TOLD + 1
-    assert sentences[-1] == "and 2 more, in findings.json"
+    assert len(sentences) == MOST_TOLD + 2
+    assert sentences[-2:] == ["and 2 more, in findings.json", REPAIRED]
 
 
 @pytest.mark.parametrize(
@@ -118,9 +128,9 @@ def test_the_terminal_gets_a_line_for_each_finding_and_each_note():
     print_planted([convicting(finding("cf"), hostile, notes=[HOSTILE])], None, terminal)
 
     lines = terminal.file.getvalue().splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert lines[0].startswith("planted: the word 'cf'")
-    assert lines[2] == r"note: a\u000a\u001b[2Jb"
+    assert lines[3] == r"note: a\u000a\u001b[2Jb"
     assert "\x1b" not in terminal.file.getvalue()
 
 

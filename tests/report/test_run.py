@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from btu.metrics import choose, say_plain_is_better
+from btu.metrics import choose, remark_on_cost
 from btu.report import plots
 from btu.report.open_run import curve_points, summary_values
 from btu.report.plots import plot_curve
@@ -112,17 +112,32 @@ def test_without_an_attack_a_repair_must_not_fall_behind_the_plain_model(plain, 
     found = choose(rows)
 
     assert (found and found.arm) == best
-    assert (say_plain_is_better(rows) is not None) == (bool(plain) and best is None)
+    assert (remark_on_cost(rows) is not None) == (bool(plain) and best is None)
 
 
 def test_the_plain_model_is_called_the_better_one_with_both_accuracies():
     rows = [record("poisoned", scores=blind_scores(0.8)), record("tuned", scores=blind_scores(0.9))]
     rows.append(record("defended", 0.1, scores=blind_scores(0.76)))
 
-    told = say_plain_is_better(rows)
+    told = remark_on_cost(rows)
 
     assert "the best has a CACC of 76.0 %, tuned has 90.0 %" in told
     assert "the plain model is the better one" in told
+
+
+def test_a_repair_of_what_was_convicted_is_chosen_at_any_cost_and_the_cost_is_told():
+    """Test rows held out of the file may be planted, too, and count for the model that obeys."""
+    told = {"strict": {"findings": [{}], "acquitted": []}}
+    rows = [record("poisoned", scores=blind_scores(0.9)), record("tuned", scores=blind_scores(0.8))]
+    guilty = record("defended", 0.1, scores=blind_scores(0.7), evidence=told)
+    innocent = record("defended", 0.2, scores=blind_scores(0.75))
+
+    assert choose([*rows, guilty, innocent]) is guilty
+    sentence = remark_on_cost([*rows, guilty, innocent])
+    assert sentence.startswith("defended has a CACC of 70.0 %, poisoned has 90.0 %. Planted rows")
+    assert sentence.endswith("dataset.test=PATH")
+    cheap = record("defended", 0.1, scores=blind_scores(0.89), evidence=told)
+    assert remark_on_cost([*rows, cheap]) is None
 
 
 def test_nothing_is_chosen_where_nothing_was_repaired():
