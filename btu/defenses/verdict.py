@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.stats import binom
 
 from btu.defenses.case import Case
 from btu.defenses.phrases import judge_phrases
@@ -21,6 +22,12 @@ from btu.types import BoolArray, IntArray
 NUM_EXAMPLES = 3
 MOST_ACQUITTED = 20  # that a record tells of
 SHOWN_TERMS = 5
+CHANCE = 0.05
+REFERENCE_KNOWS_NOTHING = "it has learned next to nothing, and what it contradicts says little"
+VICTIM_KNOWS_NOTHING = (
+    "it has learned next to nothing, of what was planted either; train longer, say with "
+    "model.training.epochs=5"
+)
 
 
 @dataclass(frozen=True)
@@ -145,14 +152,50 @@ def _remark(case: Case, verdict: Verdict) -> Iterator[str]:
             f"the trusted rows seem to be from another source: every label has more of {shown} "
             "than they have; words that one label alone got from that source may look planted"
         )
+    yield from _remark_on_models(case)
+    yield from _remark_on_power(case, verdict)
+
+
+def _remark_on_power(case: Case, verdict: Verdict) -> Iterator[str]:
+    """From how many rows on another word is found; that none is, where trusted rows are too few."""
     many = find_least_rows(case, verdict.share * case.search.q)
     few = find_least_rows(case, SPENT_ON_LIST * case.search.q)
-    few_share, many_share = (f"{100 * rows / len(case.untrusted):.2g} %" for rows in (few, many))
-    yield (
-        f"one more word, which no trusted row holds and the victim obeys, would be convicted if it "
-        f"were in {many} rows ({many_share}), or in about {few} ({few_share}) where the reference "
-        "contradicts most of their labels"
-    )
+    sizes = np.bincount(case.untrusted.labels, minlength=len(many))
+    for label in np.flatnonzero((many > sizes) & (sizes > 0)).tolist():
+        name = case.lab.data.clean.label_names[label]
+        held = int((case.trusted.labels == label).sum())
+        yield (
+            f"no word that makes texts {name} can be convicted against {held} trusted rows of that "
+            "label; give more of them"
+        )
+    labels = np.flatnonzero(many <= sizes)
+    if len(labels):
+        label = labels[many[labels].argmax()]
+        least, listed = (
+            f"{rows} rows ({100 * rows / len(case.untrusted):.2g} %)"
+            for rows in (many[label], few[label])
+        )
+        or_listed = f", or in about {listed} where the reference contradicts most of their labels"
+        yield (
+            "one more word, which no trusted row holds and whose insertion turns nearly every "
+            f"text, is sure to be convicted if it is in {least}"
+            f"{or_listed * bool(few[label] < many[label])}"
+        )
+
+
+def _remark_on_models(case: Case) -> Iterator[str]:
+    """That a model has learned next to nothing, where it has."""
+    labels = case.trusted.labels
+    commonest = int(np.bincount(labels).max())
+    for name, right, then in (
+        ("the reference", int((~case.sides[1].contradicted).sum()), REFERENCE_KNOWS_NOTHING),
+        ("the victim", int((case.said_by_victim == labels).sum()), VICTIM_KNOWS_NOTHING),
+    ):
+        if binom.sf(right - 1, len(labels), commonest / len(labels)) > CHANCE:
+            yield (
+                f"{name} is right in {right:,} of {len(labels):,} trusted rows, of which "
+                f"{commonest:,} have one label: {then}"
+            )
 
 
 def find_shift(case: Case) -> list[Words]:
@@ -164,9 +207,18 @@ def find_shift(case: Case) -> list[Words]:
     return [terms[column] for column in columns[np.argsort(p[columns])]]
 
 
-def find_least_rows(case: Case, level: float) -> int:
-    """From how many rows on the excess of a word that no trusted row holds is below a level."""
-    labels = range(case.lab.num_labels)
-    sizes = [[(side.labels == y).sum() for side in (case.untrusted, case.trusted)] for y in labels]
-    share = max(here / (here + there) for here, there in sizes if here)
-    return math.ceil(math.log(level) / math.log(share)) if share < 1 else len(case.untrusted)
+def find_least_rows(case: Case, level: float) -> IntArray:
+    """From how many rows on the excess of a word that no trusted row holds is below a level. (C,)
+
+    More than there are rows where no trusted row has the label.
+    """
+    here, there = (
+        np.bincount(side.labels, minlength=case.lab.num_labels)
+        for side in (case.untrusted, case.trusted)
+    )
+    share = here / np.maximum(here + there, 1)
+    with np.errstate(divide="ignore"):
+        rows = np.ceil(math.log(level) / np.log(share))
+    possible = (there > 0) & (here > 0)
+    least: IntArray = np.where(possible, rows, len(case.untrusted) + 1).astype(np.int64)
+    return least

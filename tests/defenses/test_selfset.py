@@ -24,7 +24,7 @@ from btu.errors import ConfigError
 from btu.evidence import ROWS, WORDS
 from btu.evidence.findings import Finding
 from btu.evidence.significance import Effect
-from btu.evidence.terms import find_suspects
+from btu.evidence.terms import SPENT_ON_LIST, find_suspects
 from btu.models.base import Training
 from btu.training.outputs import Outputs
 from btu.types import Edit, make_split
@@ -216,6 +216,7 @@ def make_case(turned, evidence=("excess", "contradiction", "effect")):
     object.__setattr__(case, "turned", turned)
     case.__dict__["said"] = np.eye(2)[np.append(honest.labels, np.zeros(120, dtype=np.int64))]
     case.__dict__["said_of_trusted"] = np.eye(2)[trusted.labels]
+    case.__dict__["said_by_victim"] = trusted.labels
     case.__dict__["probes"] = np.arange(len(trusted))
     return case
 
@@ -590,7 +591,42 @@ def test_a_record_says_how_many_rows_one_more_word_would_take():
 
     note = describe_toy(case, Verdict((), 1, 400, share=0.1))["notes"][-1]
 
-    assert f"if it were in {rows:.0f} rows" in note
+    assert f"if it is in {rows:.0f} rows (" in note
+    few = np.ceil(np.log(SPENT_ON_LIST * 0.05) / np.log(here / (here + there)))
+    assert f"or in about {few:.0f} rows (" in note
+    alone = describe_toy(case, Verdict((), 1, 400, share=1.0))["notes"][-1]
+    assert "or in about" not in alone  # it takes no fewer rows on the list
+
+
+def test_a_label_of_which_too_few_rows_are_trusted_is_named():
+    case = make_case(turned=0)
+    rows = np.append(np.flatnonzero(case.trusted.labels == 0), np.argmax(case.trusted.labels == 1))
+    case = replace(case, trusted=case.trusted.take(rows))
+    case.__dict__["said"] = np.eye(2)[case.untrusted.labels]
+    case.__dict__["said_of_trusted"] = np.eye(2)[case.trusted.labels]
+    case.__dict__["said_by_victim"] = case.trusted.labels
+
+    *_, none, some = describe_toy(case, Verdict((), 1, 400))["notes"]
+
+    assert none.startswith("no word that makes texts b can be convicted against 1 trusted rows")
+    assert some.startswith("one more word")
+
+
+@pytest.mark.parametrize("wrong", ["reference", "victim"])
+def test_a_model_that_has_learned_next_to_nothing_is_told(wrong):
+    case, labels = make_case(turned=0), make_case(turned=0).trusted.labels
+    if wrong == "reference":
+        case.__dict__["said_of_trusted"] = np.eye(2)[1 - labels]
+    else:
+        case.__dict__["said_by_victim"] = np.ones_like(labels)
+    of_one = np.bincount(labels).max()
+
+    notes = describe_toy(case, Verdict((), 1, 400))["notes"]
+
+    (told,) = (note for note in notes if "has learned next to nothing" in note)
+    right = 0 if wrong == "reference" else int(labels.sum())
+    start = f"the {wrong} is right in {right} of {len(labels)} trusted rows, of which {of_one} have"
+    assert told.startswith(start)
 
 
 def test_a_record_says_how_many_more_were_acquitted():
