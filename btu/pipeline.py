@@ -22,6 +22,8 @@ from btu.store.records import KEY_LENGTH, Record, provenance
 from btu.store.stages import Stage, settings_of
 from btu.types import Arm, Edit, Predictions, Split
 
+NUMBERS_FOUND = ("num_found_words", "num_found_rows")
+
 
 def measure(
     job: Job,
@@ -73,13 +75,17 @@ def measure(
 def score_found(
     job: Job, lab: Lab, decision: Decision, trigger: frozenset[int] | None
 ) -> dict[str, Any] | None:
-    """How well suspects, words and rows hit what was planted; None where nothing is compared.
+    """How well suspects, words and rows hit what was planted; None where nothing was found.
+
+    Where it is not known what was planted, words and rows found are counted alone.
 
     Where words were found, `precision` and `recall` are of them, not of suspect tokens. There is no
     precision where one of several attacks rewrites: any word may be its own.
     """
     if lab.data.target_label is None:
-        return None
+        counts = score_words(decision.found_words, ())
+        counts |= score_rows(decision.found_rows, lab.data.train.poisoned)
+        return {key: value for key, value in counts.items() if key in NUMBERS_FOUND} or None
     found = dict(score_detection(decision.suspects, trigger or ()) or {})
     if decision.found_words is not None:
         fold = lab.ignores_case
