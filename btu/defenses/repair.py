@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 NONE: IntArray = np.empty(0, dtype=np.int64)
 LEAST_STEPS = 25  # of the tuning; what was planted is not forgotten in fewer: docs/selfset.md
+MANY_STEPS = 100  # of it at most, or an epoch of all untrusted rows if that takes longer
 KEPT_BACK, MOST_KEPT_BACK = 5, 200  # every fifth row and no more: not learned, to see what is left
 FEWEST_ROWS = 20  # of those found that are kept back, if that leaves as many to be learned
 PHRASES_OF_A_TEXT = 2  # at most; an attacker may use several at once, and each is met more often
@@ -219,8 +220,8 @@ class Repairer:
         """The tuning after which what was planted does nothing any more, and what is left of it.
 
         It learns all trusted rows and all rows found but those that are kept back to judge it: with
-        as many epochs as make `LEAST_STEPS`, then with twice as many, as long as that halves what
-        is left, since epochs cost accuracy, and as it takes no longer than an epoch of all
+        as many epochs as make `LEAST_STEPS`, then with twice as many, while something is left, as
+        long as that leaves less of it and takes no longer than `MANY_STEPS` or an epoch of all
         untrusted rows.
 
         Args:
@@ -230,8 +231,9 @@ class Repairer:
         judges, planted = self.keep_back()
         learned = np.setdiff1d(np.arange(len(self.case.trusted)), judges)
         rows = self.mix(learned, np.setdiff1d(self.verdict.rows, planted))
-        most = len(self.case.untrusted) // len(rows)
-        least = math.ceil(LEAST_STEPS / math.ceil(len(rows) / training.batch_size))
+        steps = math.ceil(len(rows) / training.batch_size)
+        most = max(len(self.case.untrusted) // len(rows), MANY_STEPS // steps)
+        least = math.ceil(LEAST_STEPS / steps)
         epochs = self.medicine.epochs or max(1, min(least, most))
         best = self._try(rows, replace(training, epochs=epochs), start)
         while not self.medicine.epochs and 2 * epochs <= most and self.is_left(best.left):

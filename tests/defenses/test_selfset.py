@@ -551,6 +551,28 @@ def test_every_fifth_row_is_kept_back_more_of_few_and_at_most_two_hundred(found,
     assert (len(judges), len(planted)) == (182, kept)
 
 
+@pytest.mark.parametrize(("untrusted", "tried"), [(700, [5, 10]), (20_000, [5, 10, 20, 40])])
+def test_a_repair_of_a_small_file_may_take_a_hundred_steps(monkeypatch, untrusted, tried):
+    """More than an epoch of all untrusted rows; 20 epochs of six steps would be too many."""
+    epochs, left = [], iter(range(40, 0, -1))
+    monkeypatch.setattr(Repairer, "mix", lambda *args: toy_split(342, 1))
+    monkeypatch.setattr(
+        Repairer, "_measure_left", lambda *args: (Effect(99, 50, 50, next(left), 0),)
+    )
+    lab = fake_lab(lambda rows, training, **_: epochs.append(training.epochs))
+    search = SimpleNamespace(q=0.05)
+    case = SimpleNamespace(
+        lab=lab, trusted=toy_split(20, 2), untrusted=range(untrusted), search=search
+    )
+    medicine = Medicine((ANTIDOTE,), LIKELIEST, "none", 3e-5, None)
+
+    Repairer(case, Verdict(((find(), np.arange(10)),), 1, 10), medicine).tune(
+        None, Training(1, 3e-5, 64, 0.01, "fp32")
+    )
+
+    assert epochs == tried
+
+
 def test_a_repair_with_given_epochs_is_tried_once(monkeypatch):
     epochs = []
     monkeypatch.setattr(Repairer, "mix", lambda *args: toy_split(640, 1))
