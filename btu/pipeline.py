@@ -22,7 +22,7 @@ from btu.store.records import KEY_LENGTH, Record, provenance
 from btu.store.stages import Stage, settings_of
 from btu.types import Arm, Edit, Predictions, Split
 
-NUMBERS_FOUND = ("num_found_words", "num_found_rows")
+COUNTED = ("num_found_words", "num_found_rows")
 
 
 def measure(
@@ -85,7 +85,7 @@ def score_found(
     if lab.data.target_label is None:
         counts = score_words(decision.found_words, ())
         counts |= score_rows(decision.found_rows, lab.data.train.poisoned)
-        return {key: value for key, value in counts.items() if key in NUMBERS_FOUND} or None
+        return {key: value for key, value in counts.items() if key in COUNTED} or None
     found = dict(score_detection(decision.suspects, trigger or ()) or {})
     if decision.found_words is not None:
         fold = lab.ignores_case

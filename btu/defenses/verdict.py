@@ -165,8 +165,8 @@ def _remark_on_power(case: Case, verdict: Verdict) -> Iterator[str]:
         name = case.lab.data.clean.label_names[label]
         held = int((case.trusted.labels == label).sum())
         yield (
-            f"no word that makes texts {name} can be convicted against {held} trusted rows of that "
-            "label; give more of them"
+            f"no word that makes texts {name} is sure to be convicted (trusted rows of that label: "
+            f"{held}); give more of them"
         )
     labels = np.flatnonzero(many <= sizes)
     if len(labels):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 NUM_SUSPECTS = 10
 EXAMPLE_WIDTH = 48  # characters
 REJECTED = ("rejected, clean", "rejected, attacked")  # columns
+BLIND_CHOICE = f"{BLIND_RULE}; if all cost more, the most accurate that something is convicted at"
 ABOUT_BLINDNESS = "no trigger is known, so nothing here tells whether one is left"
 
 
@@ -75,7 +76,7 @@ def score_table(records: Sequence[Record], chosen: Record | None) -> Table:
         counts += f"\nthreshold: {label}"
     thresholds = {r.threshold for r in records if r.threshold is not None}
     if chosen is not None and len(thresholds) > 1:
-        counts += f"\n* {BEST_RULE if scores.asr is not None else BLIND_RULE}"
+        counts += f"\n* {BEST_RULE if scores.asr is not None else BLIND_CHOICE}"
     if scores.asr is None and chosen is not None and not find_verdicts(chosen):
         counts += f"\n{ABOUT_BLINDNESS}"
     title = plain(f"{choices['dataset']} / {choices['attack']} / {choices['model']}")

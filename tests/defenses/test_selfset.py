@@ -630,7 +630,8 @@ def test_a_label_of_which_too_few_rows_are_trusted_is_named():
 
     *_, none, some = describe_toy(case, Verdict((), 1, 400))["notes"]
 
-    assert none.startswith("no word that makes texts b can be convicted against 1 trusted rows")
+    assert none.startswith("no word that makes texts b is sure to be convicted (trusted rows")
+    assert "of that label: 1); give more" in none
     assert some.startswith("one more word")
 
 

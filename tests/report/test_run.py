@@ -140,6 +140,19 @@ def test_a_repair_of_what_was_convicted_is_chosen_at_any_cost_and_the_cost_is_to
     assert remark_on_cost([*rows, cheap]) is None
 
 
+def test_a_table_of_one_threshold_has_no_star_and_one_of_a_verdict_no_blindness():
+    told = {"strict": {"findings": [], "acquitted": []}}
+    blind = "nothing here tells whether one is left"
+    rows = [record(arm, scores=blind_scores(0.9)) for arm in ("poisoned", "tuned")]
+    silent = record("defended", 0.1, scores=blind_scores(0.9))
+    telling = record("defended", 0.1, scores=blind_scores(0.9), evidence=told)
+
+    for last, is_blind in ((silent, True), (telling, False)):
+        text = " ".join(shown([*rows, last], last).split())
+        assert "*" not in text
+        assert (blind in text) == is_blind
+
+
 def test_nothing_is_chosen_where_nothing_was_repaired():
     assert choose([record("poisoned")]) is None
 
