@@ -12,10 +12,14 @@ from typing import Any
 from btu.components import Tracker
 from btu.errors import ConfigError, first_line
 from btu.report.run import SUSPECT_COLUMNS, suspect_rows
+from btu.report.verdicts import FINDING_COLUMNS, list_findings
 from btu.store.records import summary_rows
 from btu.types import REPAIRED
 
 log = logging.getLogger(__name__)
+CONVICTED_COLUMNS = tuple(  # without the texts of rows
+    name for name in FINDING_COLUMNS if name not in {"convicted", "marks", "reason", "examples"}
+)
 _PLAIN = (bool, int, float, str)
 
 
@@ -32,7 +36,7 @@ class OpenRun(Tracker):
         return not self.failures
 
     def log_result(self, result: Any, run_dir: Path, objective: float | None) -> str | None:
-        """Curves over the threshold, tables of suspects and records, the plot, the summary."""
+        """Curves over the threshold, tables, the plot, the summary."""
         with telling_failures("take the results", self.failures):
             self._log(result, run_dir, objective)
             if self.run.settings.mode == "offline":
@@ -57,8 +61,10 @@ class OpenRun(Tracker):
         suspects = suspect_rows(result.records)
         media: dict[str, Any] = {
             "records": _table(wandb, rows, list(rows[0])),
-            "suspects": _table(wandb, suspects, list(SUSPECT_COLUMNS)),
+            "suspects": _table(wandb, suspects, SUSPECT_COLUMNS),
         }
+        if convicted := [row for row in list_findings(result.records) if row["convicted"]]:
+            media["findings"] = _table(wandb, convicted, CONVICTED_COLUMNS)
         if (run_dir / "curve.png").is_file():
             media["curve"] = wandb.Image(str(run_dir / "curve.png"))
         if objective is not None:

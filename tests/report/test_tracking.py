@@ -10,8 +10,10 @@ import pytest
 from wandb.proto import wandb_internal_pb2
 
 from btu.errors import ConfigError, DataError
+from btu.report.open_run import OpenRun
 from btu.report.tracking import NAME
 from tests.conftest import TINY
+from tests.report.factory import finding, record, verdict
 
 BLOCK, HEADER = 32768, 7
 
@@ -49,9 +51,9 @@ def history_of(records: list[wandb_internal_pb2.Record]) -> list[dict]:
 
 def summary_of(records: list[wandb_internal_pb2.Record]) -> dict:
     values = {}
-    for record in records:
-        if record.WhichOneof("record_type") == "summary":
-            for item in record.summary.update:
+    for entry in records:
+        if entry.WhichOneof("record_type") == "summary":
+            for item in entry.summary.update:
                 values[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
     return values
 
@@ -101,6 +103,29 @@ def test_suspects_records_and_the_curve_are_logged(files, run_btu, tmp_path):
     assert closed_with(path) == [0]
     (media,) = [p for p in history_of(records_of(path)) if "suspects/_type" in p]
     assert {key.split("/")[0] for key in media} >= {"suspects", "records", "curve"}
+
+
+def test_what_was_convicted_is_logged_without_a_row_of_the_texts(tmp_path):
+    logged = []
+    run = SimpleNamespace(
+        settings=SimpleNamespace(mode="online"),
+        define_metric=lambda *names, **keywords: None,
+        log=logged.append,
+        summary={},
+    )
+    found = verdict(finding("cf"), finding("", kind="rows"), acquitted=[finding("film")])
+    convicting = record("defended", 0.05, evidence={"strict": found})
+    result = SimpleNamespace(records=[convicting], chosen=convicting, stealth=None)
+
+    OpenRun("wandb", run).log_result(result, tmp_path, None)
+
+    table = logged[-1]["findings"]
+    values = [dict(zip(table.columns, row, strict=True)) for row in table.data]
+    assert [(v["kind"], v["text"], v["label"], v["rows"]) for v in values] == [
+        ("words", "cf", "positive", 69),
+        ("rows", "", "positive", 69),
+    ]
+    assert "a fine cf film" not in str(table.data)
 
 
 def test_a_run_that_fails_is_closed_as_failed(files, run_btu, tmp_path, monkeypatch):
