@@ -104,6 +104,8 @@ def measure(arguments: argparse.Namespace, what: Sequence[str], folder: Path) ->
     import torch
 
     from btu.benchmark.machine import PRECISIONS, matrix_rate
+    from btu.benchmark.stages import StageTimer
+    from btu.running import prepare
     from btu.store.records import provenance
     from btu.training.devices import resolve_device, resolve_precision
 
@@ -111,6 +113,7 @@ def measure(arguments: argparse.Namespace, what: Sequence[str], folder: Path) ->
     overrides = common_overrides(arguments, device, folder)
     job = composed([*overrides, ONE], folder)
     precision = resolve_precision(job.model.training.precision, device)
+    timer = StageTimer(prepare(job), say) if "stages" in what else None
     rates = {name: matrix_rate(device, name) for name in PRECISIONS}
     report: dict[str, Any] = {
         "machine": provenance(device, precision) | {"threads": torch.get_num_threads()},
@@ -118,8 +121,8 @@ def measure(arguments: argparse.Namespace, what: Sequence[str], folder: Path) ->
         "overrides": overrides,
     }
     for name in what:
-        if name == "stages":
-            report["stages"] = stages(job, rates["bf16" if precision == "bf16" else "fp32"])
+        if timer is not None and name == "stages":
+            report[name] = stages(timer, rates["bf16" if precision == "bf16" else "fp32"])
         else:
             report[name] = whole_run(name, overrides, folder, arguments.repeat)
     return report
@@ -163,12 +166,8 @@ def composed(overrides: Sequence[str], folder: Path) -> Any:
     return job
 
 
-def stages(job: Any, rate: float) -> list[dict[str, Any]]:
+def stages(timer: Any, rate: float) -> list[dict[str, Any]]:
     """Every stage with its throughput and its share of the machine's rate."""
-    from btu.benchmark.stages import StageTimer
-    from btu.running import prepare
-
-    timings = StageTimer(prepare(job), say).run()
     return [
         asdict(timing)
         | {
@@ -177,7 +176,7 @@ def stages(job: Any, rate: float) -> list[dict[str, Any]]:
             "gflops": timing.flops / timing.seconds / 1e9,
             "share_of_matrix_rate": timing.flops / timing.seconds / rate,
         }
-        for timing in timings
+        for timing in timer.run()
     ]
 
 

@@ -44,26 +44,27 @@ class StageTimer:
     Args:
         experiment: with an empty cache.
         say: is told of each stage when it begins.
+
+    Raises:
+        ConfigError: the defense is not BTU, or there is no tuning set.
     """
 
     def __init__(self, experiment: Experiment, say: Callable[[str], None]) -> None:
         self.experiment, self.lab, self.say = experiment, experiment.lab, say
+        trusted = self.lab.trusted
+        if not isinstance(experiment.job.swept, BackdoorTokenUnlearning) or trusted is None:
+            raise ConfigError(
+                "the benchmark times the stages of BTU: it needs defense=btu and tuning rows."
+            )
+        self.trusted = trusted
         self.device = self.lab.compute.device
         self.memory = PeakMemory(self.device)
         self.timings: list[Timing] = []
 
     def run(self) -> list[Timing]:
-        """Time everything that one threshold needs, and a step of 64 x 32 tokens.
-
-        Raises:
-            ConfigError: the defense is not BTU, or there is no tuning set.
-        """
+        """Time everything that one threshold needs, and a step of 64 x 32 tokens."""
         job, lab = self.experiment.job, self.lab
-        rows, trusted = lab.rows, lab.trusted
-        if not isinstance(job.swept, BackdoorTokenUnlearning) or trusted is None:
-            raise ConfigError(
-                "the benchmark times the stages of BTU: it needs defense=btu and tuning rows."
-            )
+        rows, trusted = lab.rows, self.trusted
         with self._timed("load model"):
             pristine = lab.pristine
         with self._timed("tokenize") as timing:
