@@ -15,7 +15,7 @@ run: $(READY)
 	$(BIN)/btu
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal
 
 check: lint test
 
