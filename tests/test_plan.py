@@ -46,7 +46,7 @@ SWEEPS = {
     "shares of trusted rows": ["tuning.share=0,0.05,0.1"],
     "defenses": ["defense=none,btu,btu_reference", "seed=1,2"],
 }
-FAST = ("lists of thresholds", "an attack and none", "defenses")
+FAST = ("lists of thresholds", "defenses")
 TRAININGS = {"victim": "victim", "clean model": "clean model", "clean tuning": "tuning"}
 
 

@@ -185,7 +185,11 @@ def test_whole_runs_start_cold_and_say_what_they_found(tmp_path):
         (["twice"], "there is no twice; known: stages, one, ten, grid"),
         (["--corpus", "small", "--model", "tinny"], "Could not find 'model/tinny'"),
         (["--corpus", "small", "--model", "tiny", "--", "defense=none"], "needs defense=btu"),
-        (["--corpus", "small", "--model", "tiny", "--", "sed=1"], "did you mean seed?"),
+        pytest.param(
+            ["--corpus", "small", "--model", "tiny", "--", "sed=1"],
+            "did you mean seed?",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(arguments, sentence, tmp_path):

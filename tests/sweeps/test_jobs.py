@@ -339,6 +339,7 @@ def test_two_jobs_that_would_write_one_folder_are_told_apart(files, multirun):
     assert "gives this job the folder of job 0, all" in done.jobs[1]["error"]
 
 
+@pytest.mark.slow
 def test_the_flag_of_a_sweep_may_stand_anywhere(files, tmp_path):
     words = [*files.overrides, *SMALL, "arms=[poisoned]", "-m", "seed=1,2"]
 

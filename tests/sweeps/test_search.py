@@ -167,6 +167,7 @@ def test_the_best_trial_of_a_search_is_the_lowest_of_its_jobs(files, tmp_path):
     assert config["thresholds"] == [best["best_params"]["thresholds.0"]]
 
 
+@pytest.mark.slow
 def test_a_failed_trial_does_not_end_the_search(files, tmp_path):
     words = [*SEARCH, *fixed_words(files), "attack.poison_rate=choice(7, 0.1)"]
     words += ["hydra.sweeper.sampler.seed=6"]  # asks for one of each
