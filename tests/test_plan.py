@@ -103,6 +103,7 @@ def test_the_numbers_are_those_of_the_run(sweep, small, multirun, fits, tmp_path
     assert sum(models) == pytest.approx(disk["trained models"].bytes_together, rel=0.1)
 
 
+@pytest.mark.slow
 def test_what_suspects_decide_is_exact_where_they_differ(small, multirun, fits, tmp_path):
     sweep = [*small, "thresholds=[0.01,0.03]", "attack=badnets,addsent", "seed=1,2"]
     plan = plan_of("-m", *sweep)

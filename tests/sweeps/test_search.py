@@ -149,6 +149,7 @@ def cost_of(folder: Path, cacc_weight: float = 1.0) -> float:
 SEARCH = ["-m", "experiment=search", "tracking=none", "thresholds.0=interval(0.005, 0.05)"]
 
 
+@pytest.mark.slow
 def test_the_best_trial_of_a_search_is_the_lowest_of_its_jobs(files, tmp_path):
     words = [*SEARCH, *fixed_words(files), "model.training.epochs=5", "objective.cacc_weight=2"]
 
