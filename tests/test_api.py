@@ -469,6 +469,7 @@ def execute_notebook(folder: Path, settings: str | None) -> str:
     return "".join(o.text for o in outputs if o.output_type == "stream" and o.name == "stdout")
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_with_a_tiny_model(tmp_path):
     assert execute_notebook(tmp_path, NOTEBOOK_TINY).count("AUROC") == 2
 

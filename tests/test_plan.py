@@ -46,7 +46,7 @@ SWEEPS = {
     "shares of trusted rows": ["tuning.share=0,0.05,0.1"],
     "defenses": ["defense=none,btu,btu_reference", "seed=1,2"],
 }
-FAST = ("lists of thresholds", "defenses")
+FAST = ("defenses",)
 TRAININGS = {"victim": "victim", "clean model": "clean model", "clean tuning": "tuning"}
 
 
@@ -176,7 +176,8 @@ def test_sets_that_are_not_made_are_told_apart_by_their_settings(small, monkeypa
     assert not any("too many poisoned sets" in note for note in exact.notes)
 
 
-@pytest.mark.parametrize("num_seeds", [63, pytest.param(625, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("num_seeds", [63, 625])
 def test_ten_thousand_jobs_take_seconds(small, num_seeds):
     sweep = [
         f"seed=range(1,{num_seeds + 1})",

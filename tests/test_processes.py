@@ -93,12 +93,14 @@ def test_two_processes_have_the_gradient_of_the_batch(together):
             torch.testing.assert_close(shared[name], value, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_end_with_the_same_weights(together):
     one, other = (named(found, "whole ") for found in together)
 
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_two_processes_go_on_after_their_last_epoch(together):
     for found in together:
         whole, continued = named(found, "whole "), named(found, "continued ")
@@ -183,7 +185,8 @@ def test_process_0_works_in_the_folder_of_the_run(started, tmp_path):
     assert run_folder(tmp_path) == tmp_path
 
 
-@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
 def test_the_failure_of_one_process_ends_all_of_them(rank, files, tmp_path):
     """Of a follower it is said which one."""
     (tmp_path / "patched.py").write_text(PATCHED)
@@ -198,6 +201,7 @@ def test_the_failure_of_one_process_ends_all_of_them(rank, files, tmp_path):
     assert ("process 1 of 2 on" in done.stderr) == (rank == 1)
 
 
+@pytest.mark.slow
 def test_a_folder_that_a_process_does_not_see_is_named(files, tmp_path):
     (tmp_path / "patched.py").write_text(PATCHED)
 

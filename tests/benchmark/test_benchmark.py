@@ -184,11 +184,16 @@ def test_whole_runs_start_cold_and_say_what_they_found(tmp_path):
         (["--data", "nowhere"], "error: --data nowhere has no train.tsv"),
         (["twice"], "there is no twice; known: stages, one, ten, grid"),
         (["--corpus", "small", "--model", "tinny"], "Could not find 'model/tinny'"),
-        (["--corpus", "small", "--model", "tiny", "--", "defense=none"], "needs defense=btu"),
-        pytest.param(
-            ["--corpus", "small", "--model", "tiny", "--", "sed=1"],
-            "did you mean seed?",
-            marks=pytest.mark.slow,
+        *(
+            pytest.param(
+                ["--corpus", "small", "--model", "tiny", "--", override],
+                sentence,
+                marks=pytest.mark.slow,
+            )
+            for override, sentence in [
+                ("defense=none", "needs defense=btu"),
+                ("sed=1", "did you mean seed?"),
+            ]
         ),
     ],
 )

@@ -36,6 +36,7 @@ def test_a_launcher_without_a_sweep_is_a_sentence(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_dry_run_starts_each_job_as_slurm_does(files, tmp_path):
     ended = shell(
         *("-m", *files.overrides, *SMALL, "attack=badnets", "arms=[poisoned]"),

@@ -76,6 +76,7 @@ def config_of(path: Path) -> dict:
     return {item.key: json.loads(item.value_json) for item in run_of(path).config.update}
 
 
+@pytest.mark.slow
 def test_the_agent_runs_a_point_of_the_sweep(agent, files, tmp_path):
     agent._sweep_command = [*SWEEP["command"], *fixed_words(files), "tracking.project=other"]
     point = {"attack": "addsent", "seed": 2, "thresholds": [0.01, 0.02]}

@@ -313,6 +313,7 @@ def test_a_stage_goes_on_where_it_was_killed(title, files, run_btu, steps, tmp_p
     assert not list((tmp_path / "outputs" / "cache").glob("*/*.epochs"))
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_goes_on_after_its_last_epoch(files, run_btu, tmp_path):
     """As a scheduler does it: SIGKILL, then the same command."""
     long = ["model.training.epochs=12", "cache.save_every_s=0", "arms=[poisoned]"]
