@@ -172,6 +172,48 @@ def test_nothing_is_convicted_however_much_a_reference_errs_by_word(noise, per_w
     check_rejections(rejected)
 
 
+def draw_keywords(seed: int, num_keywords: int) -> tuple[Rows, Rows]:
+    """Rows of label 1 hold one keyword; the reference knows those that its trusted rows hold.
+
+    It contradicts a keyword that they lack in every row: for the very reason that it is in excess.
+    """
+    rng = np.random.default_rng([seed, num_keywords])
+    size, cut = 3_200, int(3_200 * UNTRUSTED)
+    labels, half = rng.integers(0, 2, size), rng.integers(0, 2, size)
+    frequency = 1 / np.arange(3, num_keywords + 3) ** 0.7
+    keyword = rng.choice(num_keywords, size, p=frequency / frequency.sum())
+    holds = (keyword[:, None] == np.arange(num_keywords)) & (labels[:, None] == 1)
+    trusted = np.arange(size) >= cut
+    known = np.array([holds[trusted & (half == each)].any(0) for each in (0, 1)])
+    judge = np.where(trusted, 1 - half, half)
+    said = (holds & known[judge]).any(1) ^ (rng.random(size) < 0.1)
+    columns = np.concatenate([draw_words(rng, size, 200), holds], 1)
+    columns = columns[:, columns.sum(0) >= 5].astype(np.int64)
+    terms = tuple((str(column),) for column in range(columns.shape[1]))
+    untrusted, of_trusted = (
+        Rows(TermIndex(terms, csc_array(columns[part])), labels[part], (said != labels)[part])
+        for part in (~trusted, trusted)
+    )
+    return untrusted, of_trusted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_keywords", [40, 150, 300])
+def test_nothing_is_convicted_where_a_reference_knows_no_other_words_than_the_trusted(num_keywords):
+    counts = [count_labels(*draw_keywords(seed, num_keywords)) for seed in range(40)]
+
+    def lists_any(each: Sequence[Counts]) -> bool:
+        suspects = find_suspects(each, Q)
+        words = np.ones(suspects.shape[1], dtype=np.bool_)
+        with_list, without = (
+            plan_tests(each, evidence, Q, words, suspects * 1.0) for evidence in (BOTH, ["excess"])
+        )
+        return with_list.share < without.share
+
+    assert np.mean([lists_any(each) for each in counts]) > 0.2
+    check_rejections([float(rejects(each, BOTH)) for each in counts])
+
+
 def draw_by_beta(seed: int, error: Error, words: int = 200) -> tuple[Rows, Rows]:
     """Rows of one word each, all of one label, contradicted just as the test supposes."""
     rng = np.random.default_rng(seed)
