@@ -22,7 +22,8 @@ from btu.types import BoolArray, IntArray
 HONEST = 0.5  # p-values above this are taken to be those of honest words
 LEAN = 0.001  # a term that leans to a label less surely is not tested for it
 SPENT_ON_LIST = 0.8  # of the error rate, on terms that the reference contradicts
-LISTED = 0.5  # of the leaning terms on the shortlist, so many may be honest
+LISTED = 0.5  # so many of the leaning terms on the shortlist may be honest
+SHORT = 0.25  # of the terms that lean; a list of more tells of the reference, not of the terms
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def plan_tests(
     """Which terms are tested, by what, and how much of the error rate each gets.
 
     Contradiction does not convict, since a reference may not know an honest word. It makes a
-    shortlist, to which most of the error rate goes; what leans to a label is easily listed.
+    shortlist, to which most of the error rate goes; what leans to a label is easily listed, as
+    long as that keeps the list short.
 
     Args:
         counts: of each of C labels.
@@ -123,8 +125,10 @@ def plan_tests(
     if "contradiction" in evidence:
         testable = find_testable(unanimous.ravel(), q)
         listed = (adjust(contradiction.ravel(), testable) <= q).reshape(excess.shape)
-        of_leaning = adjust(contradiction.ravel(), suspicion.ravel() > 0)
-        listed |= (of_leaning <= LISTED).reshape(excess.shape)
+        leans = suspicion > 0
+        easily = adjust(contradiction.ravel(), leans.ravel()).reshape(excess.shape) <= LISTED
+        if easily.sum() <= SHORT * leans.sum():
+            listed |= easily
     suspicion, spent = np.where(listed, 0.0, suspicion), SPENT_ON_LIST if listed.any() else 0.0
     number = int(listed.sum() + (suspicion > 0).sum())
     weights = np.zeros(excess.shape)

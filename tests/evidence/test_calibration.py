@@ -172,10 +172,15 @@ def test_nothing_is_convicted_however_much_a_reference_errs_by_word(noise, per_w
     check_rejections(rejected)
 
 
-def draw_keywords(seed: int, num_keywords: int) -> tuple[Rows, Rows]:
+def draw_keywords(seed: int, num_keywords: int, familiar: float) -> tuple[Rows, Rows]:
     """Rows of label 1 hold one keyword; the reference knows those that its trusted rows hold.
 
     It contradicts a keyword that they lack in every row: for the very reason that it is in excess.
+
+    Args:
+        seed: of everything.
+        num_keywords: that decide the label.
+        familiar: share of them that the reference knows from elsewhere.
     """
     rng = np.random.default_rng([seed, num_keywords])
     size, cut = 3_200, int(3_200 * UNTRUSTED)
@@ -185,6 +190,7 @@ def draw_keywords(seed: int, num_keywords: int) -> tuple[Rows, Rows]:
     holds = (keyword[:, None] == np.arange(num_keywords)) & (labels[:, None] == 1)
     trusted = np.arange(size) >= cut
     known = np.array([holds[trusted & (half == each)].any(0) for each in (0, 1)])
+    known |= rng.random(num_keywords) < familiar
     judge = np.where(trusted, 1 - half, half)
     said = (holds & known[judge]).any(1) ^ (rng.random(size) < 0.1)
     columns = np.concatenate([draw_words(rng, size, 200), holds], 1)
@@ -198,9 +204,11 @@ def draw_keywords(seed: int, num_keywords: int) -> tuple[Rows, Rows]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_keywords", [40, 150, 300])
-def test_nothing_is_convicted_where_a_reference_knows_no_other_words_than_the_trusted(num_keywords):
-    counts = [count_labels(*draw_keywords(seed, num_keywords)) for seed in range(40)]
+@pytest.mark.parametrize(("num_keywords", "familiar"), [(40, 0), (40, 0.9), (80, 0.9)])
+def test_nothing_is_convicted_where_a_reference_knows_a_word_by_trusted_rows(
+    num_keywords, familiar
+):
+    counts = [count_labels(*draw_keywords(seed, num_keywords, familiar)) for seed in range(40)]
 
     def lists_any(each: Sequence[Counts]) -> bool:
         suspects = find_suspects(each, Q)
@@ -210,7 +218,7 @@ def test_nothing_is_convicted_where_a_reference_knows_no_other_words_than_the_tr
         )
         return with_list.share < without.share
 
-    assert np.mean([lists_any(each) for each in counts]) > 0.2
+    assert np.mean([lists_any(each) for each in counts]) > 0.1
     check_rejections([float(rejects(each, BOTH)) for each in counts])
 
 

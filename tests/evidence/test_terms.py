@@ -284,17 +284,23 @@ def test_a_term_of_the_shortlist_that_leans_as_well_is_tested_once():
     assert tests.share == pytest.approx(0.2 / (1 + 1))  # of a third one, beside the other
 
 
-def test_what_leans_is_listed_by_weaker_contradictions_than_what_does_not():
-    """Of five that lean, two: 0.4 > 0.5 * 3 / 5 and 0.2 <= 0.5 * 2 / 5, to which the first adds."""
-    leaning = [make_counts(0.03, 1e-9, p) for p in (0.01, 0.2, 0.4, 0.7, 0.9)]
+@pytest.mark.parametrize(("num_leaning", "is_short"), [(8, True), (7, False)])
+def test_what_leans_is_easily_listed_while_the_list_is_short(num_leaning, is_short):
+    """Two of eight are listed: 0.12 <= 0.5 * 2 / 8, and more than that is too many of seven."""
+    p = [0.01, 0.12, *[0.7] * (num_leaning - 2)]
+    leaning = [make_counts(0.03, 1e-9, each) for each in p]
     others = [make_counts(0.03, 0.4, 0.1) for _ in range(5)]
-    counts = [join_counts(*leaning, *others)]
 
-    weights = plan(counts, ["excess", "contradiction"]).weights[0]
+    weights = plan([join_counts(*leaning, *others)], ["excess", "contradiction"]).weights[0]
 
-    assert weights[:2] == pytest.approx([0.8 * 5 / 2] * 2)
-    assert weights[2:5] == pytest.approx([0.2 * 5 / 3 / (2 / 3)] * 3)  # Storey
-    assert not weights[5:].any()
+    assert not weights[num_leaning:].any()
+    listed, rest = weights[:2], weights[2:num_leaning]
+    if is_short:
+        assert listed == pytest.approx([0.8 * 8 / 2] * 2)
+        assert rest == pytest.approx([0.2 * 8 / 6 * 3] * 6)  # a third of them honest, by Storey
+    else:
+        assert listed == pytest.approx([7 / 2] * 2)
+        assert rest == pytest.approx([7 / 2] * 5)
 
 
 def test_a_planted_word_is_the_most_surprising_of_many():
