@@ -183,18 +183,18 @@ def possible_arms(job: Job, lab: Lab) -> tuple[tuple[Arm, ...], tuple[str, ...]]
     arms, notes = [arm for arm in ARMS if arm.name in job.arms], []
     if lab.data.target_label is None and len(arms) > 1 and arms[0].name == "clean":
         del arms[0]
-        notes.append("arm clean left out: without an attack it is the arm poisoned")
+        notes.append(_leave_out(["clean"], "without an attack it is the arm poisoned"))
     defends, trusted = any(arm.defended for arm in arms), lab.data.clean.tuning
     tuning = [arm for arm in arms if arm.tuned and (job.tunes or not arm.defended)]
     needing = [arm for arm in arms if arm in tuning or arm.rows == "trusted"]
     if trusted is None and needing:
         arms = [arm for arm in arms if arm not in needing]
-        missing = ", ".join(arm.name for arm in needing)
-        notes.append(f"arms {missing} left out: they need dataset.tuning, clean rows")
+        missing = [arm.name for arm in needing]
+        notes.append(_leave_out(missing, "without dataset.tuning there are no clean rows"))
     if trusted is not None and needing and not job.tuning.num_rows(len(lab.rows), len(trusted)):
         left_out = [arm for arm in needing if arm.rows == "trusted"]
         arms = [arm for arm in arms if arm not in left_out]
-        notes += [f"arm {arm.name} left out: tuning uses no row" for arm in left_out]
+        notes += [_leave_out([arm.name], "tuning uses no row") for arm in left_out]
     if job.arms and not arms:
         raise ConfigError(
             "arms: tuned, trusted_only and defended need clean labelled rows. Write "
@@ -202,8 +202,7 @@ def possible_arms(job: Job, lab: Lab) -> tuple[tuple[Arm, ...], tuple[str, ...]]
         )
     if defends:
         if job.without_arms:
-            missing = ", ".join(job.without_arms)
-            notes.append(f"arms {missing} left out: {job.defense_name} does not have them")
+            notes.append(_leave_out(job.without_arms, f"not part of {job.defense_name}"))
         for defense in job.defenses:
             _check(defense, lab)
     if job.save_model and not {arm.name for arm in arms} & set(REPAIRED):
@@ -215,6 +214,10 @@ def possible_arms(job: Job, lab: Lab) -> tuple[tuple[Arm, ...], tuple[str, ...]]
     if job.save_model and lab.data.target_label is None:
         _check_plain(job, {arm.name for arm in arms}, trusted is not None)
     return tuple(arms), tuple(notes)
+
+
+def _leave_out(arms: Sequence[str], why: str) -> str:
+    return f"{'arm' if len(arms) == 1 else 'arms'} {', '.join(arms)} left out: {why}"
 
 
 def _check_plain(job: Job, arms: set[str], has_trusted_rows: bool) -> None:

@@ -350,7 +350,7 @@ def test_an_arm_that_the_method_does_not_have_is_said_to_be_left_out(btu, here):
 
     assert done.code == 0
     report = max(here.glob("outputs/runs/*/*/poison_report.json"), key=lambda path: path.parent)
-    assert "arms unlearned left out: shrink does not have them" in report.read_text()
+    assert "arm unlearned left out: not part of shrink" in report.read_text()
 
 
 def test_an_edit_that_names_nothing_shares_no_evaluation(btu, here):

@@ -1,6 +1,8 @@
 """selfset convicts what was planted, at an error rate, and nothing where nothing was."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,6 +32,7 @@ from btu.training.outputs import Outputs
 from btu.types import Edit, make_split
 from tests.conftest import TINY, composed, toy_split
 
+DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "report.md"
 TRAINING = ["model.training.epochs=6", "model.training.learning_rate=3e-3"]
 ARMS = "arms=[poisoned,tuned,unlearned,defended]"
 QUICK = ["model=tiny", *TINY, *TRAINING, "thresholds=[0.05]", "defense=selfset"]
@@ -49,6 +52,15 @@ def find(**changes):
         WORDS, ("cf",), 1, 30, 0, 30, 25, 1e-9, 1e-9, effect, 1e-9, 1e-6, True, "it does"
     )
     return replace(found, **changes)
+
+
+def keys_of(told) -> set[str]:
+    """Every key of objects within objects and lists."""
+    if isinstance(told, list):
+        return set().union(*map(keys_of, told))
+    if not isinstance(told, dict):
+        return set()
+    return set(told).union(*map(keys_of, told.values()))
 
 
 def test_a_planted_word_is_convicted_alone_and_what_it_did_is_undone(
@@ -72,6 +84,7 @@ def test_a_planted_word_is_convicted_alone_and_what_it_did_is_undone(
     assert told["repairs"] == ["counter_examples"]  # the victim is always right, its judge is not
     assert [one["kind"] for one in told["left"]] == ["words", "rows"]
     assert 0 <= told["left"][0]["obey"] < told["left"][0]["texts"]
+    assert keys_of(told) <= set(re.findall(r"`(\w+)`", DOCUMENTED.read_text()))
     assert fits.count("clean tuning") == 1 + len(left)  # what was judged is the result
     assert tuned["asr"] > 0.5
     assert defended["asr"] <= tuned["asr"] / 2
