@@ -220,6 +220,7 @@ def test_an_installed_module_goes_before_one_in_the_current_directory(here):
     assert "no class Mine in colorsys" in refusal(_target_="colorsys.Mine")
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_an_attack_from_beside_it(here, files):
     small = [*files.overrides, "model=tiny", *TINY[:2], *TINY[3:], "model.training.epochs=1"]
 

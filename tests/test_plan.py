@@ -116,6 +116,7 @@ def test_what_suspects_decide_is_exact_where_they_differ(small, multirun, fits, 
     assert foretold["tuning"] == 4 * (1 + 2)
 
 
+@pytest.mark.slow
 def test_with_force_every_job_computes_its_own(small, multirun, fits, tmp_path):
     sweep = [*small, "force=true", "defense.btu.cutoff=mean,row_mean", "arms=[clean,poisoned]"]
     multirun(*sweep)
@@ -422,6 +423,7 @@ def script(*arguments, cwd):
     )
 
 
+@pytest.mark.slow
 def test_the_script_prints_tables_and_writes_json(small, tmp_path):
     out = tmp_path / "plan.json"
 

@@ -169,6 +169,7 @@ def test_thresholds_that_flag_the_same_tokens_share_repair_and_evaluation(files,
     assert fits.count("detection round 2") == 2
 
 
+@pytest.mark.slow
 def test_wandb_opens_no_second_run_for_what_it_has(files, multirun, tmp_path):
     command = [*files.overrides, *SMALL, "arms=[poisoned]", "seed=1,2"]
     command = [word for word in command if not word.startswith("tracking=")]
@@ -293,6 +294,7 @@ def test_a_sweep_into_a_used_folder_begins_with_its_own_jobs_only(files, multiru
     assert [job["status"] for job in done.jobs] == ["finished"] * 2
 
 
+@pytest.mark.slow
 def test_jobs_whose_folders_have_names_are_seen_by_their_sweep(files, multirun, tmp_path):
     small = [*files.overrides, *SMALL, "arms=[poisoned]", "on_failure=stop", "report=true"]
     named = "hydra.sweep.subdir=rate/${attack.poison_rate}"
