@@ -129,6 +129,7 @@ def test_with_force_every_job_computes_its_own(small, multirun, fits, tmp_path):
     assert counts(plan, "to_compute")["clean model"] == fits.count("clean model") == 2
 
 
+@pytest.mark.slow
 def test_what_is_there_is_found_for_a_larger_sweep(small, multirun, fits):
     multirun(*small, "attack=badnets,addsent", "arms=[clean,poisoned]")
     fits.clear()
@@ -154,6 +155,7 @@ def test_jobs_with_folders_of_their_own_share_nothing(small):
     assert models[1] == 2 * models[0] > 0
 
 
+@pytest.mark.slow
 def test_records_need_no_cache(small, multirun, tmp_path):
     import shutil
 

@@ -107,6 +107,7 @@ def test_a_multirun_in_an_agent_is_refused(files, tmp_path):
     assert offline_runs(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_multirun_gives_one_wandb_run_per_job_in_one_group(files, tmp_path):
     words = [*fixed_words(files), "arms=[poisoned]", "thresholds=[0.01]", "tracking.mode=offline"]
 

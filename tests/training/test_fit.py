@@ -60,6 +60,7 @@ def test_what_a_job_freed_is_given_back_to_the_system():
     assert given_back > 50  # MB; a block is 64
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 def test_a_large_block_that_was_freed_is_used_again():
     def count(mode: str) -> int:
