@@ -80,6 +80,7 @@ def named(found, beginning):
     }
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_gradient_of_the_batch(together):
     """Of whole models, frozen ones and probes; also where one process has no row."""
     from tests.shared_work import gradients
@@ -108,6 +109,7 @@ def test_two_processes_go_on_after_their_last_epoch(together):
         assert all(torch.equal(whole[name], continued[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_a_job_of_two_processes_writes_once_and_is_read_again(files, run_btu, tmp_path):
     command = [*files.overrides, *SMALL, "arms=[poisoned,defended]"]
     alone = {row["record"] for row in run_btu(*command)}
