@@ -102,6 +102,7 @@ def test_a_plugin_that_is_not_installed_is_named_with_the_way_to_get_it(tmp_path
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_job_on_hostile_texts_is_finished_whatever_becomes_of_its_output(files, tmp_path):
     """Labels and texts that look like markup and escapes, and a full disk behind the output."""
     for role in ("train", "tuning", "test"):

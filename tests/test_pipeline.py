@@ -419,7 +419,8 @@ def test_other_names_of_the_labels_are_another_record(files, run_btu, tmp_path):
     assert first.leans_to.tolist() == swapped.tolist()
 
 
-@pytest.mark.parametrize("name", ["load_file", pytest.param("save_file", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["load_file", "save_file"])
 def test_a_cache_that_is_deleted_again_and_again_changes_nothing(
     files, run_btu, tmp_path, monkeypatch, name
 ):

@@ -46,7 +46,7 @@ SWEEPS = {
     "shares of trusted rows": ["tuning.share=0,0.05,0.1"],
     "defenses": ["defense=none,btu,btu_reference", "seed=1,2"],
 }
-FAST = ("defenses",)
+FAST = ("arms",)
 TRAININGS = {"victim": "victim", "clean model": "clean model", "clean tuning": "tuning"}
 
 
@@ -281,6 +281,7 @@ def test_others_wait_for_what_one_computes():
     assert seconds(2, replace(cluster, name="workstation")) > 200  # they share the cores
 
 
+@pytest.mark.slow
 def test_finished_stages_give_the_hours(small, multirun, tmp_path):
     multirun(*small, "attack=badnets,addsent")
 

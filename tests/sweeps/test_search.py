@@ -97,6 +97,7 @@ def test_the_agent_runs_a_point_of_the_sweep(agent, files, tmp_path):
     assert closed_with(path) == [0]
 
 
+@pytest.mark.slow
 def test_a_multirun_in_an_agent_is_refused(files, tmp_path):
     words = [*fixed_words(files), "attack=addsent", "thresholds=[0.01]"]
 
@@ -184,6 +185,7 @@ def test_a_failed_trial_does_not_end_the_search(files, tmp_path):
     assert yaml.safe_load(found.read_text())["best_value"] == cost_of(summary.parent)
 
 
+@pytest.mark.slow
 def test_a_search_that_cannot_judge_any_job_is_one_sentence_and_trains_nothing(files, tmp_path):
     words = [*SEARCH, *fixed_words(files), "arms=[poisoned]", "hydra.sweeper.n_trials=1"]
 
