@@ -102,6 +102,16 @@ class Lab(StageRunner):
         self._resident: tuple[str, dict[str, torch.Tensor]] | None = None  # the last victim
         self._reports: dict[str, NDArray[Any]] = {}  # of the model that was edited last
 
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The names of the labels, in order."""
+        return self.data.clean.label_names
+
+    @property
+    def training(self) -> Training:
+        """How the victim is trained."""
+        return self.source.training
+
     @cached_property
     def trusted(self) -> Split | None:
         """The trusted rows that may be used; those of a smaller share are among them.

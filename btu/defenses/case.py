@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csc_array
 
-from btu.defenses.reference import Reference, is_right, say
+from btu.defenses.reference import Models, Reference, is_right, say
 from btu.defenses.search import LEAST_ROWS, Search
 from btu.evidence import WORDS
 from btu.evidence.findings import Finding
+from btu.evidence.shift import Shift, measure_shift
 from btu.evidence.significance import Effect, measure_effect
 from btu.evidence.terms import Counts, Rows, count_terms
 from btu.evidence.words import TermIndex, index_terms, mark_words, split_words
-from btu.seeding import stream
+from btu.seeding import stream, stream_seed
 from btu.types import BoolArray, FloatArray, IntArray, Split
 
 if TYPE_CHECKING:
-    from btu.lab import Lab
-    from btu.models.base import Classifier
     from btu.store.stages import Stage
 
 
@@ -30,13 +29,18 @@ if TYPE_CHECKING:
 class Case:
     """Untrusted rows, trusted rows, the victim of the first and the reference of the second."""
 
-    lab: Lab
+    lab: Models
     untrusted: Split  # N
     trusted: Split  # n
-    victim: Stage[Classifier]
+    victim: Stage[Any]
     reference: Reference
     search: Search
     fold: bool  # capital and small letters are one to the model
+
+    @property
+    def num_labels(self) -> int:
+        """C, the labels that there are."""
+        return len(self.lab.label_names)
 
     @cached_property
     def words(self) -> list[list[str]]:
@@ -70,6 +74,12 @@ class Case:
         """The labels that the victim gives the trusted rows, of which it has seen none. (n,)"""
         return say(self.lab, self.victim, self.trusted.texts).labels
 
+    @cached_property
+    def shift(self) -> Shift:
+        """How much the trusted and the untrusted rows of each label differ in general."""
+        seed = stream_seed(self.lab.seed, "shift")
+        return measure_shift(*self.sides, self.num_labels, seed)
+
     @property
     def trusts_reference(self) -> bool:
         """Whether the reference is good enough to give labels.
@@ -90,7 +100,8 @@ class Case:
         """The terms counted for one label, without the rows that are ignored."""
         none = np.zeros(len(self.untrusted), dtype=np.bool_)
         ignored = none if ignored is None else ignored
-        return count_terms(*self.sides, label, ignored, self.search.q)
+        dispersion = self.shift.of_others(label) if self.search.by_shift else 0.0
+        return count_terms(*self.sides, label, ignored, self.search.q, dispersion)
 
     def mark(self, finding: Finding, text: str) -> list[tuple[int, int]]:
         """Where a finding stands in a text, from which character to which."""

@@ -32,8 +32,10 @@ def judge_populations(case: Case, explained: BoolArray) -> list[Found]:
         case: with all rows.
         explained: rows that a convicted phrase explains, (N,).
     """
-    flagged = [_flag(case, label, explained) for label in range(case.lab.num_labels)]
-    sizes = np.bincount(case.untrusted.labels[~explained], minlength=case.lab.num_labels)
+    flagged = [_flag(case, label, explained) for label in range(case.num_labels)]
+    sizes = np.bincount(case.untrusted.labels[~explained], minlength=case.num_labels)
+    if case.search.by_shift and case.shift.differs:
+        return [_judge(case, label, rows, 1.0) for label, rows in enumerate(flagged) if len(rows)]
     return [
         _judge(case, label, rows, _weigh_share(label, flagged, sizes))
         for label, rows in enumerate(flagged)
@@ -86,7 +88,7 @@ def _judge(case: Case, label: int, rows: IntArray, p_share: float) -> Found:
     effect = _try_marks(case, label, marks)
     kinds = [p_contradiction] if "contradiction" in case.search.evidence else []
     kinds += [effect.p] if effect is not None and case.search.needs_effect else []
-    tests = len(kinds) * case.lab.num_labels
+    tests = len(kinds) * case.num_labels
     p = max(p_share, min(1.0, tests * min(kinds)) if kinds else 0.0)
     return (
         Finding(

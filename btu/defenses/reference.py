@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,12 +15,50 @@ from btu.training.outputs import Outputs
 from btu.types import BoolArray, FloatArray, IntArray, Split
 
 if TYPE_CHECKING:
-    from btu.lab import Lab
-    from btu.models.base import Classifier
-    from btu.store.stages import Stage
+    from btu.models.base import Training
+    from btu.store.stages import Cost, Format, Stage
+
+T = TypeVar("T")
 
 NUM_HALVES = 2
 LEAST_EPOCHS, LEAST_STEPS = 3, 45  # more steps were not better: docs/selfset.md has the figures
+
+
+class Models(Protocol):
+    """What trains models and asks them: a `btu.lab.Lab`, or one whose models are quicker."""
+
+    seed: int
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The names of the labels, in order."""
+
+    @property
+    def training(self) -> Training:
+        """How the victim is trained."""
+
+    def train(
+        self, rows: Split, training: Training, *, title: str = ..., draws: str = ...
+    ) -> Stage[Any]:
+        """A model of these rows."""
+
+    def outputs(self, model: Stage[Any], texts: Sequence[str]) -> Stage[Outputs]:
+        """What a model says of texts."""
+
+    def stage(
+        self,
+        name: str,
+        compute: Callable[[], T],
+        format: Format[T] | None,
+        cost: Cost | None = None,
+        *,
+        by: Any,
+        **parts: Any,
+    ) -> Stage[T]:
+        """A pass of a method's own."""
+
+    def get(self, stage: Stage[T], or_else: Callable[[], T] | None = None) -> T:
+        """What a stage gives."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +71,7 @@ class Reference:
         epochs: of each; None: `LEAST_EPOCHS`, or as many as make `LEAST_STEPS`.
     """
 
-    lab: Lab
+    lab: Models
     trusted: Split
     epochs: int | None
 
@@ -46,9 +84,9 @@ class Reference:
         return tuple(np.sort(order[number::NUM_HALVES]) for number in range(NUM_HALVES))
 
     @cached_property
-    def models(self) -> tuple[Stage[Classifier], ...]:
+    def models(self) -> tuple[Stage[Any], ...]:
         """The models, as stages."""
-        training = self.lab.source.training
+        training = self.lab.training
         steps = math.ceil(len(self.trusted) / NUM_HALVES / training.batch_size)
         epochs = self.epochs or max(LEAST_EPOCHS, math.ceil(LEAST_STEPS / steps))
         training = replace(training, epochs=epochs)
@@ -72,7 +110,7 @@ class Reference:
 
     def predict(self, texts: Sequence[str], judges: IntArray) -> FloatArray:
         """What the judge of each text says of it. (N, C)"""
-        found = np.zeros((len(texts), self.lab.num_labels), dtype=np.float32)
+        found = np.zeros((len(texts), len(self.lab.label_names)), dtype=np.float32)
         for number, model in enumerate(self.models):
             rows = np.flatnonzero(judges == number)
             some = [texts[row] for row in rows.tolist()]
@@ -86,12 +124,12 @@ class Reference:
         return mean
 
 
-def say(lab: Lab, model: Stage[Classifier], texts: Sequence[str]) -> Outputs:
+def say(lab: Models, model: Stage[Any], texts: Sequence[str]) -> Outputs:
     """What a model says of texts; a plan, which knows no model, takes it to be undecided."""
-    shape = (len(texts), lab.num_labels)
+    shape = (len(texts), len(lab.label_names))
     undecided = Outputs(
         np.zeros(len(texts), dtype=np.int64),
-        np.full(shape, 1 / lab.num_labels, dtype=np.float32),
+        np.full(shape, 1 / len(lab.label_names), dtype=np.float32),
     )
     if not len(texts):
         return undecided

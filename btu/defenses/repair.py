@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from btu.seeding import stream
 from btu.types import BoolArray, FloatArray, IntArray, Split, TriggerSample, make_split
 
 if TYPE_CHECKING:
+    from btu.lab import Lab
     from btu.models.base import Classifier
     from btu.store.stages import Stage
 
@@ -111,6 +112,11 @@ class Repairer:
     verdict: Verdict
     medicine: Medicine
 
+    @property
+    def lab(self) -> Lab:
+        """That of the case; a quicker one than this cannot repair."""
+        return cast("Lab", self.case.lab)
+
     @cached_property
     def repairs(self) -> tuple[str, ...]:
         """What is done."""
@@ -123,18 +129,18 @@ class Repairer:
         """The decision with its repair, and what a record says of that."""
         told: dict[str, Any] = {"repairs": list(self.repairs), "notes": []}
         told["control"] = self.medicine.control
-        training = found.training or self.case.lab.source.training
+        training = found.training or self.lab.source.training
         start = self.case.victim
         if DROP in self.repairs:
             found = self._drop(found)
-            start = self.case.lab.train(found.keep(self.case.lab.rows), training)
+            start = self.lab.train(found.keep(self.lab.rows), training)
         if UNLEARN in self.repairs and (tokens := self._find_tokens()):
             from btu.defenses.unlearning import make_edit
 
             edit = make_edit(np.array(tokens, dtype=np.int64), CUTOFF, REPLACEMENT)
             found = replace(found, edits=(*found.edits, edit))
         for edit in found.edits:
-            start = self.case.lab.edit(start, edit)
+            start = self.lab.edit(start, edit)
         if not {COUNTER_EXAMPLES, ANTIDOTE} & set(self.repairs):
             return found, told
         training = replace(training, learning_rate=self.medicine.learning_rate)
@@ -157,7 +163,7 @@ class Repairer:
             dropped = [one for one in dropped if one[0].kind == ROWS]
             mended = ANTIDOTE in self.repairs
             dropped = find_dropped(self.verdict, self.case.search.q) if mended else dropped
-        kept = np.arange(len(self.case.lab.rows)) if found.kept is None else found.kept
+        kept = np.arange(len(self.lab.rows)) if found.kept is None else found.kept
         return replace(found, kept=np.delete(kept, self.verdict.rows_of(dropped)))
 
     def _find_tokens(self) -> list[int]:
@@ -167,7 +173,7 @@ class Repairer:
             if finding.kind == WORDS:
                 text = self.case.untrusted.texts[rows[0]]
                 samples += [TriggerSample(text, *span) for span in self.case.mark(finding, text)]
-        return sorted(self.case.lab.find_trigger_ids(samples)) if samples else []
+        return sorted(self.lab.find_trigger_ids(samples)) if samples else []
 
     def mix(self, trusted: IntArray, rows: IntArray) -> Split:
         """What the victim is tuned on: trusted rows, half of them with phrases, and rows found.
@@ -178,7 +184,7 @@ class Repairer:
         """
         own = self.case.trusted.take(trusted)
         rows = rows if ANTIDOTE in self.repairs else NONE
-        rng = stream(self.case.lab.seed, "control")
+        rng = stream(self.lab.seed, "control")
         if self.medicine.control == TRUSTED_ROWS:
             return join_rows([own, own.take(rng.integers(0, len(own), len(rows)))])
         if self.medicine.control == RANDOM_ROWS:
@@ -189,7 +195,7 @@ class Repairer:
 
     def insert_phrases(self, trusted: Split, number: int, each: int = 1) -> Split:
         """The rows, a number of them with so many of the phrases; their labels are their own."""
-        rng = stream(self.case.lab.seed, "counter-examples")
+        rng = stream(self.lab.seed, "counter-examples")
         texts = list(trusted.texts)
         for row, chosen in self._share_out(len(texts), number, each, rng):
             for phrase in sorted(chosen, key=len):  # a longer one is not split by a word
@@ -213,7 +219,7 @@ class Repairer:
         said = self.case.reference.predict_together(found.texts)
         labels = said.argmax(1).astype(np.int64)
         if self.medicine.labels == SAMPLED:
-            labels = draw_labels(said, stream(self.case.lab.seed, "labels"))
+            labels = draw_labels(said, stream(self.lab.seed, "labels"))
         return replace(found, labels=labels)
 
     def tune(self, start: Stage[Classifier], training: Training) -> Tried:
@@ -247,7 +253,7 @@ class Repairer:
     def keep_back(self) -> tuple[IntArray, IntArray]:
         """Trusted rows, of every label its share, and rows found that the repair must not learn."""
         trusted, found = self.case.trusted, self.verdict.rows
-        order = stream(self.case.lab.seed, "kept back").permutation(len(trusted))
+        order = stream(self.lab.seed, "kept back").permutation(len(trusted))
         order = order[np.argsort(trusted.labels[order], kind="stable")]
         fewest = max(2, len(found) // FEWEST_ROWS)  # no more than every second
         step = min(_choose_step(len(found)), fewest)
@@ -255,10 +261,10 @@ class Repairer:
 
     def _try(self, rows: Split, training: Training, start: Stage[Classifier]) -> Tried:
         case, repair = self.case, Repair(rows, training, kept=True)
-        tuned = repair.train(case.lab, start)
-        said = say(case.lab, tuned, case.trusted.texts).probabilities
+        tuned = repair.train(self.lab, start)
+        said = say(self.lab, tuned, case.trusted.texts).probabilities
         balance = make_shift(fit_shift(said, case.trusted.labels))
-        left = self._measure_left(case.lab.edit(tuned, balance), *self.keep_back())
+        left = self._measure_left(self.lab.edit(tuned, balance), *self.keep_back())
         return Tried(replace(repair, edits=(balance,)), left)
 
     def is_left(self, left: Sequence[Effect]) -> bool:
@@ -297,7 +303,7 @@ class Repairer:
         rows = rows[case.sides[0].contradicted[rows]]
         planted, labels = [case.untrusted.texts[row] for row in rows], case.untrusted.labels[rows]
         texts = [own.texts, inserted.texts, planted]
-        said = say(case.lab, model, [text for some in texts for text in some]).labels
+        said = say(self.lab, model, [text for some in texts for text in some]).labels
         alone, with_phrase, of_rows = np.split(said, np.cumsum([len(some) for some in texts])[:-1])
         others = 1 - case.reference.draw_judges(len(case.untrusted))[rows]
         obeyed = case.reference.predict(planted, others).argmax(1) == labels
@@ -306,8 +312,8 @@ class Repairer:
 
     def _find_aims(self, num_rows: int) -> BoolArray:
         """The labels that the phrase pushes to which each row gets, one a row. (N, C)"""
-        aims = np.zeros((num_rows, self.case.lab.num_labels), dtype=np.bool_)
-        rng = stream(self.case.lab.seed, "counter-examples")
+        aims = np.zeros((num_rows, len(self.lab.label_names)), dtype=np.bool_)
+        rng = stream(self.lab.seed, "counter-examples")
         for row, (phrase,) in self._share_out(num_rows, num_rows, 1, rng):
             aims[row, [f.label for f, _ in self.verdict.convicted if f.phrase == phrase]] = True
         return aims

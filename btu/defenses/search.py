@@ -26,6 +26,7 @@ class Search:
         q: the error rate.
         num_probes: trusted texts that a phrase is inserted into, at least.
         max_tried: phrases whose effect is tried, the most surprising first.
+        by_shift: whether an excess must be one beyond what the rows of other labels differ by.
     """
 
     evidence: tuple[str, ...]
@@ -33,6 +34,7 @@ class Search:
     q: float
     num_probes: int
     max_tried: int
+    by_shift: bool = False
 
     @property
     def needs_effect(self) -> bool:

@@ -105,7 +105,7 @@ def _demote(finding: Finding, rows: IntArray, written: BoolArray) -> Found:
 
 def describe(case: Case, verdict: Verdict) -> dict[str, Any]:
     """The verdict as JSON, for records and reports."""
-    names = case.lab.data.clean.label_names
+    names = case.lab.label_names
     told = [_describe(case, finding, rows, names) for finding, rows in verdict.found]
     convicted = [one for one in told if one["convicted"]]
     acquitted = [one for one in told if not one["convicted"]]
@@ -162,7 +162,7 @@ def _remark_on_power(case: Case, verdict: Verdict) -> Iterator[str]:
     few = find_least_rows(case, SPENT_ON_LIST * case.search.q)
     sizes = np.bincount(case.untrusted.labels, minlength=len(many))
     for label in np.flatnonzero((many > sizes) & (sizes > 0)).tolist():
-        name = case.lab.data.clean.label_names[label]
+        name = case.lab.label_names[label]
         held = int((case.trusted.labels == label).sum())
         yield (
             f"no word that makes texts {name} is sure to be convicted (trusted rows of that label: "
@@ -200,7 +200,7 @@ def _remark_on_models(case: Case) -> Iterator[str]:
 
 def find_shift(case: Case) -> list[Words]:
     """The terms that every label has in excess against the trusted rows, the surest first."""
-    counts = [case.count(label) for label in range(case.lab.num_labels)]
+    counts = [case.count(label) for label in range(case.num_labels)]
     p = np.max([each.p_excess for each in counts], axis=0)  # (F,)
     columns = np.flatnonzero(p <= case.search.q / max(1, len(p)))
     terms = case.sides[0].index.terms
@@ -213,7 +213,7 @@ def find_least_rows(case: Case, level: float) -> IntArray:
     More than there are rows where no trusted row has the label.
     """
     here, there = (
-        np.bincount(side.labels, minlength=case.lab.num_labels)
+        np.bincount(side.labels, minlength=case.num_labels)
         for side in (case.untrusted, case.trusted)
     )
     share = here / np.maximum(here + there, 1)

@@ -17,6 +17,7 @@ from btu.types import BoolArray, IntArray
 Floats = NDArray[np.float64]
 LEAST_DISPERSION = 0.01  # of how often words are contradicted; 0 would call them all alike
 CONFIDENCE = 0.95  # of intervals
+ALSO = 0.05  # p-value from which on a term is in excess in other labels, too
 
 
 def weigh_excess(untrusted: IntArray, trusted: IntArray, share: float) -> Floats:
@@ -34,6 +35,35 @@ def weigh_excess(untrusted: IntArray, trusted: IntArray, share: float) -> Floats
         Exact one-sided p-values, (F,).
     """
     p: Floats = stats.binom.sf(untrusted - 1, untrusted + trusted, share)
+    return p
+
+
+def weigh_shifted(
+    here: IntArray,
+    there: IntArray,
+    others: tuple[IntArray, IntArray],
+    share: float,
+    dispersion: float,
+) -> Floats:
+    """Whether terms are more frequent among the untrusted rows of a label than other terms are.
+
+    Args:
+        here: x, untrusted rows of the label that hold each term, (F,).
+        there: u, trusted ones, (F,).
+        others: the same two of the rows of other labels.
+        share: of the untrusted rows among all rows of the label.
+        dispersion: how much the files differ in other labels, above 0.
+
+    Returns:
+        One-sided p-values of a beta-binomial, (F,); for terms that other labels have in excess,
+        too, of whether this label has it more (Fisher), if that is larger.
+    """
+    a, b = (part * (1 / dispersion - 1) for part in (share, 1 - share))
+    p: Floats = stats.betabinom.sf(here - 1, here + there, a, b)
+    elsewhere: Floats = stats.binom.sf(others[0] - 1, others[0] + others[1], share)
+    for term in np.flatnonzero(elsewhere <= ALSO).tolist():
+        x, u, x_others, u_others = (int(each[term]) for each in (here, there, *others))
+        p[term] = max(p[term], weigh_difference(x, x + u, x_others, x_others + u_others))
     return p
 
 

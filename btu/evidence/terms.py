@@ -15,6 +15,7 @@ from btu.evidence.significance import (
     find_testable,
     weigh_contradiction,
     weigh_excess,
+    weigh_shifted,
 )
 from btu.evidence.words import TermIndex
 from btu.types import BoolArray, IntArray
@@ -151,7 +152,14 @@ def estimate_honest(p: Floats, weights: Floats) -> float:
     return min(1.0, float(honest / ((1 - HONEST) * weights.sum())))
 
 
-def count_terms(untrusted: Rows, trusted: Rows, label: int, ignored: BoolArray, q: float) -> Counts:
+def count_terms(
+    untrusted: Rows,
+    trusted: Rows,
+    label: int,
+    ignored: BoolArray,
+    q: float,
+    dispersion: float = 0.0,
+) -> Counts:
     """Count and weigh every term for one label.
 
     Honest words are taken to be contradicted as often as in the kind of rows where it is more, and
@@ -165,6 +173,7 @@ def count_terms(untrusted: Rows, trusted: Rows, label: int, ignored: BoolArray, 
         label: that terms may push to.
         ignored: untrusted rows that are explained already, (N,).
         q: the error rate.
+        dispersion: how much the two kinds of rows differ in other labels; 0: not at all.
     """
     seen = ~ignored
     of_label, others = (untrusted.labels == label) & seen, trusted.labels == label
@@ -181,13 +190,20 @@ def count_terms(untrusted: Rows, trusted: Rows, label: int, ignored: BoolArray, 
     error = Error(mean, max(known.dispersion, unknown.dispersion))
     everywhere = held + trusted.count()
     prior = float(of_label.sum() + others.sum()) / max(1, int(seen.sum()) + len(others))
+    p_excess = weigh_excess(x, u, share)
+    if dispersion:
+        elsewhere = (
+            untrusted.count((untrusted.labels != label) & seen),
+            trusted.count(trusted.labels != label),
+        )
+        p_excess = weigh_shifted(x, u, elsewhere, share, dispersion)
     return Counts(
         label=label,
         untrusted=x,
         trusted=u,
         held=held,
         contradicted=k,
-        p_excess=weigh_excess(x, u, share),
+        p_excess=p_excess,
         p_lean=weigh_excess(x + u, everywhere - x - u, prior),
         p_contradiction=weigh_contradiction(k, held, error),
         least_excess=np.power(share, x + u),

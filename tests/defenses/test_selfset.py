@@ -224,7 +224,13 @@ def make_case(turned, evidence=("excess", "contradiction", "effect")):
     trusted = toy_split(200, 1)
     search = Search(evidence, ("words",), 0.05, 40, 60)
     case = ToldCase(
-        SimpleNamespace(seed=1, num_labels=2), untrusted, trusted, None, None, search, True
+        SimpleNamespace(seed=1, label_names=("a", "b")),
+        untrusted,
+        trusted,
+        None,
+        None,
+        search,
+        True,
     )
     object.__setattr__(case, "turned", turned)
     case.__dict__["said"] = np.eye(2)[np.append(honest.labels, np.zeros(120, dtype=np.int64))]
@@ -351,7 +357,7 @@ def test_a_repair_is_tried_by_what_phrases_do_to_rows_of_other_labels(monkeypatc
     )
     sides = (SimpleNamespace(contradicted=np.zeros(0, dtype=np.bool_)),)
     case = SimpleNamespace(
-        lab=SimpleNamespace(seed=1, num_labels=2),
+        lab=SimpleNamespace(seed=1, label_names=("a", "b")),
         trusted=trusted,
         untrusted=toy_split(0, 1),
         sides=sides,
@@ -369,7 +375,7 @@ def fake_lab(train, **more):
     """A lab whose models say nothing."""
     return SimpleNamespace(
         seed=1,
-        num_labels=2,
+        label_names=("a", "b"),
         train=train,
         outputs=lambda *args: None,
         get=lambda stage, or_else: or_else(),
@@ -602,7 +608,7 @@ def test_a_repair_with_given_epochs_is_tried_once(monkeypatch):
 
 
 def describe_toy(case, verdict):
-    case.lab.data = SimpleNamespace(clean=SimpleNamespace(label_names=("a", "b")))
+    case.lab.label_names = ("a", "b")
     return describe(case, verdict)
 
 
@@ -667,7 +673,7 @@ def test_a_model_that_has_learned_next_to_nothing_is_told(wrong):
 
 def test_a_record_says_how_many_more_were_acquitted():
     case = make_case(turned=0)
-    case.lab.data = SimpleNamespace(clean=SimpleNamespace(label_names=("a", "b")))
+    case.lab.label_names = ("a", "b")
     innocent = (find(convicted=False), np.arange(1))
 
     told = describe(case, Verdict((innocent,) * (MOST_ACQUITTED + 3), 1, 400))
