@@ -47,6 +47,7 @@ from btu.training.memory import give_memory_back
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
+AUDIT = "audit"  # the one word that is a command of its own
 LOG = "btu.log"  # in the folder of a job; conf/hydra/job_logging/btu.yaml names it, too
 
 _failed_jobs: list[str] = []  # sentences of the jobs that failed in this process
@@ -151,6 +152,10 @@ def main() -> None:
     # hydra/launcher=ray is ours; Hydra finds that the plugin has one of the same name.
     warnings.filterwarnings("ignore", "(?s).*validated against ConfigStore schema", UserWarning)
     gc.set_threshold(100_000, 20, 20)  # libraries make millions of objects that stay: 0.7 s
+    if sys.argv[1:2] == [AUDIT]:
+        from btu.audit.command import main as audit
+
+        audit(sys.argv[2:])
     signal.signal(signal.SIGTERM, end_follower if started().rank else _terminate)
     for flag in {"-m", "--multirun"} & set(sys.argv):  # Hydra wants it before the settings
         sys.argv[1:] = [flag, *(word for word in sys.argv[1:] if word != flag)]

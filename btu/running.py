@@ -24,7 +24,9 @@ from btu.types import VICTIM
 
 if TYPE_CHECKING:
     from btu.experiment import Experiment, Result
+    from btu.lab import Lab
     from btu.models.base import Classifier
+    from btu.types import PoisonedDataset
 
 log = logging.getLogger("btu")
 
@@ -96,15 +98,25 @@ def prepare(job: Job) -> Experiment:
     """Load the data set and plant the attack; everything that is wrong with either raises here."""
     from btu.attacks.stored import poison
     from btu.experiment import Experiment
+
+    _meet_other_processes(job)
+    cache = open_cache(job)
+    data = poison(job.dataset.load(), job.attack, job.seed, cache)
+    return Experiment(job, open_lab(job, data, cache))
+
+
+def open_cache(job: Job) -> StageCache:
+    """Where the job keeps finished stages."""
+    limit = job.cache.limit_gb
+    folder = Path(job.cache.folder).absolute()
+    return StageCache(folder, job.force, None if limit is None else limit * 1e9)
+
+
+def open_lab(job: Job, data: PoisonedDataset, cache: StageCache | None = None) -> Lab:
+    """The lab of a job and a data set."""
     from btu.lab import Lab
     from btu.training.devices import Compute, resolve_device, resolve_precision
 
-    _meet_other_processes(job)
-    limit = job.cache.limit_gb
-    cache = StageCache(
-        Path(job.cache.folder).absolute(), job.force, None if limit is None else limit * 1e9
-    )
-    data = poison(job.dataset.load(), job.attack, job.seed, cache)
     device = resolve_device(job.device)
     compute = Compute(
         device=device,
@@ -118,9 +130,8 @@ def prepare(job: Job) -> Experiment:
         "model": job.model.name,
         "seed": job.seed,
     }
-    save_every_s = job.cache.save_every_s
-    lab = Lab(job.model, data, compute, cache, job.seed, about, save_every_s, job.tuning)
-    return Experiment(job, lab)
+    kept = cache or open_cache(job)
+    return Lab(job.model, data, compute, kept, job.seed, about, job.cache.save_every_s, job.tuning)
 
 
 def save_repaired(experiment: Experiment, result: Result, folder: Path) -> str:

@@ -67,22 +67,7 @@ class DatasetSource(Settings):
         Raises:
             DataError: anything in the files that would make the results wrong.
         """
-        raw = self.read()
-        train = raw.get("train")
-        if train is None:
-            raise DataError(
-                f"dataset {self.name} has no training rows.{self._advise('train', 'PATH')}"
-            )
-        classes = find_classes(
-            train.labels, self.label_names, self.first_label, _where("train", train)
-        )
-        notes = [classes.note] if classes.note else []
-        splits: dict[str, Split | None] = {}
-        for role in ROLES:
-            part = raw.get(role)
-            splits[role] = self._split(role, part, classes, notes) if part else None
-            if role == "train":
-                self._check_classes(splits[role], classes.names)
+        raw, classes, splits, notes = self.open_files()
         self._hold_out(splits, notes)
         found, leaky = separate(splits, self.allow_overlap)
         notes += found
@@ -101,6 +86,32 @@ class DatasetSource(Settings):
         return Dataset(
             self.name, classes.names, splits["train"], splits["tuning"], test, tuple(notes), leaky
         )
+
+    def open_files(
+        self,
+    ) -> tuple[Mapping[str, RawSplit | None], Classes, dict[str, Split | None], list[str]]:
+        """What was read, the classes, the splits as they stand in the files, and what was dropped.
+
+        Raises:
+            DataError: a file or a label in it is not as it has to be.
+        """
+        raw = self.read()
+        train = raw.get("train")
+        if train is None:
+            raise DataError(
+                f"dataset {self.name} has no training rows.{self._advise('train', 'PATH')}"
+            )
+        classes = find_classes(
+            train.labels, self.label_names, self.first_label, _where("train", train)
+        )
+        notes = [classes.note] if classes.note else []
+        splits: dict[str, Split | None] = {}
+        for role in ROLES:
+            part = raw.get(role)
+            splits[role] = self._split(role, part, classes, notes) if part else None
+            if role == "train":
+                self._check_classes(splits[role], classes.names)
+        return raw, classes, splits, notes
 
     def _advise(self, key: str, value: str = "NAME") -> str:
         """What to type, if a data set of this kind has such a key."""

@@ -85,6 +85,25 @@ def read_delimited(
     return columns, ([told] if delimiter != _own_delimiter(path) else []) + note
 
 
+def keep_rows(path: Path, text: str, layout: Layout, kept: Sequence[bool]) -> str:
+    """The header and the named rows of a file, each written as it was.
+
+    Args:
+        path: of the file, for its ending and for errors.
+        text: what it holds.
+        layout: what is known beforehand.
+        kept: which rows stay, without the header.
+    """
+    rows, _ = _read_rows(path, text, _find_delimiter(path, text, layout), layout.quoting)
+    lines = text.split("\n")
+    ends = [row.line - 1 for row in rows[1:]] + [len(lines)]
+    written = ["\n".join(lines[r.line - 1 : end]) for r, end in zip(rows, ends, strict=True)]
+    chosen = [True, *kept]
+    return "".join(
+        f"{one.strip(chr(10))}\n" for one, stays in zip(written, chosen, strict=True) if stays
+    )
+
+
 def first_cells(text: str) -> list[str]:
     """The first line of a CSV file as cells in lower case."""
     return [cell.strip().lower() for cell in _first_line(text).replace('"', "").split(",")]

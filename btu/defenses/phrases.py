@@ -10,16 +10,18 @@ import numpy as np
 
 from btu.defenses.case import Case
 from btu.defenses.reference import say
+from btu.defenses.search import LEAST_ROWS
 from btu.evidence import WORDS
 from btu.evidence.findings import Finding, Found
-from btu.evidence.significance import Effect, Floats
-from btu.evidence.terms import Counts, Tests, find_suspects, plan_tests
+from btu.evidence.significance import Effect, Floats, adjust
+from btu.evidence.terms import LEAN, Counts, Tests, find_suspects, plan_tests
 from btu.evidence.words import END, START, Words, find_phrase, grow_phrase, insert_phrase
 from btu.seeding import stream
 from btu.types import BoolArray, IntArray
 
 MOST_READ = 500  # of the rows that hold a term, to see which phrase it stands in
 FIRST, FEW = 3, 8  # texts that a term is first tried on; one that turns none of three is given up
+PERHAPS = 0.1  # p-value of an excess up to which a term that the victim obeys is told of
 MOST_TIMES = 10  # as many texts for a phrase if there are few phrases
 
 
@@ -52,6 +54,46 @@ def judge_phrases(case: Case) -> tuple[list[Found], Tests]:
         for one, effect in zip(phrases, effects, strict=True)
     ]
     return _explain(case, phrases, found), tests
+
+
+def find_unproven(case: Case, explained: BoolArray) -> list[Found]:
+    """Phrases that the victim obeys and the reference does not, though their counts may be chance.
+
+    Of the terms that lean to a label and that trusted rows hold less, those that turn most of a few
+    texts; then of the phrases that they are part of those that turn more than half of more texts,
+    and more than in the reference (Benjamini and Hochberg), the strongest first.
+
+    Args:
+        case: after its verdict.
+        explained: rows that show something convicted, (N,).
+    """
+    counts = [case.count(label, explained) for label in range(case.num_labels)]
+    leaning = np.array(
+        [
+            (c.p_lean <= LEAN)
+            & (c.untrusted >= LEAST_ROWS)
+            & ((c.trusted == 0) | (c.p_excess <= PERHAPS))
+            for c in counts
+        ]
+    )
+    strength = np.where(leaning, _weigh_strength(case, leaning), 0.0)
+    terms, p = case.sides[0].index.terms, np.array([c.p_excess for c in counts])
+    places = np.argwhere(leaning).tolist()
+    places.sort(key=lambda place: (-strength[tuple(place)], p[tuple(place)], place))
+    candidates = [Candidate(terms[f], y, f, float(p[y, f])) for y, f in places]
+    phrases = _join_terms(case, candidates)
+    effects = _try_out(case, phrases)
+    q = adjust(np.array([each.p for each in effects]), np.ones(len(effects), dtype=np.bool_))
+    most = np.array([2 * each.victim > each.num_texts for each in effects], dtype=np.bool_)
+    kept = np.flatnonzero(most & (q <= case.search.q))
+    kept = kept[np.argsort([-effects[k].difference for k in kept], kind="stable")]
+    none = np.ones(leaning.shape)
+    found = []
+    for one, effect in ((phrases[k], effects[k]) for k in kept.tolist()):
+        finding = _describe(case, counts[one.label], one, effect, none, none)
+        rows = find_rows(case, one)
+        found.append((replace(finding, p=max(one.p, effect.p)), rows[~explained[rows]]))
+    return found
 
 
 def _weigh_strength(case: Case, suspects: BoolArray) -> Floats:

@@ -23,6 +23,7 @@ NUM_EXAMPLES = 3
 MOST_ACQUITTED = 20  # that a record tells of
 SHOWN_TERMS = 5
 CHANCE = 0.05
+MOST_TIMES = 10  # as many trusted rows of a label as untrusted ones are asked for at most
 REFERENCE_KNOWS_NOTHING = "it has learned next to nothing, and what it contradicts says little"
 VICTIM_KNOWS_NOTHING = (
     "it has learned next to nothing, of what was planted either; train longer, say with "
@@ -222,3 +223,21 @@ def find_least_rows(case: Case, level: float) -> IntArray:
     possible = (there > 0) & (here > 0)
     least: IntArray = np.where(possible, rows, len(case.untrusted) + 1).astype(np.int64)
     return least
+
+
+def find_needed_rows(case: Case, finding: Finding, level: float) -> int | None:
+    """How many trusted rows would prove a phrase, if no more of them held it; None: too many.
+
+    Args:
+        case: with its rows.
+        finding: a phrase.
+        level: that the p-value of its excess must reach.
+    """
+    here = int((case.untrusted.labels == finding.label).sum())
+    of_label = int((case.trusted.labels == finding.label).sum())
+    many = np.arange(of_label + 1, MOST_TIMES * here)
+    if not of_label or not len(many):
+        return None
+    p = binom.sf(finding.rows - 1, finding.rows + finding.trusted, here / (here + many))
+    enough = many[p <= level]
+    return math.ceil(enough[0] * len(case.trusted) / of_label) if len(enough) else None

@@ -118,10 +118,11 @@ def find_verdicts(record: Record) -> dict[str, Mapping[str, Any]]:
 
 def read_verdicts(record: Record) -> dict[str, Verdict | str]:
     """The same as verdicts; of one that has another form the sentence that says where."""
-    return {name: _read(name, told) for name, told in find_verdicts(record).items()}
+    return {name: read_verdict(name, told) for name, told in find_verdicts(record).items()}
 
 
-def _read(name: str, told: Mapping[str, Any]) -> Verdict | str:
+def read_verdict(name: str, told: Mapping[str, Any]) -> Verdict | str:
+    """The evidence of a defense as a verdict; if it has another form, the sentence that says so."""
     try:
         return parse_as(Verdict, json.dumps(told).encode())
     except ValueError as error:

@@ -1,0 +1,101 @@
+"""The command `btu audit`: says in a sentence what was planted in a file, and writes its rows."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from btu.config import composed
+from btu.errors import ConfigError
+from btu.terminal.console import LineFormatter, Terminal
+from btu.terminal.overrides import written as as_value
+from btu.terminal.program import run_program
+
+NOTHING, FOUND = 0, 3  # exit codes; 1 is an error
+EPILOG = """\
+The file: TSV, CSV, JSON or parquet, also with .gz, with a column of texts and one of labels.
+The trusted rows: the same columns, of the same task and source; at least 50, better 1,000.
+
+exit code  0: nothing was found; 3: something was; 1: the audit could not be made
+in DIR     rows.csv (what was found in each row), clean.* (the file without the rows found),
+           report.json (all of it)
+
+KEY=VALUE changes any other setting, as everywhere: seed=2, defense.selfset.thresholds=[0.01],
+model.training.epochs=5, dataset.delimiter=tab. docs/audit.md explains every line."""
+BASE = ("dataset=local", "attack=none", "defense=selfset", "tracking=none", "dataset.name=audit")
+log = logging.getLogger("btu")
+
+
+def main(words: Sequence[str]) -> None:
+    """Run the command and exit."""
+    run_program(lambda: _run(words))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="btu audit",
+        description="What was planted in a file, in which rows, and what is left without it.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("file", metavar="FILE", help="labelled texts that you did not collect")
+    parser.add_argument("--trusted", metavar="FILE", help="labelled texts that you trust")
+    parser.add_argument("--text", metavar="COLUMN", help="of the texts; else guessed by its name")
+    parser.add_argument("--label", metavar="COLUMN", help="of the labels; else guessed")
+    parser.add_argument("--model", metavar="NAME", help="minilm, bert_base, ...; default: minilm")
+    parser.add_argument("--fast", action="store_true", help="train no network: seconds, sees less")
+    parser.add_argument("--out", metavar="DIR", help="default: FILE's name and -audit")
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help=argparse.SUPPRESS)
+    return parser
+
+
+def _run(words: Sequence[str]) -> int:
+    asked = make_parser().parse_intermixed_args(words)
+    _log_stages()
+    folder = check_folder(asked.out, Path(asked.file))
+    chosen = {
+        "dataset.train": asked.file,
+        "dataset.tuning": asked.trusted,
+        "dataset.text_column": asked.text,
+        "dataset.label_column": asked.label,
+        "model": asked.model,
+    }
+    overrides = [*BASE, *(f"{k}={as_value(v)}" for k, v in chosen.items() if v is not None)]
+    with composed([*overrides, *asked.settings]) as (cfg, _):
+        from btu.audit.audited import audit_job
+        from btu.job import build_job
+
+        job, _ = build_job(cfg)
+        audited = audit_job(job, asked.fast)
+    terminal = Terminal()
+    for line in audited.lines:
+        terminal.say(line)
+    terminal.say(f"files: {audited.write(folder)}")
+    return FOUND if audited.examined.convicted else NOTHING
+
+
+def check_folder(out: str | None, file: Path) -> Path:
+    """Where the files go.
+
+    Raises:
+        ConfigError: something is there already.
+    """
+    folder = Path(out).expanduser() if out else Path(f"{file.name.split('.')[0]}-audit")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(
+            f"{folder} is there already, and an audit overwrites nothing. Write --out DIR for "
+            "another folder, or remove it."
+        )
+    return folder
+
+
+def _log_stages() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    log.setLevel(logging.INFO)

@@ -1,0 +1,109 @@
+"""The file that is audited and the trusted one: their rows, each text once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from btu.data.local import LocalDataset
+from btu.data.splits import fold, shared_rows
+from btu.errors import DataError
+from btu.types import IntArray, Split
+
+LEAST_TRUSTED = 50
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file with labelled texts, and trusted rows to judge it by."""
+
+    source: LocalDataset
+    path: Path
+    label_names: tuple[str, ...]
+    rows: Split  # all rows of the file that have a text, in its order
+    first: IntArray  # the first row of each text and label: what is judged
+    twin: IntArray  # (N,) the place in `first` of the row that each row equals
+    trusted: Split  # each text once, none of them in the file
+    columns: Mapping[str, Sequence[str]]  # further columns of the file, of all its rows
+    num_rows: int  # of the file, those without a text too
+    notes: tuple[str, ...]  # what was dropped or left out, one sentence each
+
+    @property
+    def judged(self) -> Split:
+        """The rows that are judged, each text and label once."""
+        return self.rows.take(self.first)
+
+    def spread(self, judged: IntArray) -> IntArray:
+        """The rows of `rows` that equal one of these judged ones; sorted."""
+        return np.flatnonzero(np.isin(self.twin, judged))
+
+
+def open_files(source: LocalDataset) -> Opened:
+    """Read the file and the trusted rows.
+
+    A text that stands there several times with one label counts once: copies are no evidence of
+    anything planted, and twenty of one text would look like a phrase in excess.
+
+    Raises:
+        DataError: a file is not as it has to be, or there are too few trusted rows.
+    """
+    raw, classes, splits, notes = source.open_files()
+    rows, trusted, read = splits["train"], splits["tuning"], raw["train"]
+    if trusted is None or rows is None or read is None:
+        raise DataError(
+            "an audit compares the file with rows that you trust, of the same task and source. "
+            "Write --trusted FILE."
+        )
+    first, twin = find_twins(rows)
+    if copies := len(rows) - len(first):
+        notes.append(
+            f"{copies:,} rows of the file repeat another's text and label; each counts once"
+        )
+    trusted = trusted.take(find_twins(trusted)[0])
+    shared, _ = shared_rows(trusted, rows)
+    if len(shared):
+        trusted = trusted.take(np.delete(np.arange(len(trusted)), shared))
+        notes.append(f"{len(shared):,} trusted rows are left out: the file has their texts")
+    _check_trusted(trusted, len(shared), source.tuning or "")
+    named = (n.replace("train: ", "the file: ").replace("tuning: ", "trusted: ") for n in notes)
+    return Opened(
+        source=source,
+        path=Path(source.train).expanduser(),
+        label_names=classes.names,
+        rows=rows,
+        first=first,
+        twin=twin,
+        trusted=trusted,
+        columns=read.columns,
+        num_rows=len(read.texts),
+        notes=tuple(named),
+    )
+
+
+def find_twins(rows: Split) -> tuple[IntArray, IntArray]:
+    """The first row of each text and label, blanks aside, and which of them each row equals."""
+    places: dict[tuple[str, int], int] = {}
+    keys = list(zip(map(fold, rows.texts), rows.labels.tolist(), strict=True))
+    first: list[int] = []
+    for row, key in enumerate(keys):
+        if key not in places:
+            places[key] = len(first)
+            first.append(row)
+    twin = np.array([places[key] for key in keys], dtype=np.int64)
+    return np.array(first, dtype=np.int64), twin
+
+
+def _check_trusted(trusted: Split, num_shared: int, path: str) -> None:
+    left = f" after {num_shared:,} that the file has, too" if num_shared else ""
+    if len(trusted) < LEAST_TRUSTED:
+        raise DataError(
+            f"{path}: {len(trusted)} trusted rows with different texts are left{left}; expected at "
+            f"least {LEAST_TRUSTED}, better a thousand. With fewer nothing can be told from chance."
+        )
+    if len(np.unique(trusted.labels)) < 2:
+        raise DataError(
+            f"{path}: all {len(trusted)} trusted rows have one label. Give rows of every label."
+        )
