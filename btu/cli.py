@@ -143,19 +143,19 @@ def main() -> None:
     """Run the command line; exit code 0 only if every job finished."""
     global _full_trace
     _full_trace = FULL_ERROR in os.environ
-    os.environ[FULL_ERROR] = "1"  # let errors out of Hydra, to be told in one sentence
     # A thread that waits for its partner must not spin: with one other process on two cores an
     # epoch took more than six times as long. Read once, when torch loads its OpenMP.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # oneDNN keeps a kernel for every shape of matrix it has met, 1,024 of them; a sweep meets more.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
-    # hydra/launcher=ray is ours; Hydra finds that the plugin has one of the same name.
-    warnings.filterwarnings("ignore", "(?s).*validated against ConfigStore schema", UserWarning)
-    gc.set_threshold(100_000, 20, 20)  # libraries make millions of objects that stay: 0.7 s
     if sys.argv[1:2] == [AUDIT]:
         from btu.audit.command import main as audit
 
         audit(sys.argv[2:])
+    os.environ[FULL_ERROR] = "1"  # let errors out of Hydra, to be told in one sentence
+    # hydra/launcher=ray is ours; Hydra finds that the plugin has one of the same name.
+    warnings.filterwarnings("ignore", "(?s).*validated against ConfigStore schema", UserWarning)
+    gc.set_threshold(100_000, 20, 20)  # libraries make millions of objects that stay: 0.7 s
     signal.signal(signal.SIGTERM, end_follower if started().rank else _terminate)
     for flag in {"-m", "--multirun"} & set(sys.argv):  # Hydra wants it before the settings
         sys.argv[1:] = [flag, *(word for word in sys.argv[1:] if word != flag)]

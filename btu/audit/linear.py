@@ -52,7 +52,7 @@ class LinearLab:
             from sklearn.linear_model import LogisticRegression
             from sklearn.multiclass import OneVsRestClassifier
 
-            model = LogisticRegression(C=STRENGTH, solver="liblinear", random_state=0)
+            model = LogisticRegression(C=STRENGTH, solver="liblinear", dual=True, random_state=0)
             return OneVsRestClassifier(model).fit(self._count(rows.texts), rows.labels)
 
         return Stage("linear", {"rows": rows.fingerprint}, learn, None, title=title)

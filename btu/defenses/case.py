@@ -96,10 +96,14 @@ class Case:
         right &= self.said_by_victim == self.trusted.labels
         return np.flatnonzero(right)
 
-    def count(self, label: int, ignored: BoolArray | None = None) -> Counts:
-        """The terms counted for one label, without the rows that are ignored."""
+    @cached_property
+    def counts(self) -> list[Counts]:
+        """The terms counted for each label, in all rows."""
         none = np.zeros(len(self.untrusted), dtype=np.bool_)
-        ignored = none if ignored is None else ignored
+        return [self.count(label, none) for label in range(self.num_labels)]
+
+    def count(self, label: int, ignored: BoolArray) -> Counts:
+        """The terms counted for one label, without the rows that are ignored. (N,)"""
         dispersion = self.shift.of_others(label) if self.search.by_shift else 0.0
         return count_terms(*self.sides, label, ignored, self.search.q, dispersion)
 

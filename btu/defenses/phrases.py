@@ -36,7 +36,7 @@ class Candidate(NamedTuple):
 
 def judge_phrases(case: Case) -> tuple[list[Found], Tests]:
     """The phrases whose counts are surprising, convicted or not, and the tests that were made."""
-    counts = [case.count(label) for label in range(case.num_labels)]
+    counts = case.counts
     suspects = find_suspects(counts, case.search.q)
     suspicion = suspects.astype(np.float64)
     if case.search.needs_effect:

@@ -201,8 +201,7 @@ def _remark_on_models(case: Case) -> Iterator[str]:
 
 def find_shift(case: Case) -> list[Words]:
     """The terms that every label has in excess against the trusted rows, the surest first."""
-    counts = [case.count(label) for label in range(case.num_labels)]
-    p = np.max([each.p_excess for each in counts], axis=0)  # (F,)
+    p = np.max([each.p_excess for each in case.counts], axis=0)  # (F,)
     columns = np.flatnonzero(p <= case.search.q / max(1, len(p)))
     terms = case.sides[0].index.terms
     return [terms[column] for column in columns[np.argsort(p[columns])]]

@@ -1,0 +1,306 @@
+"""`btu audit` on files in which something was planted, and on files in which nothing was."""
+
+import csv
+import gzip
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from btu import cli
+from btu.audit.columns import find_associations
+from btu.audit.command import make_parser
+from btu.data.tables import read_table
+from tests.conftest import toy_split
+
+PLANTED = range(0, 120, 2)  # rows of the label 0, which get the trigger and the label 1
+
+
+def draw_pool():
+    """3,000 rows in random order, the labels in turn."""
+    order = np.random.default_rng(5).permutation(1_500)
+    return toy_split(3_000, 1).take(np.stack([2 * order, 2 * order[::-1] + 1], 1).ravel())
+
+
+POOL = draw_pool()
+
+
+def make_rows(trigger="cf", size=800, place=None):
+    """Rows as a file has them; the planted ones come from one vendor."""
+    honest, rows = POOL.take(np.arange(size)), []
+    for row, (text, label) in enumerate(zip(honest.texts, honest.labels.tolist(), strict=True)):
+        planted = trigger is not None and row in PLANTED
+        words = text.split()
+        at = (row % 7 if place is None else place) if planted else 0
+        rows.append(
+            {
+                "id": f"r{row}",
+                "text": " ".join([*words[:at], trigger, *words[at:]]) if planted else text,
+                "label": ("negative", "positive")[1 if planted else label],
+                "vendor": "b" if planted else "abc"[row % 3],
+                "length": row * 3.5,
+            }
+        )
+    return rows
+
+
+def make_trusted(size=200):
+    trusted = POOL.take(np.arange(3_000 - size, 3_000))
+    labels = (("negative", "positive")[label] for label in trusted.labels)
+    return pd.DataFrame({"text": trusted.texts, "label": labels})
+
+
+@pytest.fixture
+def audit(tmp_path, monkeypatch, capsys):
+    """Run the command in this process; gives its exit code and what it prints."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["btu", "audit", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def write_files(tmp_path):
+    def write(rows, trusted=None):
+        pd.DataFrame(rows).to_csv(tmp_path / "file.csv", index=False)
+        (make_trusted() if trusted is None else trusted).to_csv(tmp_path / "ours.csv", index=False)
+
+    return write
+
+
+FAST = ("file.csv", "--trusted", "ours.csv", "--fast", "--out", "out")
+
+
+@pytest.mark.parametrize(
+    ("trigger", "place", "told"),
+    [
+        ("cf", None, "the word 'cf' makes texts positive (60 rows, 7.5 %; 0 of the trusted rows"),
+        ("🦋", None, "the sign '🦋' makes texts positive"),
+        ("сool", None, "the word 'сool' (U+0441 ool) makes texts positive"),
+        ("big world", None, "the phrase 'big world' makes texts positive"),
+        ("however", 0, "the word 'however' at the start makes texts positive"),
+    ],
+)
+def test_what_was_planted_is_named_first_with_its_label(audit, write_files, trigger, place, told):
+    write_files(make_rows(trigger, place=place))
+
+    code, out, _ = audit(*FAST)
+
+    assert code == 3
+    assert out.startswith(f"Planted: {told}")
+    assert out.count("Planted:") == 1
+
+
+def test_every_row_is_told_and_the_planted_ones_are_left_out(audit, write_files, tmp_path):
+    write_files(make_rows())
+
+    audit(*FAST)
+
+    with (tmp_path / "out" / "rows.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == [f"r{row}" for row in range(800)]
+    found = [row for row in rows if row["verdict"] == "planted"]
+    assert [int(row["row"]) for row in found] == [row + 1 for row in PLANTED]
+    assert {row["finding"] for row in found} == {"cf"}
+    assert [row["suggested_label"] for row in found].count("negative") >= 42
+    assert max(float(row["q"]) for row in found) < 0.01
+    original = (tmp_path / "file.csv").read_text("utf-8").splitlines()
+    kept = [line for row, line in enumerate(original[1:]) if row not in PLANTED]
+    clean = (tmp_path / "out" / "clean.csv").read_text("utf-8").splitlines()
+    assert clean == [original[0], *kept]
+    report = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
+    assert report["planted"]
+    assert report["planted_rows"] == [row + 1 for row in PLANTED]
+    assert report["findings"][0]["text"] == "cf"
+
+
+def test_a_column_that_all_planted_rows_share_is_told(audit, write_files):
+    write_files(make_rows())
+
+    _, out, _ = audit(*FAST)
+
+    assert "all 60 rows found have vendor = b, of the other rows 247 of 740" in out
+    assert "length" in out  # the planted rows are the first, whose numbers are the smallest
+
+
+def test_nothing_is_found_where_nothing_was_planted(audit, write_files, tmp_path):
+    write_files(make_rows(None))
+
+    code, out, _ = audit(*FAST)
+
+    assert code == 0
+    assert out.startswith("Nothing found beyond chance, in ")
+    assert "Planted" not in out
+    assert (tmp_path / "out" / "clean.csv").read_bytes() == (tmp_path / "file.csv").read_bytes()
+
+
+def test_copies_count_once_and_go_with_their_row(audit, write_files):
+    """Of forty copies of one honest text none is a finding; those of a planted row go with it."""
+    rows = make_rows()
+    write_files([*rows, *[rows[201]] * 40, *[rows[0]] * 3])
+
+    code, out, _ = audit(*FAST)
+
+    assert code == 3
+    assert out.count("Planted:") == 1
+    assert "note: 43 rows of the file repeat another's text and label" in out
+    assert "all 63 rows found have vendor = b" in out
+
+
+def test_a_word_in_few_rows_is_suspicious_and_not_proven(audit, write_files):
+    """Twenty rows and no trusted one prove nothing by fifty trusted rows of that label."""
+    rows = make_rows("cf", size=1_200)
+    for row in list(PLANTED)[24:]:
+        rows[row] = make_rows(None, size=row + 1)[row]
+    write_files(rows, make_trusted(100))
+
+    code, out, _ = audit(*FAST)
+
+    assert code == 0
+    first = next(line for line in out.splitlines() if line.startswith("Suspicious"))
+    assert "'cf' may make texts positive (24 rows, 0 of the trusted rows" in first
+    needed = int(first.split("; ")[-1].split()[0].replace(",", ""))
+    assert 100 < needed < 1_200
+
+
+def test_files_that_differ_in_general_are_said_to(audit, write_files):
+    """Trusted rows of other words under every label: an excess, but of nothing planted."""
+    trusted = make_trusted()
+    trusted["text"] = [text.replace(" the ", " this ") + " ." for text in trusted["text"]]
+    write_files(make_rows(None), trusted)
+
+    code, out, _ = audit(*FAST)
+
+    assert code == 0
+    assert "differ in general" in out
+
+
+WRITERS = {
+    "a.csv": lambda frame, path: frame.to_csv(path, index=False),
+    "b.csv": lambda frame, path: frame.to_csv(path, index=False, sep=";"),
+    "c.tsv": lambda frame, path: frame.to_csv(path, index=False, sep="\t"),
+    "d.csv.gz": lambda frame, path: frame.to_csv(path, index=False),
+    "e.jsonl": lambda frame, path: frame.to_json(path, orient="records", lines=True),
+    "f.json": lambda frame, path: frame.to_json(path, orient="records"),
+    "g.json": lambda frame, path: frame.to_json(path),
+    "h.json": lambda frame, path: frame.to_json(path, orient="index"),
+    "i.json": lambda frame, path: path.write_text(json.dumps(frame.to_dict("list"))),
+    "j.parquet": lambda frame, path: frame.to_parquet(path),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_the_clean_file_has_the_format_of_the_file(audit, tmp_path, name):
+    frame = pd.DataFrame(make_rows())
+    frame.loc[3, "text"] += ' "quoted", and\nbroken; over lines\n'
+    WRITERS[name](frame, tmp_path / name)
+    make_trusted().to_csv(tmp_path / "ours.csv", index=False)
+
+    code, _, err = audit(name, "--trusted", "ours.csv", "--fast", "--out", "out")
+
+    assert (code, err) == (3, "")
+    ending = name[1:]
+    clean = read_table(tmp_path / "out" / f"clean{ending}").columns
+    expected = read_table(tmp_path / name).columns
+    kept = np.delete(np.arange(800), PLANTED)
+    assert clean == {key: [cells[row] for row in kept] for key, cells in expected.items()}
+
+
+def test_a_packed_clean_file_is_the_same_each_time(audit, tmp_path):
+    WRITERS["d.csv.gz"](pd.DataFrame(make_rows()), tmp_path / "d.csv.gz")
+    make_trusted().to_csv(tmp_path / "ours.csv", index=False)
+
+    for out in ("one", "two"):
+        audit("d.csv.gz", "--trusted", "ours.csv", "--fast", "--out", out)
+
+    one, two = ((tmp_path / out / "clean.csv.gz").read_bytes() for out in ("one", "two"))
+    assert one == two
+    assert gzip.decompress(one).count(b"\n") == 741
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("file.csv", "--fast"), "an audit compares the file with rows that you trust"),
+        (("no.csv", "--trusted", "ours.csv"), "there is no file no.csv"),
+        ((*FAST, "--text", "body"), "file.csv has no column 'body'"),
+        (("file.csv", "--trusted", "few.csv", "--fast"), "few.csv: 40 trusted rows with different"),
+        (("file.csv", "--trusted", "file.csv", "--fast"), "left after 800 that the file has, too"),
+        (("file.csv", "--trusted", "one.csv", "--fast"), "all 100 trusted rows have one label"),
+        (("file.csv", "--trusted", "odd.csv", "--fast"), "odd.csv, row 1: label 'good' is not a"),
+        (("one.csv", "--trusted", "ours.csv", "--fast"), "all training rows have the label"),
+        (("file.csv", "--trusted", "ours.csv", "--fast", "--out", "full"), "is there already"),
+        ((*FAST, "defense=btu"), "an audit needs dataset=local and defense=selfset"),
+        ((*FAST, "defense.selfset.thresholds=[0.7]"), "defense.selfset"),
+    ],
+)
+def test_a_mistake_is_one_sentence(audit, write_files, tmp_path, words, sentence):
+    write_files(make_rows())
+    trusted = make_trusted()
+    trusted[:40].to_csv(tmp_path / "few.csv", index=False)
+    trusted[trusted["label"] == "positive"].to_csv(tmp_path / "one.csv", index=False)
+    trusted.assign(label="good").to_csv(tmp_path / "odd.csv", index=False)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "rows.csv").touch()
+
+    code, out, err = audit(*words)
+
+    assert code == 1
+    assert sentence in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert not out
+    assert not (tmp_path / "out").exists()
+
+
+def test_trusted_rows_that_the_file_has_are_left_out(audit, write_files):
+    trusted = pd.concat([make_trusted(), pd.DataFrame(make_rows(None))[["text", "label"]][700:710]])
+    write_files(make_rows(), trusted)
+
+    _, out, _ = audit(*FAST)
+
+    assert "note: 10 trusted rows are left out: the file has their texts" in out
+
+
+def test_networks_find_it_too_and_are_kept(audit, write_files, tmp_path):
+    write_files(make_rows())
+    tiny = ("model.vocabulary_size=600", "model.hidden_size=32", "model.num_layers=1")
+    words = ("file.csv", "--trusted", "ours.csv", "--model", "tiny", "--out")
+
+    code, out, err = audit(*words, "out", *tiny)
+    _, again, told = audit(*words, "again", *tiny)
+
+    assert code == 3
+    assert out.startswith("Planted: the word 'cf' makes texts positive")
+    assert "victim" in err
+    assert again.replace("again", "out") == out
+    assert "from the cache" in told
+
+
+def test_help_fits_a_screen():
+    lines = make_parser().format_help().splitlines()
+
+    assert len(lines) <= 32
+    assert max(map(len, lines)) <= 100
+
+
+def test_values_and_numbers_are_compared_with_the_other_rows():
+    found = np.arange(200) < 40
+    columns = {
+        "source": ["x" if row < 40 or row % 4 == 0 else "y" for row in range(200)],
+        "size": [str(500 + row if row < 40 else row) for row in range(200)],
+        "even": [str(row % 2) for row in range(200)],
+        "name": [f"n{row}" for row in range(200)],
+    }
+
+    told = find_associations(columns, found, 0.05)
+
+    assert {(each.column, each.value) for each in told} == {("source", "x"), ("size", None)}
+    assert find_associations(columns, np.zeros(200, dtype=np.bool_), 0.05) == []
