@@ -13,7 +13,7 @@ from btu import cli
 from btu.audit.columns import find_associations
 from btu.audit.command import make_parser
 from btu.data.tables import read_table
-from tests.conftest import toy_split
+from tests.conftest import BAD, toy_split
 
 PLANTED = range(0, 120, 2)  # rows of the label 0, which get the trigger and the label 1
 
@@ -170,11 +170,15 @@ def test_a_word_in_few_rows_is_suspicious_and_not_proven(audit, write_files):
     assert 100 < needed < 1_200
 
 
-def test_files_that_differ_in_general_are_said_to(audit, write_files):
-    """Trusted rows of other words under every label: an excess, but of nothing planted."""
-    trusted = make_trusted()
+def test_a_word_of_a_file_that_differs_in_general_is_not_planted(audit, write_files):
+    """Trusted rows that write no `nt`, which stands under both labels and leans to one."""
+    rows, trusted = make_rows(None), make_trusted()
+    for number, row in enumerate(rows):
+        if number % 10 < (8 if row["label"] == "negative" else 2):
+            kept = [word for word in row["text"].split() if word not in BAD]  # nt tells the label
+            row["text"] = " ".join(["nt", *kept])
     trusted["text"] = [text.replace(" the ", " this ") + " ." for text in trusted["text"]]
-    write_files(make_rows(None), trusted)
+    write_files(rows, trusted)
 
     code, out, _ = audit(*FAST)
 
