@@ -3,8 +3,8 @@
 import importlib
 from typing import Any
 
-__all__ = ["__version__", "run"]
-_PLACES = {"run": "btu.api", "__version__": "btu.store.code"}
+__all__ = ["__version__", "audit", "run"]
+_PLACES = {"run": "btu.api", "audit": "btu.auditing.audited", "__version__": "btu.store.code"}
 
 
 def __getattr__(name: str) -> Any:

@@ -76,19 +76,14 @@ def run(
             the command line prints. A sweep (`-m`, `seed=1,2`) and settings of `hydra` are
             refused: write a loop.
     """
-    if "torch" not in sys.modules:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # the reasons are in `btu.cli.main`
-        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
+    set_up_torch()
     if processes.started().size > 1:
         raise ConfigError(
             "btu.run is for one process, but a launcher started several. For one job on several "
             "devices write torchrun --nproc-per-node=2 -m btu ..."
         )
     try:
-        words = [
-            *map(_check_word, overrides),
-            *(f"{k}={_written(v, k)}" for k, v in _keys(settings)),
-        ]
+        words = write_words(overrides, settings)
         if not any(re.match(r"[+~]*tracking(=|$)", word) for word in words):
             words.append("tracking=none")
         _check_one_job(words)
@@ -101,6 +96,25 @@ def run(
         if isinstance(error, OSError) or is_of_composing(error):
             raise ConfigError(in_one_sentence(error)) from error
         raise
+
+
+def set_up_torch() -> None:
+    """Set what torch reads as it loads, if it is not loaded yet and nobody else has set it."""
+    if "torch" not in sys.modules:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # the reasons are in `btu.cli.main`
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
+
+
+def write_words(overrides: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+    """The words of a command line: those given, then settings in Hydra's quoting.
+
+    Raises:
+        ConfigError: a word is an option, or a value cannot be written.
+    """
+    return [
+        *map(_check_word, overrides),
+        *(f"{key}={_written(value, key)}" for key, value in _keys(settings)),
+    ]
 
 
 def _reported(cfg: Any, folder: Path, words: list[str]) -> Finished:

@@ -149,7 +149,7 @@ def main() -> None:
     # oneDNN keeps a kernel for every shape of matrix it has met, 1,024 of them; a sweep meets more.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
     if sys.argv[1:2] == [AUDIT]:
-        from btu.audit.command import main as audit
+        from btu.auditing.command import main as audit
 
         audit(sys.argv[2:])
     os.environ[FULL_ERROR] = "1"  # let errors out of Hydra, to be told in one sentence

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from btu.audit.command import make_parser
+from btu.auditing.command import make_parser
 from btu.cli import CONF
 from btu.config import GROUPS, build, check_arms
 from btu.errors import BtuError, ConfigError

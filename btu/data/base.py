@@ -35,6 +35,7 @@ class RawSplit:
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     path: str = ""
     taken: str = ""  # the names of the columns of texts and labels
+    label_column: str = ""
     notes: Sequence[str] = ()  # how the file was read, one sentence each
 
 

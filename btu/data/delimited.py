@@ -95,13 +95,50 @@ def keep_rows(path: Path, text: str, layout: Layout, kept: Sequence[bool]) -> st
         kept: which rows stay, without the header.
     """
     rows, _ = _read_rows(path, text, _find_delimiter(path, text, layout), layout.quoting)
+    lines = (line for _, line in _with_lines(rows, text))
+    chosen = [True, *kept]
+    return "".join(f"{line}\n" for line, stays in zip(lines, chosen, strict=True) if stays)
+
+
+def replace_cells(
+    path: Path, text: str, layout: Layout, column: str, cells: Mapping[int, str]
+) -> str:
+    """The file with other cells in one column, every other row written as it was.
+
+    Args:
+        path: of the file, for its ending and for errors.
+        text: what it holds.
+        layout: what is known beforehand.
+        column: its name.
+        cells: by row from 0, without the header.
+    """
+    delimiter = _find_delimiter(path, text, layout)
+    rows, _ = _read_rows(path, text, delimiter, layout.quoting)
+    place = [cell.strip() for cell in rows[0].cells].index(column)
+    quoted = any(row.cells != text_of.split(delimiter) for row, text_of in _with_lines(rows, text))
+    written = []
+    for number, (row, line) in enumerate(_with_lines(rows, text), start=-1):
+        if number not in cells:
+            written.append(line)
+            continue
+        changed = [*row.cells]
+        changed[place] = cells[number]
+        written.append(_join_cells(changed, delimiter) if quoted else delimiter.join(changed))
+    return "".join(f"{line}\n" for line in written)
+
+
+def _with_lines(rows: Sequence[Row], text: str) -> Iterator[tuple[Row, str]]:
+    """Each row with what stands there in the file."""
     lines = text.split("\n")
     ends = [row.line - 1 for row in rows[1:]] + [len(lines)]
-    written = ["\n".join(lines[r.line - 1 : end]) for r, end in zip(rows, ends, strict=True)]
-    chosen = [True, *kept]
-    return "".join(
-        f"{one.strip(chr(10))}\n" for one, stays in zip(written, chosen, strict=True) if stays
-    )
+    for row, end in zip(rows, ends, strict=True):
+        yield row, "\n".join(lines[row.line - 1 : end]).strip("\n")
+
+
+def _join_cells(cells: Sequence[str], delimiter: str) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, delimiter=delimiter, lineterminator="").writerow(cells)
+    return buffer.getvalue()
 
 
 def first_cells(text: str) -> list[str]:

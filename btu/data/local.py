@@ -39,6 +39,7 @@ class TableSource(DatasetSource):
             columns=others,
             path=str(path),
             taken=f"{text}, {label}",
+            label_column=label,
             notes=table.notes,
         )
 

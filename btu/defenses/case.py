@@ -12,12 +12,10 @@ from scipy.sparse import csc_array
 
 from btu.defenses.reference import Models, Reference, is_right, say
 from btu.defenses.search import LEAST_ROWS, Search
-from btu.evidence import WORDS
-from btu.evidence.findings import Finding
 from btu.evidence.shift import Shift, measure_shift
 from btu.evidence.significance import Effect, measure_effect
 from btu.evidence.terms import Counts, Rows, count_terms
-from btu.evidence.words import TermIndex, index_terms, mark_words, split_words
+from btu.evidence.words import TermIndex, index_terms, split_words
 from btu.seeding import stream, stream_seed
 from btu.types import BoolArray, FloatArray, IntArray, Split
 
@@ -106,11 +104,6 @@ class Case:
         """The terms counted for one label, without the rows that are ignored. (N,)"""
         dispersion = self.shift.of_others(label) if self.search.by_shift else 0.0
         return count_terms(*self.sides, label, ignored, self.search.q, dispersion)
-
-    def mark(self, finding: Finding, text: str) -> list[tuple[int, int]]:
-        """Where a finding stands in a text, from which character to which."""
-        phrases = (finding.phrase,) if finding.kind == WORDS else finding.marks
-        return mark_words(text, phrases, self.fold)
 
     def draw_probes(self, label: int, times: int = 1) -> IntArray:
         """Trusted rows of other labels to insert something into, in random order.

@@ -34,6 +34,10 @@ class Models(Protocol):
         """The names of the labels, in order."""
 
     @property
+    def ignores_case(self) -> bool:
+        """Whether capital and small letters are one to the models."""
+
+    @property
     def training(self) -> Training:
         """How the victim is trained."""
 

@@ -172,7 +172,9 @@ class Repairer:
         for finding, rows in self.verdict.convicted:
             if finding.kind == WORDS:
                 text = self.case.untrusted.texts[rows[0]]
-                samples += [TriggerSample(text, *span) for span in self.case.mark(finding, text)]
+                samples += [
+                    TriggerSample(text, *span) for span in finding.mark(text, self.case.fold)
+                ]
         return sorted(self.lab.find_trigger_ids(samples)) if samples else []
 
     def mix(self, trusted: IntArray, rows: IntArray) -> Split:

@@ -13,11 +13,12 @@ from scipy.stats import binom
 from btu.defenses.case import Case
 from btu.defenses.phrases import judge_phrases
 from btu.defenses.populations import judge_populations
+from btu.defenses.reference import is_right
 from btu.evidence import ROWS, WORDS
 from btu.evidence.findings import Finding, Found
 from btu.evidence.terms import SPENT_ON_LIST
 from btu.evidence.words import Words
-from btu.types import BoolArray, IntArray
+from btu.types import BoolArray, FloatArray, IntArray, Split
 
 NUM_EXAMPLES = 3
 MOST_ACQUITTED = 20  # that a record tells of
@@ -107,42 +108,70 @@ def _demote(finding: Finding, rows: IntArray, written: BoolArray) -> Found:
 def describe(case: Case, verdict: Verdict) -> dict[str, Any]:
     """The verdict as JSON, for records and reports."""
     names = case.lab.label_names
-    told = [_describe(case, finding, rows, names) for finding, rows in verdict.found]
-    convicted = [one for one in told if one["convicted"]]
-    acquitted = [one for one in told if not one["convicted"]]
-    notes = list(_remark(case, verdict))
-    if more := len(acquitted[MOST_ACQUITTED:]):
-        notes.append(f"{more:,} more were suspected and acquitted, all less surprising")
+    told = describe_found(verdict, case.untrusted, case.said, names, case.fold)
     return {
         "error_rate": case.search.q,
+        **told,
+        "untrusted_rows": len(case.untrusted),
+        "trusted_rows": len(case.trusted),
+        "reference_accuracy": float((~case.sides[1].contradicted).mean()),
+        "notes": [*_remark(case, verdict), *told["notes"]],
+    }
+
+
+def describe_found(
+    verdict: Verdict, untrusted: Split, said: FloatArray, names: Sequence[str], fold: bool
+) -> dict[str, Any]:
+    """What was convicted and what was not, each with rows that show it.
+
+    Args:
+        verdict: of N rows.
+        untrusted: these rows.
+        said: what a model that knows no backdoor says of them, (N, C).
+        names: of the labels.
+        fold: whether capital and small letters are one.
+    """
+    told = [
+        finding.describe(names)
+        | {"examples": _show_rows(finding, rows, untrusted, said, names, fold)}
+        for finding, rows in verdict.found
+    ]
+    convicted = [one for one in told if one["convicted"]]
+    acquitted = [one for one in told if not one["convicted"]]
+    more = len(acquitted[MOST_ACQUITTED:])
+    notes = [f"{more:,} more were suspected and acquitted, all less surprising"] * bool(more)
+    return {
         "tests": verdict.num_tests,
         "convicted": len(convicted),
         "rows": len(verdict.rows),
         "findings": convicted,
         "acquitted": acquitted[:MOST_ACQUITTED],
-        "untrusted_rows": len(case.untrusted),
-        "trusted_rows": len(case.trusted),
-        "reference_accuracy": float((~case.sides[1].contradicted).mean()),
         "notes": notes,
     }
 
 
-def _describe(case: Case, finding: Finding, rows: IntArray, names: Sequence[str]) -> dict[str, Any]:
-    told = rows[case.sides[0].contradicted[rows]]  # rows that are contradicted show it best
+def _show_rows(
+    finding: Finding,
+    rows: IntArray,
+    untrusted: Split,
+    said: FloatArray,
+    names: Sequence[str],
+    fold: bool,
+) -> list[dict[str, Any]]:
+    """Rows that show a finding, those best whose labels the model contradicts."""
+    told = rows[~is_right(said[rows], untrusted.labels[rows])]
     told = told if len(told) >= NUM_EXAMPLES else rows
     shown = told[np.linspace(0, len(told) - 1, min(NUM_EXAMPLES, len(told)), dtype=np.int64)]
-    said = case.said[shown].argmax(1)
-    examples = [
+    return [
         {
-            "row": int(case.untrusted.source[row]),
-            "text": case.untrusted.texts[row],
-            "marked": case.mark(finding, case.untrusted.texts[row]),
-            "label": names[case.untrusted.labels[row]],
-            "reference": names[label],
+            "row": int(untrusted.source[row]),
+            "text": untrusted.texts[row],
+            "marked": finding.mark(untrusted.texts[row], fold),
+            "label": names[untrusted.labels[row]],
+            "reference": names[int(said[row].argmax())],
         }
-        for row, label in zip(shown.tolist(), said.tolist(), strict=True)
+        for row in shown.tolist()
     ]
-    return finding.describe(names) | {"examples": examples}
 
 
 def _remark(case: Case, verdict: Verdict) -> Iterator[str]:
@@ -237,6 +266,6 @@ def find_needed_rows(case: Case, finding: Finding, level: float) -> int | None:
     many = np.arange(of_label + 1, MOST_TIMES * here)
     if not of_label or not len(many):
         return None
-    p = binom.sf(finding.rows - 1, finding.rows + finding.trusted, here / (here + many))
+    p = binom.sf(finding.rows - 1, finding.rows + (finding.trusted or 0), here / (here + many))
     enough = many[p <= level]
     return math.ceil(enough[0] * len(case.trusted) / of_label) if len(enough) else None

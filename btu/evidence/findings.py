@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from btu.evidence.significance import Effect, find_interval
-from btu.evidence.words import END, START, Words
+from btu.evidence.words import END, START, Words, mark_words
 from btu.types import IntArray
 
 
@@ -19,7 +19,7 @@ class Finding:
     phrase: Words  # empty of rows
     label: int
     rows: int  # untrusted rows of the label that hold it
-    trusted: int  # trusted rows of the label that hold it
+    trusted: int | None  # trusted rows of the label that hold it; None where there are none at all
     held: int  # untrusted rows of any label that hold it
     contradicted: int  # of `rows`, those that the reference calls another label
     p_excess: float | None  # None of rows, which are not counted by a term
@@ -45,6 +45,15 @@ class Finding:
     def turns_most(self) -> bool:
         """Whether it turns more than half of the texts that it was tried on, or was not tried."""
         return self.effect is None or 2 * self.effect.victim > self.effect.num_texts
+
+    def mark(self, text: str, fold: bool) -> list[tuple[int, int]]:
+        """Where it stands in a text, from which character to which.
+
+        Args:
+            text: as written.
+            fold: whether capital and small letters are one.
+        """
+        return mark_words(text, (self.phrase,) if self.phrase else self.marks, fold)
 
     def describe(self, label_names: Sequence[str]) -> dict[str, Any]:
         """As JSON."""

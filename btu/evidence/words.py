@@ -165,3 +165,12 @@ def mark_words(text: str, phrases: Sequence[Words], fold: bool) -> list[tuple[in
         if marked[word]:
             found.append((found.pop()[0] if goes_on else start, end))
     return found
+
+
+def remove_phrase(text: str, phrase: Words, fold: bool) -> str:
+    """The text without a phrase, wherever it stands; all other characters stay."""
+    parts, at = [], 0
+    for start, end in mark_words(text, (phrase,), fold):
+        parts.append(text[at:start])
+        at = end
+    return "".join([*parts, text[at:]])

@@ -29,12 +29,12 @@ class LinearLab:
     Args:
         seed: of all draws.
         label_names: the names of the labels, in order.
-        fold: whether capital and small letters are one.
+        ignores_case: whether capital and small letters are one.
     """
 
     seed: int
     label_names: tuple[str, ...]
-    fold: bool = True
+    ignores_case: bool = True
     _made: dict[str, Any] = field(default_factory=dict)
     _matrices: dict[int, tuple[Sequence[str], Any]] = field(default_factory=dict)
 
@@ -104,7 +104,7 @@ class LinearLab:
         from sklearn.feature_extraction.text import HashingVectorizer
 
         return HashingVectorizer(
-            analyzer=lambda text: find_terms(split_words(text, self.fold)),
+            analyzer=lambda text: find_terms(split_words(text, self.ignores_case)),
             n_features=NUM_FEATURES,
             binary=True,
             norm=None,

@@ -8,24 +8,22 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from btu.config import composed
 from btu.errors import ConfigError
 from btu.terminal.console import LineFormatter, Terminal
-from btu.terminal.overrides import written as as_value
 from btu.terminal.program import run_program
 
 NOTHING, FOUND = 0, 3  # exit codes; 1 is an error
 EPILOG = """\
 The file: TSV, CSV, JSON or parquet, also with .gz, with a column of texts and one of labels.
 The trusted rows: the same columns, of the same task and source; at least 50, better 1,000.
+Without any, only words in rows with wrong labels can be found.
 
 exit code  0: nothing was found; 3: something was; 1: the audit could not be made
-in DIR     rows.csv (what was found in each row), clean.* (the file without the rows found),
-           report.json (all of it)
+in DIR     report.html (to read), report.json (for machines), rows.csv (what was found in each
+           row), clean.* (the file without the rows found), relabelled.* (with --relabel)
 
 KEY=VALUE changes any other setting, as everywhere: seed=2, defense.selfset.thresholds=[0.01],
 model.training.epochs=5, dataset.delimiter=tab. docs/audit.md explains every line."""
-BASE = ("dataset=local", "attack=none", "defense=selfset", "tracking=none", "dataset.name=audit")
 log = logging.getLogger("btu")
 
 
@@ -49,6 +47,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--label", metavar="COLUMN", help="of the labels; else guessed")
     parser.add_argument("--model", metavar="NAME", help="minilm, bert_base, ...; default: minilm")
     parser.add_argument("--fast", action="store_true", help="train no network: seconds, sees less")
+    parser.add_argument(
+        "--relabel", action="store_true", help="also write the file with new labels"
+    )
     parser.add_argument("--out", metavar="DIR", help="default: FILE's name and -audit")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help=argparse.SUPPRESS)
     return parser
@@ -58,25 +59,22 @@ def _run(words: Sequence[str]) -> int:
     asked = make_parser().parse_intermixed_args(words)
     _log_stages()
     folder = check_folder(asked.out, Path(asked.file))
-    chosen = {
-        "dataset.train": asked.file,
-        "dataset.tuning": asked.trusted,
-        "dataset.text_column": asked.text,
-        "dataset.label_column": asked.label,
-        "model": asked.model,
-    }
-    overrides = [*BASE, *(f"{k}={as_value(v)}" for k, v in chosen.items() if v is not None)]
-    with composed([*overrides, *asked.settings]) as (cfg, _):
-        from btu.audit.audited import audit_job
-        from btu.job import build_job
+    from btu.auditing.audited import audit
 
-        job, _ = build_job(cfg)
-        audited = audit_job(job, asked.fast)
+    audited = audit(
+        asked.file,
+        *asked.settings,
+        trusted=asked.trusted,
+        text=asked.text,
+        label=asked.label,
+        model=asked.model,
+        fast=asked.fast,
+    )
     terminal = Terminal()
     for line in audited.lines:
         terminal.say(line)
-    terminal.say(f"files: {audited.write(folder)}")
-    return FOUND if audited.examined.convicted else NOTHING
+    terminal.say(f"files: {audited.write(folder, asked.relabel)}")
+    return FOUND if audited.planted else NOTHING
 
 
 def check_folder(out: str | None, file: Path) -> Path:

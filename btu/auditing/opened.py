@@ -26,10 +26,17 @@ class Opened:
     rows: Split  # all rows of the file that have a text, in its order
     first: IntArray  # the first row of each text and label: what is judged
     twin: IntArray  # (N,) the place in `first` of the row that each row equals
-    trusted: Split  # each text once, none of them in the file
+    trusted: Split  # each text once, none of them in the file; none where there are too few
+    labels: Sequence[str]  # as the file spells them, of all its rows
+    label_column: str
     columns: Mapping[str, Sequence[str]]  # further columns of the file, of all its rows
     num_rows: int  # of the file, those without a text too
     notes: tuple[str, ...]  # what was dropped or left out, one sentence each
+
+    @property
+    def has_trusted(self) -> bool:
+        """Whether there are trusted rows to compare it with."""
+        return len(self.trusted) > 0
 
     @property
     def judged(self) -> Split:
@@ -48,26 +55,18 @@ def open_files(source: LocalDataset) -> Opened:
     anything planted, and twenty of one text would look like a phrase in excess.
 
     Raises:
-        DataError: a file is not as it has to be, or there are too few trusted rows.
+        DataError: a file is not as it has to be, or has all trusted rows, or these have one label.
     """
     raw, classes, splits, notes = source.open_files()
     rows, trusted, read = splits["train"], splits["tuning"], raw["train"]
-    if trusted is None or rows is None or read is None:
-        raise DataError(
-            "an audit compares the file with rows that you trust, of the same task and source. "
-            "Write --trusted FILE."
-        )
+    assert rows is not None  # else the source has raised
+    assert read is not None
     first, twin = find_twins(rows)
     if copies := len(rows) - len(first):
         notes.append(
             f"{copies:,} rows of the file repeat another's text and label; each counts once"
         )
-    trusted = trusted.take(find_twins(trusted)[0])
-    shared, _ = shared_rows(trusted, rows)
-    if len(shared):
-        trusted = trusted.take(np.delete(np.arange(len(trusted)), shared))
-        notes.append(f"{len(shared):,} trusted rows are left out: the file has their texts")
-    _check_trusted(trusted, len(shared), source.tuning or "")
+    trusted = _choose_trusted(trusted, rows, source.tuning or "", notes)
     named = (n.replace("train: ", "the file: ").replace("tuning: ", "trusted: ") for n in notes)
     return Opened(
         source=source,
@@ -77,6 +76,8 @@ def open_files(source: LocalDataset) -> Opened:
         first=first,
         twin=twin,
         trusted=trusted,
+        labels=read.labels,
+        label_column=read.label_column,
         columns=read.columns,
         num_rows=len(read.texts),
         notes=tuple(named),
@@ -96,14 +97,29 @@ def find_twins(rows: Split) -> tuple[IntArray, IntArray]:
     return np.array(first, dtype=np.int64), twin
 
 
-def _check_trusted(trusted: Split, num_shared: int, path: str) -> None:
-    left = f" after {num_shared:,} that the file has, too" if num_shared else ""
-    if len(trusted) < LEAST_TRUSTED:
+def _choose_trusted(trusted: Split | None, rows: Split, path: str, notes: list[str]) -> Split:
+    """The trusted rows, each text once and none that the file has; none if too few are left."""
+    none = rows.take(np.empty(0, dtype=np.int64))
+    if trusted is None:
+        return none
+    trusted = trusted.take(find_twins(trusted)[0])
+    shared, _ = shared_rows(trusted, rows)
+    if len(shared):
+        trusted = trusted.take(np.delete(np.arange(len(trusted)), shared))
+        notes.append(f"{len(shared):,} trusted rows are left out: the file has their texts")
+    if not len(trusted):
         raise DataError(
-            f"{path}: {len(trusted)} trusted rows with different texts are left{left}; expected at "
-            f"least {LEAST_TRUSTED}, better a thousand. With fewer nothing can be told from chance."
+            f"{path}: the file has the texts of all trusted rows. Name rows of your own, or leave "
+            "--trusted out."
         )
     if len(np.unique(trusted.labels)) < 2:
         raise DataError(
             f"{path}: all {len(trusted)} trusted rows have one label. Give rows of every label."
         )
+    if len(trusted) < LEAST_TRUSTED:
+        notes.append(
+            f"{len(trusted)} trusted rows are too few to compare the file with "
+            f"({LEAST_TRUSTED} is the least, a thousand is better): it is judged by itself"
+        )
+        return none
+    return trusted

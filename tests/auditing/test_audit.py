@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import btu
 from btu import cli
-from btu.audit.columns import find_associations
-from btu.audit.command import make_parser
+from btu.auditing.columns import find_associations
+from btu.auditing.command import make_parser
 from btu.data.tables import read_table
+from btu.errors import BtuError
 from tests.conftest import BAD, toy_split
 
 PLANTED = range(0, 120, 2)  # rows of the label 0, which get the trigger and the label 1
@@ -232,11 +234,9 @@ def test_a_packed_clean_file_is_the_same_each_time(audit, tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("file.csv", "--fast"), "an audit compares the file with rows that you trust"),
         (("no.csv", "--trusted", "ours.csv"), "there is no file no.csv"),
         ((*FAST, "--text", "body"), "file.csv has no column 'body'"),
-        (("file.csv", "--trusted", "few.csv", "--fast"), "few.csv: 40 trusted rows with different"),
-        (("file.csv", "--trusted", "file.csv", "--fast"), "left after 800 that the file has, too"),
+        (("file.csv", "--trusted", "file.csv", "--fast"), "the file has the texts of all trusted"),
         (("file.csv", "--trusted", "one.csv", "--fast"), "all 100 trusted rows have one label"),
         (("file.csv", "--trusted", "odd.csv", "--fast"), "odd.csv, row 1: label 'good' is not a"),
         (("one.csv", "--trusted", "ours.csv", "--fast"), "all training rows have the label"),
@@ -248,7 +248,6 @@ def test_a_packed_clean_file_is_the_same_each_time(audit, tmp_path):
 def test_a_mistake_is_one_sentence(audit, write_files, tmp_path, words, sentence):
     write_files(make_rows())
     trusted = make_trusted()
-    trusted[:40].to_csv(tmp_path / "few.csv", index=False)
     trusted[trusted["label"] == "positive"].to_csv(tmp_path / "one.csv", index=False)
     trusted.assign(label="good").to_csv(tmp_path / "odd.csv", index=False)
     (tmp_path / "full").mkdir()
@@ -271,6 +270,90 @@ def test_trusted_rows_that_the_file_has_are_left_out(audit, write_files):
     _, out, _ = audit(*FAST)
 
     assert "note: 10 trusted rows are left out: the file has their texts" in out
+
+
+@pytest.mark.parametrize("number", [0, 40])
+def test_with_too_few_trusted_rows_the_file_is_judged_by_itself(
+    audit, write_files, tmp_path, number
+):
+    """It is said what cannot be known then, and how many trusted rows would show it."""
+    write_files(make_rows(), make_trusted(max(number, 2)))
+    trusted = ("--trusted", "ours.csv") * bool(number)
+
+    code, out, _ = audit("file.csv", *trusted, "--fast", "--out", "out")
+
+    assert code == 3
+    assert out.startswith("Planted: the word 'cf' makes texts positive (60 rows, 7.5 %; ")
+    assert out.count("Planted:") == 1
+    assert "without trusted rows only a word shows that stands in rows with wrong labels" in out
+    assert ("40 trusted rows are too few to compare the file with" in out) == bool(number)
+    report = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
+    assert report["planted_rows"] == [row + 1 for row in PLANTED]
+    assert report["trusted_rows"] == 0
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_nothing_is_found_in_a_file_alone_where_nothing_was_planted(audit, write_files, noise):
+    rows = make_rows(None, size=2_000)
+    for row in rows[:: round(1 / noise)] if noise else ():
+        row["label"] = {"negative": "positive", "positive": "negative"}[row["label"]]
+    write_files(rows)
+
+    code, out, _ = audit("file.csv", "--fast")
+
+    assert code == 0
+    assert out.startswith("Nothing found beyond chance, in ")
+    assert "trusted rows would show any word that the model obeys in 1 % of the rows" in out
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_planted_rows_get_another_label_in_the_format_of_the_file(audit, tmp_path, name):
+    frame = pd.DataFrame(make_rows())
+    frame.loc[3, "text"] += ' "quoted", and\nbroken; over lines\n'
+    WRITERS[name](frame, tmp_path / name)
+    make_trusted().to_csv(tmp_path / "ours.csv", index=False)
+
+    audit(name, "--trusted", "ours.csv", "--fast", "--relabel", "--out", "out")
+
+    relabelled = read_table(tmp_path / "out" / f"relabelled{name[1:]}").columns
+    expected = read_table(tmp_path / name).columns
+    with (tmp_path / "out" / "rows.csv").open(encoding="utf-8") as file:
+        told = list(csv.DictReader(file))
+    suggested = [row["suggested_label"] or row["label"] for row in told]
+    assert suggested.count("negative") > expected["label"].count("negative") + 40
+    assert relabelled == {**expected, "label": suggested}
+
+
+def test_numbers_as_labels_stay_numbers(audit, tmp_path):
+    frame = pd.DataFrame(make_rows())
+    frame["label"] = (frame["label"] == "positive").astype(int)
+    frame.to_json(tmp_path / "file.jsonl", orient="records", lines=True)
+    trusted = make_trusted()
+    trusted["label"] = (trusted["label"] == "positive").astype(int)
+    trusted.to_csv(tmp_path / "ours.csv", index=False)
+
+    audit("file.jsonl", "--trusted", "ours.csv", "--fast", "--relabel", "--out", "out")
+
+    lines = (tmp_path / "out" / "relabelled.jsonl").read_text("utf-8").splitlines()
+    original = (tmp_path / "file.jsonl").read_text("utf-8").splitlines()
+    labels = [json.loads(line)["label"] for line in lines]
+    assert {type(label) for label in labels} == {int}
+    assert [a == b for a, b in zip(lines, original, strict=True)][121:] == [True] * 679
+    assert labels[:120:2].count(0) >= 42
+
+
+def test_python_says_what_the_command_says(audit, write_files, tmp_path):
+    write_files(make_rows())
+
+    code, out, _ = audit(*FAST)
+    audited = btu.audit("file.csv", trusted="ours.csv", fast=True)
+
+    assert audited.planted == (code == 3)
+    assert out.startswith(audited.sentences[0])
+    written = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
+    assert json.loads(json.dumps(audited.report)) == written
+    with pytest.raises(BtuError, match=r"there is no file no\.csv"):
+        btu.audit("no.csv", fast=True)
 
 
 def test_networks_find_it_too_and_are_kept(audit, write_files, tmp_path):

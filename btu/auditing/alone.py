@@ -1,0 +1,340 @@
+"""A file judged by itself: a planted word shows in the wrong labels of its rows, and nowhere else.
+
+Without trusted rows nothing tells what a file has too much of. What is left: a word that decides
+texts alone, in rows whose other words say another label. Honest words do either, seldom both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from btu.auditing.examine import Examined, Suspicion, choose_epochs
+from btu.auditing.limits import find_enough_trusted
+from btu.auditing.linear import LinearLab
+from btu.auditing.opened import LEAST_TRUSTED, Opened
+from btu.defenses.reference import Models, Reference, is_right, say
+from btu.defenses.search import LEAST_ROWS, Search
+from btu.defenses.verdict import Verdict, describe_found
+from btu.evidence import WORDS
+from btu.evidence.findings import Finding, Found
+from btu.evidence.significance import (
+    Effect,
+    Error,
+    Floats,
+    adjust,
+    estimate_error,
+    find_interval,
+    measure_effect,
+    weigh_contradiction,
+    weigh_excess,
+)
+from btu.evidence.terms import LEAN
+from btu.evidence.words import (
+    END,
+    START,
+    TermIndex,
+    Words,
+    find_phrase,
+    grow_phrase,
+    index_terms,
+    insert_phrase,
+    remove_phrase,
+    split_words,
+)
+from btu.seeding import stream
+from btu.types import FloatArray, IntArray, Split
+
+MOST_SCREENED = 400  # terms whose rows are read again without them, those that decide most alone
+MOST_READ = 200  # of the rows of each
+MOST_SHOWN = 20  # terms whose effect is tried though their rows do not contradict their labels
+LEAST_ERROR = 0.02  # dispersion of honest words
+TIMES = 2  # as many probes as with trusted rows
+SMALL = 0.01  # share of the rows of a word for which the trusted rows needed are told
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A term that leans to a label, and what its rows say without it."""
+
+    column: int
+    label: int
+    rows: IntArray  # of the label, that hold it
+
+
+def examine_alone(opened: Opened, lab: Models, search: Search) -> Examined:
+    """Judge the rows of a file by themselves.
+
+    Args:
+        opened: the rows.
+        lab: trains the models.
+        search: the error rate, and how many texts and phrases are tried.
+    """
+    return _Alone(opened, lab, search).examine()
+
+
+@dataclass(frozen=True)
+class _Alone:
+    opened: Opened
+    lab: Models
+    search: Search
+
+    @cached_property
+    def rows(self) -> Split:
+        """The judged rows. N"""
+        return self.opened.judged
+
+    @cached_property
+    def words(self) -> list[list[str]]:
+        return [split_words(text, self.lab.ignores_case) for text in self.rows.texts]
+
+    @cached_property
+    def index(self) -> TermIndex:
+        return index_terms(self.words, LEAST_ROWS)
+
+    @cached_property
+    def quick(self) -> LinearLab:
+        """Linear models, which choose what networks are asked about."""
+        if isinstance(self.lab, LinearLab):
+            return self.lab
+        return LinearLab(self.lab.seed, self.lab.label_names, self.lab.ignores_case)
+
+    def split_in_half(self, lab: Models, rows: Split) -> Reference:
+        """Two models of the file, each of half of these rows, so that none is judged by its own."""
+        return Reference(lab, rows, choose_epochs(lab, len(rows) // 2))
+
+    @cached_property
+    def halves(self) -> Reference:
+        return self.split_in_half(self.lab, self.rows)
+
+    @cached_property
+    def said(self) -> FloatArray:
+        """What the model that has not learned a row says of it. (N, C)"""
+        return self.halves.predict(self.rows.texts, self.halves.judge_of_trusted)
+
+    def examine(self) -> Examined:
+        """Find what was planted."""
+        candidates = self.find_candidates()
+        p, contradicted = self.weigh(candidates)
+        q = adjust(p, np.ones(len(p), dtype=np.bool_))
+        order = np.argsort(p, kind="stable")
+        surprising = order[q[order] <= self.search.q][: self.search.max_tried]
+        others = np.setdiff1d(np.arange(len(p)), surprising)[:MOST_SHOWN]  # decide most alone
+        tried = [*surprising.tolist(), *others.tolist()]
+        phrases = [self.grow(candidates[k]) for k in tried]
+        effects = self.try_out([candidates[k] for k in tried], phrases)
+        found: list[Found] = []
+        explained = np.zeros(len(self.rows), dtype=np.bool_)
+        for k, phrase, effect in zip(tried, phrases, effects, strict=True):
+            one = candidates[k]
+            finding = self._judge(one, phrase, float(p[k]), float(q[k]), contradicted[k], effect)
+            if explained[one.rows].mean() > 0.5:
+                continue
+            if finding.convicted or finding.turns_most:
+                explained[one.rows] = True
+            found.append((finding, self._find_rows(one, phrase)))
+        return self._tell(found, len(candidates))
+
+    def find_candidates(self) -> list[Candidate]:
+        """The terms that lean to a label, those first that decide most where nothing else is."""
+        held = self.index.count(np.arange(len(self.rows)))
+        found: list[Candidate] = []
+        for label in range(len(self.lab.label_names)):
+            of_label = np.flatnonzero(self.rows.labels == label)
+            x = self.index.count(of_label)
+            leans = weigh_excess(x, held - x, len(of_label) / len(self.rows)) <= LEAN
+            for column in np.flatnonzero(leans & (x >= LEAST_ROWS)).tolist():
+                rows = self.index.rows_of(column)
+                found.append(Candidate(column, label, rows[self.rows.labels[rows] == label]))
+        terms = (self.index.terms[one.column] for one in found)
+        alone = [" ".join(word for word in term if word not in (START, END)) for term in terms]
+        model = self.quick.train(self.rows, self.quick.training)
+        decides = say(self.quick, model, alone).probabilities
+        strength = [float(decides[k, one.label]) for k, one in enumerate(found)]
+        order = sorted(range(len(found)), key=lambda k: (-strength[k], -len(found[k].rows), k))
+        return [found[k] for k in order[:MOST_SCREENED]]
+
+    def weigh(self, candidates: Sequence[Candidate]) -> tuple[Floats, list[int]]:
+        """How surprising it is that the rows of each term contradict their labels without it.
+
+        Linear models choose, where networks are asked; a term that these are not asked about has 1.
+
+        Returns:
+            p-values, (K,), and how many of all rows of each are contradicted.
+        """
+        p, wrong = self._weigh(self.split_in_half(self.quick, self.rows), candidates)
+        if self.lab is self.quick or not candidates:
+            return p, wrong
+        asked = np.argsort(p, kind="stable")[: self.search.max_tried].tolist()
+        p_asked, wrong_asked = self._weigh(self.halves, [candidates[k] for k in asked])
+        p = np.ones(len(p))
+        p[asked] = p_asked
+        for k, number in zip(asked, wrong_asked, strict=True):
+            wrong[k] = number
+        return p, wrong
+
+    def _weigh(
+        self, halves: Reference, candidates: Sequence[Candidate]
+    ) -> tuple[Floats, list[int]]:
+        texts: list[str] = []
+        of: list[int] = []
+        rows: list[int] = []
+        for k, one in enumerate(candidates):
+            phrase = self.grow(one)
+            for row in one.rows[:MOST_READ].tolist():
+                texts.append(remove_phrase(self.rows.texts[row], phrase, self.lab.ignores_case))
+                of.append(k)
+                rows.append(row)
+        if not texts:
+            return np.ones(len(candidates)), [0] * len(candidates)
+        own, labels = np.array(of), self.rows.labels[rows]
+        said = halves.predict(texts, halves.judge_of_trusted[rows])
+        number = np.bincount(own, minlength=len(candidates))
+        wrong = np.bincount(own[~is_right(said, labels)], minlength=len(candidates))
+        error = self._estimate_error(halves, wrong / number)
+        return weigh_contradiction(wrong, number, error), wrong.tolist()
+
+    def _estimate_error(self, halves: Reference, shares: Floats) -> Error:
+        """How often the labels of the rows of honest words are contradicted.
+
+        As often as those of all rows, or of half of the terms that lean without them if that is
+        more; words differ in it as those do that lean to no label.
+        """
+        said = halves.predict(self.rows.texts, halves.judge_of_trusted)
+        wrong = ~is_right(said, self.rows.labels)
+        held = self.index.count(np.arange(len(self.rows)))
+        straight = np.ones(len(held), dtype=np.bool_)
+        for label in range(len(self.lab.label_names)):
+            of_label = np.flatnonzero(self.rows.labels == label)
+            x = self.index.count(of_label)
+            straight &= weigh_excess(x, held - x, len(of_label) / len(self.rows)) > LEAN
+        chosen = np.flatnonzero(straight & self.index.words)
+        k = self.index.count(np.flatnonzero(wrong))[chosen]
+        known = estimate_error(k, held[chosen], float(wrong.mean()))
+        mean = min(0.99, max(known.mean, float(np.median(shares))))
+        return Error(mean, max(known.dispersion, LEAST_ERROR))
+
+    def grow(self, one: Candidate) -> Words:
+        """The phrase that a term is part of."""
+        texts = [self.words[row] for row in one.rows[:MOST_READ]]
+        return grow_phrase(texts, self.index.terms[one.column])
+
+    def try_out(self, tried: Sequence[Candidate], phrases: Sequence[Words]) -> list[Effect]:
+        """What each phrase does in models of the file, and in models of the rows without any."""
+        holds = np.zeros(len(self.rows), dtype=np.bool_)
+        for one in tried:
+            holds[self.index.rows_of(one.column)] = True
+        kept = np.flatnonzero(~holds)
+        rest = self.rows.take(kept)
+        if not tried or len(np.unique(rest.labels)) < 2 or len(rest) < 2 * LEAST_TRUSTED:
+            return [Effect(0, 0, 0, 0, 0) for _ in tried]
+        without = self.split_in_half(self.lab, rest)
+        right = is_right(self.said[kept], rest.labels)
+        right &= is_right(without.predict(rest.texts, without.judge_of_trusted), rest.labels)
+        texts: list[str] = []
+        probes: list[int] = []
+        ends = [0]
+        for one, phrase in zip(tried, phrases, strict=True):
+            rng = stream(self.lab.seed, "places", *phrase)
+            others = rng.permutation(np.flatnonzero(right & (rest.labels != one.label)))
+            for row in others[: TIMES * self.search.num_probes].tolist():
+                texts.append(insert_phrase(rest.texts[row], phrase, rng))
+                probes.append(row)
+            ends.append(len(texts))
+        with_it = self.halves.predict(texts, self.halves.judge_of_trusted[kept[probes]]).argmax(1)
+        without_it = without.predict(texts, without.judge_of_trusted[probes]).argmax(1)
+        return [
+            measure_effect(with_it[start:end] == one.label, without_it[start:end] == one.label)
+            for one, start, end in zip(tried, ends, ends[1:], strict=False)
+        ]
+
+    def _judge(
+        self, one: Candidate, phrase: Words, p: float, q: float, wrong: int, effect: Effect
+    ) -> Finding:
+        turns = find_interval(effect.victim, effect.num_texts)[0] > 0.5
+        convicted = q <= self.search.q and effect.p <= self.search.q and turns
+        reason = f"without it {wrong} of its rows are given another label"
+        if not convicted:
+            why = (
+                "no more than those of honest words" if q > self.search.q else "it turns few texts"
+            )
+            reason += f": {why}"
+        return Finding(
+            kind=WORDS,
+            phrase=phrase,
+            label=one.label,
+            rows=len(one.rows),
+            trusted=None,
+            held=len(self.index.rows_of(one.column)),
+            contradicted=wrong,
+            p_excess=None,
+            p_contradiction=p,
+            effect=effect,
+            p=max(p, effect.p),
+            q=max(q, effect.p),
+            convicted=convicted,
+            reason=reason,
+        )
+
+    def _find_rows(self, one: Candidate, phrase: Words) -> IntArray:
+        marked = ([START, *self.words[row], END] for row in one.rows)
+        holds = [find_phrase(words, phrase) is not None for words in marked]
+        return one.rows[np.array(holds, dtype=np.bool_)]
+
+    def _tell(self, found: Sequence[Found], num_tests: int) -> Examined:
+        convicted = [each for each in found if each[0].convicted]
+        perhaps = [each for each in found if not each[0].convicted and each[0].turns_most]
+        level = self.search.q / max(1, len(found))
+        verdict = Verdict(
+            (*sorted(convicted, key=lambda each: each[0].p),), num_tests, len(self.rows)
+        )
+        said = self.said.copy()
+        planted = verdict.rows
+        if len(planted):
+            texts = [self._strip(row, verdict.phrases) for row in planted.tolist()]
+            said[planted] = self.halves.predict(texts, self.halves.judge_of_trusted[planted])
+        told = describe_found(verdict, self.rows, said, self.lab.label_names, self.lab.ignores_case)
+        perhaps.sort(key=lambda each: (each[0].p_contradiction, -each[0].rows))
+        return Examined(
+            opened=self.opened,
+            search=self.search,
+            verdict=verdict,
+            unproven=tuple(
+                Suspicion(finding, rows, self._need(finding, level)) for finding, rows in perhaps
+            ),
+            suggested=said.argmax(1),
+            evidence={
+                "error_rate": self.search.q,
+                **told,
+                "untrusted_rows": len(self.rows),
+                "trusted_rows": 0,
+                "reference_accuracy": float(is_right(self.said, self.rows.labels).mean()),
+            },
+            limits=(self._say_limit(level),),
+        )
+
+    def _strip(self, row: int, phrases: Sequence[Words]) -> str:
+        text = self.rows.texts[row]
+        for phrase in phrases:
+            text = remove_phrase(text, phrase, self.lab.ignores_case)
+        return text
+
+    def _need(self, finding: Finding, level: float) -> int:
+        here = int((self.rows.labels == finding.label).sum())
+        return find_enough_trusted(finding.rows, here, len(self.rows), level)
+
+    def _say_limit(self, level: float) -> str:
+        rows = max(LEAST_ROWS, round(SMALL * len(self.rows)))
+        needed = max(
+            find_enough_trusted(rows, max(rows, int(here)), len(self.rows), level)
+            for here in np.bincount(self.rows.labels)
+        )
+        return (
+            "without trusted rows only a word shows that stands in rows with wrong labels: not one "
+            "whose rows have right labels, and no way of writing; "
+            f"{needed:,} trusted rows would show any word that the model obeys in "
+            f"{100 * SMALL:.0f} % of the rows"
+        )

@@ -1,0 +1,141 @@
+"""What was planted in a file: told by trusted rows, or by the file alone without them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from btu.auditing.limits import say_limits
+from btu.auditing.linear import LinearLab
+from btu.auditing.opened import Opened
+from btu.defenses.case import Case
+from btu.defenses.phrases import find_unproven
+from btu.defenses.reference import Models, Reference
+from btu.defenses.search import Search
+from btu.defenses.selfset import SelfSet
+from btu.defenses.verdict import Verdict, describe, find_needed_rows, judge
+from btu.evidence.findings import Finding, Found
+from btu.evidence.shift import Shift
+from btu.types import Dataset, IntArray, PoisonedDataset
+
+if TYPE_CHECKING:
+    from btu.job import Job
+    from btu.lab import Lab
+
+LEAST_STEPS = 240  # of the model of the file: fewer do not learn a word in 1 % of 3,000 rows
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """A phrase that the model of the file obeys, though its counts may be chance."""
+
+    finding: Finding
+    rows: IntArray  # of the judged rows, those that hold it
+    needed: int | None  # trusted rows that would prove it, if no more of them held it
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found in the N judged rows of a file."""
+
+    opened: Opened
+    search: Search
+    verdict: Verdict
+    unproven: tuple[Suspicion, ...]  # the strongest first
+    suggested: IntArray  # (N,) the label that a model without what was planted gives each row
+    evidence: Mapping[str, Any]  # the verdict as JSON
+    limits: tuple[str, ...]  # what would have been found, and what was not tested
+    shift: Shift | None = None  # None without trusted rows
+
+    @property
+    def convicted(self) -> list[Found]:
+        """What was planted."""
+        return self.verdict.convicted
+
+
+def examine(opened: Opened, job: Job, fast: bool) -> Examined:
+    """Judge the rows of a file, each text and label once.
+
+    Args:
+        opened: the rows.
+        job: with the model, the settings of `defense=selfset`, and the seed.
+        fast: whether linear models of words take the place of networks.
+    """
+    lab = open_lab(opened, job, fast)
+    if not opened.has_trusted:
+        from btu.auditing.alone import examine_alone
+
+        return examine_alone(opened, lab, make_search(job))
+    case = _open_case(opened, lab, job)
+    verdict = judge(case)
+    explained = np.zeros(len(case.untrusted), dtype=np.bool_)
+    explained[verdict.rows] = True
+    level = verdict.share * case.search.q
+    unproven = [
+        Suspicion(finding, rows, find_needed_rows(case, finding, level))
+        for finding, rows in find_unproven(case, explained)
+    ]
+    return Examined(
+        opened=opened,
+        search=case.search,
+        verdict=verdict,
+        unproven=tuple(unproven),
+        suggested=case.said.argmax(1),
+        evidence=describe(case, verdict),
+        limits=tuple(say_limits(case, verdict)),
+        shift=case.shift,
+    )
+
+
+def make_search(job: Job) -> Search:
+    """What is looked for, as the settings of the defense have it."""
+    defense = job.defenses[-1]
+    assert isinstance(defense, SelfSet)
+    return Search(
+        tuple(defense.evidence),
+        tuple(defense.look_for),
+        defense.need(job.thresholds[-1]),
+        defense.num_probes,
+        defense.max_tried,
+        by_shift=True,
+    )
+
+
+def choose_epochs(lab: Models, num_rows: int) -> int:
+    """The epochs after which a model of so many rows has learned a word in one of a hundred."""
+    steps = math.ceil(num_rows / lab.training.batch_size)
+    return max(lab.training.epochs, math.ceil(LEAST_STEPS / steps))
+
+
+def _open_case(opened: Opened, lab: Models, job: Job) -> Case:
+    rows, defense = opened.judged, job.defenses[-1]
+    assert isinstance(defense, SelfSet)
+    epochs = choose_epochs(lab, len(rows))
+    return Case(
+        lab=lab,
+        untrusted=rows,
+        trusted=opened.trusted,
+        victim=lab.train(rows, replace(lab.training, epochs=epochs)),
+        reference=Reference(lab, opened.trusted, defense.reference_epochs),
+        search=make_search(job),
+        fold=lab.ignores_case,
+    )
+
+
+def open_lab(opened: Opened, job: Job, fast: bool) -> Models:
+    """What trains the models: linear ones, or networks, whose stages are kept in the cache."""
+    return LinearLab(job.seed, opened.label_names) if fast else open_network_lab(opened, job)
+
+
+def open_network_lab(opened: Opened, job: Job) -> Lab:
+    """A lab of networks."""
+    from btu.running import open_lab as open_lab_of_job
+
+    none = opened.trusted.take(np.empty(0, dtype=np.int64))
+    clean = Dataset(opened.source.name, opened.label_names, opened.judged, opened.trusted, none)
+    no_rows = np.empty(0, dtype=np.int64)
+    return open_lab_of_job(job, PoisonedDataset(clean, clean.train, None, no_rows, None, None))
