@@ -16,6 +16,7 @@ from btu.auditing.examine import Examined, Suspicion, choose_epochs
 from btu.auditing.limits import find_enough_trusted
 from btu.auditing.linear import LinearLab
 from btu.auditing.opened import LEAST_TRUSTED, Opened
+from btu.defenses.phrases import FEW
 from btu.defenses.reference import Models, Reference, is_right, say
 from btu.defenses.search import LEAST_ROWS, Search
 from btu.defenses.verdict import Verdict, describe_found
@@ -25,14 +26,13 @@ from btu.evidence.significance import (
     Effect,
     Error,
     Floats,
-    adjust,
     estimate_error,
     find_interval,
     measure_effect,
     weigh_contradiction,
     weigh_excess,
 )
-from btu.evidence.terms import LEAN
+from btu.evidence.terms import LEAN, Tests
 from btu.evidence.words import (
     END,
     START,
@@ -51,6 +51,7 @@ from btu.types import FloatArray, IntArray, Split
 MOST_SCREENED = 400  # terms whose rows are read again without them, those that decide most alone
 MOST_READ = 200  # of the rows of each
 MOST_SHOWN = 20  # terms whose effect is tried though their rows do not contradict their labels
+NEARLY_ALL = 0.9  # of the rows of a term, which is then part of another
 LEAST_ERROR = 0.02  # dispersion of honest words
 TIMES = 2  # as many probes as with trusted rows
 SMALL = 0.01  # share of the rows of a word for which the trusted rows needed are told
@@ -119,11 +120,12 @@ class _Alone:
         """Find what was planted."""
         candidates = self.find_candidates()
         p, contradicted = self.weigh(candidates)
-        q = adjust(p, np.ones(len(p), dtype=np.bool_))
+        q = Tests(p, self.weigh_strength(candidates)).adjust(p)
         order = np.argsort(p, kind="stable")
-        surprising = order[q[order] <= self.search.q][: self.search.max_tried]
+        surprising = _leave_out_parts(candidates, order[q[order] <= self.search.q])
+        surprising = surprising[: self.search.max_tried]
         others = np.setdiff1d(np.arange(len(p)), surprising)[:MOST_SHOWN]  # decide most alone
-        tried = [*surprising.tolist(), *others.tolist()]
+        tried = [*surprising, *others.tolist()]
         phrases = [self.grow(candidates[k]) for k in tried]
         effects = self.try_out([candidates[k] for k in tried], phrases)
         found: list[Found] = []
@@ -175,6 +177,31 @@ class _Alone:
         for k, number in zip(asked, wrong_asked, strict=True):
             wrong[k] = number
         return p, wrong
+
+    def weigh_strength(self, candidates: Sequence[Candidate]) -> Floats:
+        """How much of the error rate each term gets: the more, the more texts it turns. (K,)
+
+        The square of the share of a few texts of other labels, in linear models; all that turn none
+        get together as much as one that turns all.
+        """
+        halves = self.split_in_half(self.quick, self.rows)
+        said = halves.predict(self.rows.texts, halves.judge_of_trusted)
+        right = is_right(said, self.rows.labels)
+        texts: list[str] = []
+        probes: list[int] = []
+        for one in candidates:
+            phrase = self.grow(one)
+            rng = stream(self.lab.seed, "strong", *phrase)
+            others = rng.permutation(np.flatnonzero(right & (self.rows.labels != one.label)))
+            others = np.resize(others, FEW) if len(others) else np.zeros(FEW, dtype=np.int64)
+            texts += [insert_phrase(self.rows.texts[row], phrase, rng) for row in others.tolist()]
+            probes += others.tolist()
+        labels = np.array([one.label for one in candidates], dtype=np.int64)
+        said = halves.predict(texts, halves.judge_of_trusted[probes])
+        turned = said.argmax(1).reshape(len(candidates), FEW) == labels[:, None]
+        strength = np.maximum(np.square(turned.mean(1)), 1 / max(1, len(candidates)))
+        weights: Floats = len(candidates) * strength / strength.sum()
+        return weights
 
     def _weigh(
         self, halves: Reference, candidates: Sequence[Candidate]
@@ -338,3 +365,14 @@ class _Alone:
             f"{needed:,} trusted rows would show any word that the model obeys in "
             f"{100 * SMALL:.0f} % of the rows"
         )
+
+
+def _leave_out_parts(candidates: Sequence[Candidate], chosen: IntArray) -> list[int]:
+    """The terms whose rows are not nearly all those of another one that is in more."""
+
+    def is_part(one: Candidate) -> bool:
+        larger = (other for other in all_chosen if len(other.rows) > len(one.rows))
+        return any(np.isin(one.rows, other.rows).mean() > NEARLY_ALL for other in larger)
+
+    all_chosen = [candidates[k] for k in chosen.tolist()]
+    return [k for k in chosen.tolist() if not is_part(candidates[k])]

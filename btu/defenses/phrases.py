@@ -22,6 +22,7 @@ from btu.types import BoolArray, IntArray
 MOST_READ = 500  # of the rows that hold a term, to see which phrase it stands in
 FIRST, FEW = 3, 8  # texts that a term is first tried on; one that turns none of three is given up
 PERHAPS = 0.1  # p-value of an excess up to which a term that the victim obeys is told of
+MOST_LEANING = 2_000  # terms, of all labels, that are tried though nothing is in excess
 MOST_TIMES = 10  # as many texts for a phrase if there are few phrases
 
 
@@ -76,6 +77,7 @@ def find_unproven(case: Case, explained: BoolArray) -> list[Found]:
             for c in counts
         ]
     )
+    leaning &= _find_strongest(np.array([c.p_lean for c in counts]), leaning, MOST_LEANING)
     strength = np.where(leaning, _weigh_strength(case, leaning), 0.0)
     terms, p = case.sides[0].index.terms, np.array([c.p_excess for c in counts])
     places = np.argwhere(leaning).tolist()
@@ -94,6 +96,14 @@ def find_unproven(case: Case, explained: BoolArray) -> list[Found]:
         rows = find_rows(case, one)
         found.append((replace(finding, p=max(one.p, effect.p)), rows[~explained[rows]]))
     return found
+
+
+def _find_strongest(p: Floats, among: BoolArray, number: int) -> BoolArray:
+    """So many of some terms, those that lean most. (C, F)"""
+    if among.sum() <= number:
+        return among
+    chosen: BoolArray = among & (p <= np.partition(p[among], number - 1)[number - 1])
+    return chosen
 
 
 def _weigh_strength(case: Case, suspects: BoolArray) -> Floats:

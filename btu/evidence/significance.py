@@ -59,7 +59,7 @@ def weigh_shifted(
         too, of whether this label has it more (Fisher), if that is larger.
     """
     a, b = (part * (1 / dispersion - 1) for part in (share, 1 - share))
-    p: Floats = stats.betabinom.sf(here - 1, here + there, a, b)
+    p = _weigh_counts(here, here + there, a, b)
     elsewhere: Floats = stats.binom.sf(others[0] - 1, others[0] + others[1], share)
     for term in np.flatnonzero(elsewhere <= ALSO).tolist():
         x, u, x_others, u_others = (int(each[term]) for each in (here, there, *others))
@@ -78,8 +78,14 @@ def weigh_contradiction(contradicted: IntArray, rows: IntArray, error: Error) ->
     Returns:
         Exact one-sided p-values of a beta-binomial, (F,).
     """
-    p: Floats = stats.betabinom.sf(contradicted - 1, rows, error.a, error.b)
-    return p
+    return _weigh_counts(contradicted, rows, error.a, error.b)
+
+
+def _weigh_counts(hits: IntArray, totals: IntArray, a: float, b: float) -> Floats:
+    """One-sided p-values of a beta-binomial; (F,) counts that many terms share are weighed once."""
+    pairs, place = np.unique(np.stack([hits, totals]), axis=1, return_inverse=True)
+    p: Floats = stats.betabinom.sf(pairs[0] - 1, pairs[1], a, b)
+    return p[place]
 
 
 @dataclass(frozen=True)

@@ -59,14 +59,14 @@ class Counts:
 
 @dataclass(frozen=True)
 class Tests:
-    """One test of each term for each label, (C, F) each."""
+    """One test of each term for each label, (C, F) each, or of each of some terms."""
 
     p: Floats  # of the counts
     weights: Floats  # 0: not made; the more, the more of the error rate
     share: float = 1.0  # of the error rate, that one more term would get which the victim obeys
 
     def adjust(self, p: Floats) -> Floats:
-        """q-values of p-values that are at least those of the counts, (C, F).
+        """q-values of p-values that are at least those of the counts; as many as these.
 
         Source: Genovese, Roeder, Wasserman 2006, Biometrika 93(3):509-524 (weights).
         """

@@ -167,7 +167,10 @@ def _figures(finding: Finding, verdict: Verdict) -> Iterator[str]:
             yield f"{finding.trusted:,} of the trusted rows of that label"
     if finding.effect is not None:
         effect, it = finding.effect, "these terms turn" if finding.kind == ROWS else "it turns"
-        turned = f"{effect.victim:,} of {effect.texts:,} trusted texts"
-        yield f"in the victim {it} {turned}, in the reference {effect.reference:,}"
+        texts, other = "trusted texts", "the reference"
+        if verdict.trusted_rows == 0:
+            texts, other = "texts of other rows", "a model without its rows"
+        turned = f"{effect.victim:,} of {effect.texts:,} {texts}"
+        yield f"in the victim {it} {turned}, in {other} {effect.reference:,}"
     if finding.q is not None:
         yield f"q {say_p(finding.q)}"
