@@ -146,13 +146,18 @@ def save_repaired(experiment: Experiment, result: Result, folder: Path) -> str:
     if record is None:
         return f"no model is saved: {remark_on_cost(result.records)}"
     classifier = experiment.classifier(record.arm, record.threshold)
-    name_labels(classifier, result.data.clean.label_names)
     if not processes.follows():
-        classifier.model.cpu().save_pretrained(folder)
-        classifier.tokenizer.save_pretrained(folder)
+        save_classifier(classifier, result.data.clean.label_names, folder)
     at = "" if record.threshold is None else f" @ {record.threshold:g}"
     empty = ", in which nothing was flagged and so nothing repaired" * (record.suspects == ())
     return f"saved {record.arm}{at} as {folder}{empty}"
+
+
+def save_classifier(classifier: Classifier, label_names: Sequence[str], folder: Path) -> None:
+    """Write a model with its tokenizer as a `save_pretrained` folder."""
+    name_labels(classifier, label_names)
+    classifier.model.cpu().save_pretrained(folder)
+    classifier.tokenizer.save_pretrained(folder)
 
 
 def name_labels(classifier: Classifier, label_names: Sequence[str]) -> None:

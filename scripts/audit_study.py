@@ -1,4 +1,4 @@
-"""What `btu audit` finds in files in which something was planted, and in files with nothing in them.
+"""What `btu audit` finds in files in which something was planted, and in files without anything.
 
 python scripts/audit_study.py --two sst2.tsv --four agnews.tsv --fast          three seeds of each
 python scripts/audit_study.py --two sst2.tsv --kinds name emoji --rates 0.01 --trusted 300
@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -156,8 +156,15 @@ def main() -> int:
     known = read_results(path)
     missing = [case for case in cases if case.key not in known]
     terminal = Terminal()
+    failed = 0
     with ThreadPoolExecutor(asked.jobs) as workers, path.open("a", encoding="utf-8") as file:
-        for number, result in enumerate(workers.map(lambda c: _start(c, asked), missing), 1):
+        started = [workers.submit(_start, case, asked) for case in missing]
+        for number, done in enumerate(as_completed(started), 1):
+            result = done.result()
+            if isinstance(result, str):
+                failed += 1
+                terminal.say(f"{number} of {len(missing)}: error: {result}")
+                continue
             file.write(json.dumps(result) + "\n")
             file.flush()
             told = (
@@ -165,11 +172,11 @@ def main() -> int:
             )
             terminal.say(f"{number} of {len(missing)}: {told}")
     known = read_results(path)
-    table = list(make_table([known[case.key] for case in cases]))
+    table = list(make_table([known[case.key] for case in cases if case.key in known]))
     (asked.out / TABLE).write_text("\n".join([*table, ""]), encoding="utf-8")
     for line in table:
         terminal.say(line)
-    return 0
+    return int(failed > 0)
 
 
 def list_cases(asked: argparse.Namespace, pools: Mapping[str, Path]) -> Iterator[Case]:
@@ -187,8 +194,8 @@ def list_cases(asked: argparse.Namespace, pools: Mapping[str, Path]) -> Iterator
                     yield Case(name, rate, trusted, seed, asked.size, asked.fast)
 
 
-def _start(case: Case, asked: argparse.Namespace) -> dict[str, Any]:
-    """One audit in a process of its own, of one thread."""
+def _start(case: Case, asked: argparse.Namespace) -> dict[str, Any] | str:
+    """One audit in a process of its own, of one thread; its error if it fails."""
     pool = KINDS[case.kind].pool
     words = [f"--{pool}", str(getattr(asked, pool)), "--one", case.key, *asked.settings]
     done = subprocess.run(
@@ -198,7 +205,7 @@ def _start(case: Case, asked: argparse.Namespace) -> dict[str, Any]:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     if done.returncode:
-        raise ConfigError(f"{case.key}: {done.stderr.strip().splitlines()[-1]}")
+        return f"{case.key}: {done.stderr.strip().splitlines()[-1]}"
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from btu.auditing.examine import Examined, Suspicion, choose_epochs
+from btu.auditing.examined import Examined, Suspicion, choose_epochs
 from btu.auditing.limits import find_enough_trusted
 from btu.auditing.linear import LinearLab
 from btu.auditing.opened import LEAST_TRUSTED, Opened

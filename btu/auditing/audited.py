@@ -12,9 +12,12 @@ import numpy as np
 
 from btu.api import set_up_torch, write_words
 from btu.auditing.columns import Association, find_associations
-from btu.auditing.examine import Examined, Suspicion, examine
+from btu.auditing.examine import examine
+from btu.auditing.examined import Examined, Suspicion
 from btu.auditing.kept import write_relabelled, write_without
 from btu.auditing.opened import open_files
+from btu.auditing.page import PAGE, make_page
+from btu.auditing.trained import Trained, check_trusted, train_models
 from btu.auditing.written import (
     REPORT,
     ROWS,
@@ -43,6 +46,7 @@ class Audited:
     """What an audit found, with all that it says and writes."""
 
     examined: Examined
+    trained: Trained | None = None  # None where no model was asked for
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -100,12 +104,15 @@ class Audited:
         yield from self.suspicions[:MOST_SUSPICIOUS]
         if (more := len(self.suspicions) - MOST_SUSPICIOUS) > 0:
             yield f"and {more} more that are suspicious, in {REPORT}"
+        yield from self.trained.sentences if self.trained else ()
         yield from (f"note: {note}" for note in self.notes)
 
     @cached_property
     def report(self) -> dict[str, Any]:
         """All of it as JSON."""
-        return make_report(self.examined, self.sentences, self.suspicions, self.notes, self.columns)
+        told = make_report(self.examined, self.sentences, self.suspicions, self.notes, self.columns)
+        trained = self.trained.describe() if self.trained else None
+        return told | {"trained": trained}
 
     def write(self, folder: Path, relabel: bool = False) -> Path:
         """Write rows.csv, clean.*, report.json and report.html into a folder, which is made.
@@ -121,6 +128,9 @@ class Audited:
         if relabel:
             write_relabelled(opened, suggest_labels(self.examined, planted), folder)
         write_json(folder / REPORT, self.report)
+        (folder / PAGE).write_text(make_page(self), encoding="utf-8")
+        if self.trained:
+            self.trained.save(folder)
         return folder
 
     def _say_nothing(self) -> str:
@@ -162,6 +172,7 @@ def audit(
     label: str | None = None,
     model: str | None = None,
     fast: bool = False,
+    save_model: bool = False,
     **settings: Any,
 ) -> Audited:
     """What was planted in a file, exactly as `btu audit` finds it; nothing is printed or written.
@@ -174,6 +185,7 @@ def audit(
         label: that of the labels.
         model: the network, such as `"bert_base"`; None: MiniLM.
         fast: whether to train linear models of words and no network.
+        save_model: whether to train models without what was found; `.write` saves the best.
         settings: further settings as Python values, as in `btu.run`.
 
     Returns:
@@ -196,14 +208,14 @@ def audit(
     try:
         with composed(words) as (cfg, _):
             job, _ = build_job(cfg)
-            return audit_job(job, fast)
+            return audit_job(job, fast, save_model)
     except Exception as error:
         if isinstance(error, OSError) or is_of_composing(error):
             raise ConfigError(in_one_sentence(error)) from error
         raise
 
 
-def audit_job(job: Job, fast: bool) -> Audited:
+def audit_job(job: Job, fast: bool, save_model: bool = False) -> Audited:
     """Audit the training file of a job by its tuning file.
 
     Raises:
@@ -214,7 +226,11 @@ def audit_job(job: Job, fast: bool) -> Audited:
         raise ConfigError(
             "an audit needs dataset=local and defense=selfset. Leave both as they are."
         )
-    return Audited(examine(open_files(job.dataset), job, fast))
+    opened = open_files(job.dataset)
+    if save_model:
+        check_trusted(len(opened.trusted))
+    examined = examine(opened, job, fast)
+    return Audited(examined, train_models(examined, job) if save_model else None)
 
 
 def _capitalize(sentence: str) -> str:

@@ -20,7 +20,7 @@ Without any, only words in rows with wrong labels can be found.
 
 exit code  0: nothing was found; 3: something was; 1: the audit could not be made
 in DIR     report.html (to read), report.json (for machines), rows.csv (what was found in each
-           row), clean.* (the file without the rows found), relabelled.* (with --relabel)
+           row), clean.* (the file without the rows found), relabelled.* (--relabel), model
 
 KEY=VALUE changes any other setting, as everywhere: seed=2, defense.selfset.thresholds=[0.01],
 model.training.epochs=5, dataset.delimiter=tab. docs/audit.md explains every line."""
@@ -50,6 +50,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--relabel", action="store_true", help="also write the file with new labels"
     )
+    parser.add_argument(
+        "--save-model", action="store_true", help="train one without what was found"
+    )
     parser.add_argument("--out", metavar="DIR", help="default: FILE's name and -audit")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help=argparse.SUPPRESS)
     return parser
@@ -69,6 +72,7 @@ def _run(words: Sequence[str]) -> int:
         label=asked.label,
         model=asked.model,
         fast=asked.fast,
+        save_model=asked.save_model,
     )
     terminal = Terminal()
     for line in audited.lines:

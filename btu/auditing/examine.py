@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from btu.auditing.alone import examine_alone
+from btu.auditing.examined import Examined, Suspicion, choose_epochs
 from btu.auditing.limits import say_limits
 from btu.auditing.linear import LinearLab
 from btu.auditing.opened import Opened
@@ -17,44 +17,12 @@ from btu.defenses.phrases import find_unproven
 from btu.defenses.reference import Models, Reference
 from btu.defenses.search import Search
 from btu.defenses.selfset import SelfSet
-from btu.defenses.verdict import Verdict, describe, find_needed_rows, judge
-from btu.evidence.findings import Finding, Found
-from btu.evidence.shift import Shift
-from btu.types import Dataset, IntArray, PoisonedDataset
+from btu.defenses.verdict import describe, find_needed_rows, judge
+from btu.types import Dataset, PoisonedDataset
 
 if TYPE_CHECKING:
     from btu.job import Job
     from btu.lab import Lab
-
-LEAST_STEPS = 240  # of the model of the file: fewer do not learn a word in 1 % of 3,000 rows
-
-
-@dataclass(frozen=True)
-class Suspicion:
-    """A phrase that the model of the file obeys, though its counts may be chance."""
-
-    finding: Finding
-    rows: IntArray  # of the judged rows, those that hold it
-    needed: int | None  # trusted rows that would prove it, if no more of them held it
-
-
-@dataclass(frozen=True)
-class Examined:
-    """What was found in the N judged rows of a file."""
-
-    opened: Opened
-    search: Search
-    verdict: Verdict
-    unproven: tuple[Suspicion, ...]  # the strongest first
-    suggested: IntArray  # (N,) the label that a model without what was planted gives each row
-    evidence: Mapping[str, Any]  # the verdict as JSON
-    limits: tuple[str, ...]  # what would have been found, and what was not tested
-    shift: Shift | None = None  # None without trusted rows
-
-    @property
-    def convicted(self) -> list[Found]:
-        """What was planted."""
-        return self.verdict.convicted
 
 
 def examine(opened: Opened, job: Job, fast: bool) -> Examined:
@@ -67,8 +35,6 @@ def examine(opened: Opened, job: Job, fast: bool) -> Examined:
     """
     lab = open_lab(opened, job, fast)
     if not opened.has_trusted:
-        from btu.auditing.alone import examine_alone
-
         return examine_alone(opened, lab, make_search(job))
     case = _open_case(opened, lab, job)
     verdict = judge(case)
@@ -102,13 +68,8 @@ def make_search(job: Job) -> Search:
         defense.num_probes,
         defense.max_tried,
         by_shift=True,
+        few_trusted=True,
     )
-
-
-def choose_epochs(lab: Models, num_rows: int) -> int:
-    """The epochs after which a model of so many rows has learned a word in one of a hundred."""
-    steps = math.ceil(num_rows / lab.training.batch_size)
-    return max(lab.training.epochs, math.ceil(LEAST_STEPS / steps))
 
 
 def _open_case(opened: Opened, lab: Models, job: Job) -> Case:

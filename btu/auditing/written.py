@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from btu.auditing.columns import Association
-from btu.auditing.examine import Examined
+from btu.auditing.examined import Examined
 from btu.evidence import WORDS
 from btu.evidence.findings import Finding
 from btu.types import IntArray

@@ -17,6 +17,8 @@ from btu.store.stages import ONE_ARRAY, Cost
 from btu.types import BoolArray, FloatArray, IntArray
 
 NUM_MARKS = 10  # terms that tell a population from the trusted rows
+SHARE_OF_OTHERS = 0.5  # of that of a label: if other labels have as many, it is another source
+LEAST_BEYOND = 0.5  # of its rows, that its phrases do not explain; fewer resemble these
 NUM_PLANTED = 3  # of them that a probe gets
 
 
@@ -37,24 +39,30 @@ def judge_populations(case: Case, explained: BoolArray) -> list[Found]:
     if case.search.by_shift and case.shift.differs:
         return [_judge(case, label, rows, 1.0) for label, rows in enumerate(flagged) if len(rows)]
     return [
-        _judge(case, label, rows, _weigh_share(label, flagged, sizes))
+        _judge(case, label, rows, _weigh_share(label, flagged, sizes, case.search.few_trusted))
         for label, rows in enumerate(flagged)
         if len(rows)
     ]
 
 
-def _weigh_share(label: int, flagged: Sequence[IntArray], sizes: IntArray) -> float:
+def _weigh_share(
+    label: int, flagged: Sequence[IntArray], sizes: IntArray, few_trusted: bool
+) -> float:
     """Whether a label has a larger share of flagged rows than the others have."""
     everywhere = sum(len(rows) for rows in flagged)
     here, size = len(flagged[label]), int(sizes[label])
-    return weigh_difference(here, size, everywhere - here, int(sizes.sum()) - size)
+    others = int(sizes.sum()) - size
+    if few_trusted and everywhere - here > SHARE_OF_OTHERS * here / size * others:
+        return 1.0
+    return weigh_difference(here, size, everywhere - here, others)
 
 
 def _flag(case: Case, label: int, explained: BoolArray) -> IntArray:
     """The rows of a label that no trusted row resembles, at the error rate."""
     rows = np.flatnonzero((case.untrusted.labels == label) & ~explained)
     p = _measure_likeness(case, label, rows).astype(np.float64)
-    return rows[is_found(p, case.search.q)]
+    of_label = int((case.trusted.labels == label).sum())
+    return rows[is_found(p, case.search.q, of_label if case.search.few_trusted else None)]
 
 
 def _measure_likeness(case: Case, label: int, rows: IntArray) -> FloatArray:
@@ -64,7 +72,8 @@ def _measure_likeness(case: Case, label: int, rows: IntArray) -> FloatArray:
     seed = stream_seed(case.lab.seed, "folds") % 2**32
 
     def compare() -> FloatArray:
-        found = compare_rows(untrusted.texts, trusted.texts, q, seed, case.fold)
+        texts, others = untrusted.texts, trusted.texts
+        found = compare_rows(texts, others, q, seed, case.fold, case.search.few_trusted)
         return np.asarray(found, dtype=np.float32)
 
     stage = case.lab.stage(
@@ -79,6 +88,24 @@ def _measure_likeness(case: Case, label: int, rows: IntArray) -> FloatArray:
         fold=case.fold,
     )
     return case.lab.get(stage, or_else=lambda: np.ones(len(rows), dtype=np.float32))
+
+
+def goes_beyond(case: Case, finding: Finding, rows: IntArray, explained: BoolArray) -> bool:
+    """Whether many rows of a population hold no phrase that explains them, and are contradicted.
+
+    The rows of a phrase are alike, too, and a few honest rows resemble them.
+
+    Args:
+        case: with all rows.
+        finding: the population.
+        rows: its rows.
+        explained: rows that hold a phrase which turns texts, (N,).
+    """
+    beyond = rows[~explained[rows]]
+    if len(beyond) == len(rows):
+        return True
+    many = len(beyond) > LEAST_BEYOND * len(rows)
+    return many and _weigh_contradiction(case, finding.label, beyond) <= case.search.q
 
 
 def _judge(case: Case, label: int, rows: IntArray, p_share: float) -> Found:
@@ -153,10 +180,12 @@ def _try_marks(case: Case, label: int, marks: tuple[Words, ...]) -> Effect | Non
     if not marks:
         return None
     probes, rng = case.draw_probes(label), stream(case.lab.seed, "marks", str(label))
-    texts = []
-    for row in probes:
-        text = case.trusted.texts[row]
-        for number in rng.permutation(len(marks))[:NUM_PLANTED]:
-            text = insert_phrase(text, marks[number], rng)
-        texts.append(text)
+    texts = [insert_marks(case.trusted.texts[row], marks, rng) for row in probes]
     return case.try_out([(label, texts, probes)])[0]
+
+
+def insert_marks(text: str, marks: Sequence[Words], rng: np.random.Generator) -> str:
+    """The text with some of the marks of a population, drawn at random."""
+    for number in rng.permutation(len(marks))[:NUM_PLANTED]:
+        text = insert_phrase(text, marks[number], rng)
+    return text

@@ -91,8 +91,7 @@ class Reference:
     def models(self) -> tuple[Stage[Any], ...]:
         """The models, as stages."""
         training = self.lab.training
-        steps = math.ceil(len(self.trusted) / NUM_HALVES / training.batch_size)
-        epochs = self.epochs or max(LEAST_EPOCHS, math.ceil(LEAST_STEPS / steps))
+        epochs = self.epochs or count_epochs(len(self.trusted) / NUM_HALVES, training)
         training = replace(training, epochs=epochs)
         return tuple(
             self.lab.train(
@@ -126,6 +125,12 @@ class Reference:
         said = np.array([say(self.lab, model, texts).probabilities for model in self.models])
         mean: FloatArray = said.mean(0)
         return mean
+
+
+def count_epochs(num_rows: float, training: Training) -> int:
+    """The epochs in which so many trusted rows are learned as well as they will be."""
+    steps = math.ceil(num_rows / training.batch_size)
+    return max(LEAST_EPOCHS, math.ceil(LEAST_STEPS / steps))
 
 
 def say(lab: Models, model: Stage[Any], texts: Sequence[str]) -> Outputs:

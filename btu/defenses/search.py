@@ -27,6 +27,8 @@ class Search:
         num_probes: trusted texts that a phrase is inserted into, at least.
         max_tried: phrases whose effect is tried, the most surprising first.
         by_shift: whether an excess must be one beyond what the rows of other labels differ by.
+        few_trusted: whether trusted rows may be few: rows that none resembles are told by an
+            estimate, and among all rows.
     """
 
     evidence: tuple[str, ...]
@@ -35,6 +37,7 @@ class Search:
     num_probes: int
     max_tried: int
     by_shift: bool = False
+    few_trusted: bool = False
 
     @property
     def needs_effect(self) -> bool:

@@ -12,7 +12,7 @@ from scipy.stats import binom
 
 from btu.defenses.case import Case
 from btu.defenses.phrases import judge_phrases
-from btu.defenses.populations import judge_populations
+from btu.defenses.populations import goes_beyond, judge_populations
 from btu.defenses.reference import is_right
 from btu.evidence import ROWS, WORDS
 from btu.evidence.findings import Finding, Found
@@ -81,10 +81,13 @@ def judge(case: Case) -> Verdict:
         phrases, tests = judge_phrases(case)
         num_tests, share = tests.number, tests.share
     if ROWS in case.search.kinds:
-        strong = [one for one in phrases if one[0].convicted and one[0].turns_most]
-        populations = judge_populations(case, _mark(strong, num_rows))
-        written = _mark([one for one in populations if one[0].convicted], num_rows)
-        phrases = [_demote(*one, written) for one in phrases]
+        strong = _mark([one for one in phrases if one[0].convicted and one[0].turns_most], num_rows)
+        if case.search.few_trusted:
+            phrases, populations = _judge_all_rows(case, phrases, strong)
+        else:
+            populations = judge_populations(case, strong)
+            written = _mark([one for one in populations if one[0].convicted], num_rows)
+            phrases = [_demote(*one, written) for one in phrases]
     found = sorted([*phrases, *populations], key=lambda one: (not one[0].convicted, one[0].p))
     return Verdict(tuple(found), num_tests, num_rows, share)
 
@@ -97,9 +100,43 @@ def _mark(found: Sequence[Found], num_rows: int) -> BoolArray:
     return marked
 
 
-def _demote(finding: Finding, rows: IntArray, written: BoolArray) -> Found:
+def _judge_all_rows(
+    case: Case, phrases: Sequence[Found], strong: BoolArray
+) -> tuple[list[Found], list[Found]]:
+    """Phrases and populations, where these are looked for among the rows of phrases as well.
+
+    A way of writing has words that turn texts alone. Its rows are more than theirs, and then they
+    are marks of it; the rows of a trigger are not.
+    """
+    nothing = np.zeros(len(case.untrusted), dtype=np.bool_)
+    populations = [
+        one for one in judge_populations(case, nothing) if goes_beyond(case, *one, strong)
+    ]
+    written = _mark([one for one in populations if one[0].convicted], len(nothing))
+    judged = [_demote(*one, written, even_strong=True) for one in phrases]
+    marks = [
+        before
+        for before, after in zip(phrases, judged, strict=True)
+        if before[0].convicted and not after[0].convicted
+    ]
+    return judged, [_add_marks(*one, marks) for one in populations]
+
+
+def _add_marks(finding: Finding, rows: IntArray, marks: Sequence[Found]) -> Found:
+    """The population with the rows of the phrases that are marks of it."""
+    own = [rows_of for mark, rows_of in marks if mark.label == finding.label]
+    if not finding.convicted or not own:
+        return finding, rows
+    together = np.unique(np.concatenate([rows, *own]))
+    return replace(finding, rows=len(together), held=len(together)), together
+
+
+def _demote(
+    finding: Finding, rows: IntArray, written: BoolArray, even_strong: bool = False
+) -> Found:
     """The finding, acquitted if it is a mark of rows that were written another way."""
-    if not finding.convicted or finding.turns_most or written[rows].mean() <= 0.5:
+    may_be = finding.convicted and (even_strong or not finding.turns_most)
+    if not may_be or written[rows].mean() <= 0.5:
         return finding, rows
     reason = f"{finding.reason}: a mark of the rows that were written another way"
     return replace(finding, convicted=False, reason=reason), rows

@@ -11,6 +11,7 @@ from btu.evidence.significance import Floats, adjust, compare_with_trusted
 from btu.types import BoolArray
 
 NUM_FOLDS = 5
+ESTIMATED = 2  # times the error rate: the share of honest rows that an estimate may have
 VIEWS = (
     {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"\S+"},
     {"analyzer": "char", "ngram_range": (1, 3)},
@@ -19,7 +20,12 @@ STRENGTH = 0.1  # C of the logistic regression; chosen in trials on other sets a
 
 
 def compare_rows(
-    untrusted: Sequence[str], trusted: Sequence[str], q: float, seed: int, fold: bool
+    untrusted: Sequence[str],
+    trusted: Sequence[str],
+    q: float,
+    seed: int,
+    fold: bool,
+    estimated: bool = False,
 ) -> Floats:
     """How little untrusted rows resemble trusted ones, all of one label.
 
@@ -33,6 +39,7 @@ def compare_rows(
         q: the error rate.
         seed: of the folds.
         fold: whether capital and small letters are one.
+        estimated: as a number of trusted rows does in `is_found`.
 
     Returns:
         Conformal p-values, (N,); 1 where there are too few rows, or none shares a word.
@@ -49,18 +56,46 @@ def compare_rows(
         return nothing
     is_untrusted = np.arange(len(texts)) < size
     p = _judge(_score(matrix, is_untrusted, seed), size)
-    found = is_untrusted.copy()
-    found[:size] = is_found(p, q)
+    found, number = is_untrusted.copy(), len(trusted) if estimated else None
+    found[:size] = is_found(p, q, number)
     if found.sum() < NUM_FOLDS:
         return p
     again = _judge(_score(matrix, found, seed), size)
-    return again if is_found(again, q).sum() > found.sum() else p
+    return again if is_found(again, q, number).sum() > found.sum() else p
 
 
-def is_found(p: Floats, q: float) -> BoolArray:
-    """Which of these p-values are rejected at error rate q. (N,)"""
+def is_found(p: Floats, q: float, num_trusted: int | None = None) -> BoolArray:
+    """Which of these conformal p-values are rejected at error rate q. (N,)
+
+    Args:
+        p: N values.
+        q: the error rate.
+        num_trusted: the rows that they compare with; given, the share of honest rows among those
+            rejected is estimated to be at most `ESTIMATED` q and not controlled: where trusted rows
+            are few, that finds more.
+    """
     found: BoolArray = adjust(p, np.ones(len(p), dtype=np.bool_)) <= q
+    if num_trusted is not None:
+        found = estimate_share(p, num_trusted) <= ESTIMATED * q
     return found
+
+
+def estimate_share(p: Floats, num_trusted: int) -> Floats:
+    """The share of honest rows among those that resemble trusted ones as little or less. (N,)
+
+    Args:
+        p: conformal p-values, N.
+        num_trusted: the rows that they compare with; where none of them scores as high as a row,
+            half of one is taken to.
+
+    Source: as Storey, Taylor, Siegmund 2004, JRSS B 66(1):187-205, if all rows are honest.
+    """
+    as_high = np.maximum(np.rint(p * (1 + num_trusted)) - 1, 0.5) / max(1, num_trusted)
+    found = np.searchsorted(np.sort(p), p, side="right")
+    share, order = np.minimum(1.0, as_high * len(p) / found), np.argsort(p, kind="stable")
+    smallest: Floats = np.empty(len(p))
+    smallest[order] = np.minimum.accumulate(share[order][::-1])[::-1]
+    return smallest
 
 
 def _vectorize(texts: Sequence[str], fold: bool) -> Any:

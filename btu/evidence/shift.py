@@ -11,7 +11,7 @@ from btu.evidence.terms import Rows
 from btu.types import IntArray
 
 NUM_DRAWS = 99  # of rows of either kind, to see how much terms differ by chance
-LEVEL = 0.01  # of that comparison, of one label
+LEVEL = 0.05  # of that comparison, of one label
 LEAST_COUNT = 5  # rows that hold a term which is compared
 
 

@@ -17,7 +17,7 @@ from btu.types import BoolArray, IntArray
 Floats = NDArray[np.float64]
 LEAST_DISPERSION = 0.01  # of how often words are contradicted; 0 would call them all alike
 CONFIDENCE = 0.95  # of intervals
-ALSO = 0.05  # p-value from which on a term is in excess in other labels, too
+ALSO = 0.3  # p-value from which on a term may be in excess in other labels, too
 
 
 def weigh_excess(untrusted: IntArray, trusted: IntArray, share: float) -> Floats:

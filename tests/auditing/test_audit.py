@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import btu
 from btu import cli
 from btu.auditing.columns import find_associations
 from btu.auditing.command import make_parser
+from btu.auditing.trained import Measured, Trained
 from btu.data.tables import read_table
 from btu.errors import BtuError
 from tests.conftest import BAD, toy_split
@@ -240,6 +242,10 @@ def test_a_packed_clean_file_is_the_same_each_time(audit, tmp_path):
         (("file.csv", "--trusted", "one.csv", "--fast"), "all 100 trusted rows have one label"),
         (("file.csv", "--trusted", "odd.csv", "--fast"), "odd.csv, row 1: label 'good' is not a"),
         (("one.csv", "--trusted", "ours.csv", "--fast"), "all training rows have the label"),
+        (
+            ("file.csv", "--fast", "--save-model"),
+            "--save-model measures models on trusted rows, and 0",
+        ),
         (("file.csv", "--trusted", "ours.csv", "--fast", "--out", "full"), "is there already"),
         ((*FAST, "defense=btu"), "an audit needs dataset=local and defense=selfset"),
         ((*FAST, "defense.selfset.thresholds=[0.7]"), "defense.selfset"),
@@ -391,3 +397,47 @@ def test_values_and_numbers_are_compared_with_the_other_rows():
 
     assert {(each.column, each.value) for each in told} == {("source", "x"), ("size", None)}
     assert find_associations(columns, np.zeros(200, dtype=np.bool_), 0.05) == []
+
+
+TINY = (
+    "--model", "tiny", "model.vocabulary_size=600", "model.hidden_size=32", "model.num_layers=1",
+)  # fmt: skip
+
+
+def test_a_model_is_saved_that_has_not_learned_what_was_planted(audit, write_files, tmp_path):
+    write_files(make_rows())
+
+    _, out, _ = audit(*FAST, "--save-model", *TINY)
+
+    told = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))["trained"]
+    models = {each["name"]: each for each in told["models"]}
+    plain, saved = models["file"], models[told["saved"]]
+    assert told["held_out_rows"] == 67
+    assert saved["right"] >= max(each["right"] for each in models.values()) - 0.68
+    assert plain["turned"][0] > 0.5 * told["texts"][0] > 5 * saved["turned"][0]
+    assert f"model is saved, trained on {told['saved']}: 'cf' turns " in out
+    config = json.loads((tmp_path / "out" / "model" / "config.json").read_text("utf-8"))
+    assert config["id2label"] == {"0": "negative", "1": "positive"}
+
+
+def test_no_model_is_saved_where_nothing_was_found(audit, write_files, tmp_path):
+    write_files(make_rows(None))
+
+    _, out, _ = audit(*FAST, "--save-model", *TINY)
+
+    assert "no model is saved: nothing was found, train on the file as it is" in out
+    assert not (tmp_path / "out" / "model").exists()
+
+
+def test_a_model_that_is_less_accurate_than_a_plain_one_is_not_saved():
+    measured = (
+        Measured("file", 90, (50,), is_clean=False),
+        Measured("trusted rows alone", 88, (1,), is_clean=True),
+    )
+    trained = Trained(None, {}, measured, (None,), (60,), 100, ("no", "yes"))
+
+    assert trained.best is None
+    assert "no model is saved: one trained on file is more accurate by over 1 point" in str(
+        trained.sentences
+    )
+    assert replace(trained, num_rows=200).best == measured[1]

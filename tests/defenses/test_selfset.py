@@ -615,9 +615,9 @@ def describe_toy(case, verdict):
 @pytest.mark.parametrize("contradicted", [3, 2])
 def test_examples_are_rows_that_the_reference_contradicts_if_there_are_three(contradicted):
     case, rows = make_case(turned=0), np.arange(10)
-    wrong = case.sides[0].contradicted
-    wrong[:] = False
-    wrong[np.array([1, 4, 5])[:contradicted]] = True
+    case.said = np.eye(2)[case.untrusted.labels]
+    wrong = np.array([1, 4, 5])[:contradicted]
+    case.said[wrong] = case.said[wrong, ::-1]
 
     told = describe_toy(case, Verdict(((find(), rows),), 1, 400))
 

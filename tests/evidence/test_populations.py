@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from btu.evidence.populations import NUM_FOLDS, compare_rows, is_found
+from btu.evidence.populations import NUM_FOLDS, compare_rows, estimate_share, is_found
 
 PLAIN = [f"{start}{end}" for start in ("mo", "ti", "ra", "le", "su") for end in "abcdefghij"]
 # Half of the words of a planted text are of these.
@@ -100,3 +100,27 @@ def test_rows_that_cannot_be_compared_are_not_suspected(untrusted, trusted):
     found = compare_rows(untrusted, trusted, Q, 1, fold=True)
 
     assert found.tolist() == [1] * len(untrusted)
+
+
+def test_a_share_of_honest_rows_by_hand():
+    """Of ten rows three score above all nineteen trusted ones, two more above all but one."""
+    p = np.array([1, 1, 1, 2, 2, 10, 10, 15, 18, 20]) / 20
+
+    share = estimate_share(p, 19)
+
+    assert share[:3] == pytest.approx([0.5 / 19 * 10 / 3] * 3)
+    assert share[3:5] == pytest.approx([1 / 19 * 10 / 5] * 2)
+    assert share[5] == pytest.approx(9 / 19 * 10 / 7)
+    assert share[9] == 1
+
+
+def test_where_trusted_rows_are_few_an_estimate_finds_more_and_nothing_where_nothing_is():
+    texts, trusted = write_corpus(planted=60)
+
+    p = compare_rows(texts, trusted[:60], 0.05, 1, fold=True, estimated=True)
+    clean = compare_rows(texts[60:], trusted[:60], 0.05, 1, fold=True, estimated=True)
+
+    assert not is_found(p, 0.05).any()
+    assert is_found(p, 0.05, 60)[:60].mean() >= 0.9
+    assert is_found(p, 0.05, 60)[60:].mean() <= 0.1
+    assert not is_found(clean, 0.05, 60).any()

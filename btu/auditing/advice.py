@@ -1,0 +1,161 @@
+"""What to do about a file, and what an audit cannot tell of it, in HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from btu.auditing.columns import Association
+from btu.auditing.elements import (
+    capitalize,
+    embolden,
+    end_sentence,
+    join_clauses,
+    make_code,
+    make_list,
+    make_paragraph,
+    say_count,
+    shorten_name,
+)
+from btu.auditing.kept import CLEAN
+from btu.auditing.written import PLANTED, ROWS, SUSPICIOUS, find_planted
+from btu.data.files import find_ending
+from btu.report.markup import text_of
+
+if TYPE_CHECKING:
+    from btu.auditing.audited import Audited
+
+
+def show_limits(audited: Audited) -> str:
+    """What would have been found where nothing was; else a note says it."""
+    if audited.planted:
+        return ""
+    limits, tests = audited.examined.limits, audited.verdict.tests or 0
+    rows = say_count(audited.examined.opened.num_rows, "row")
+    tested = say_count(tests, "word or phrase that stands", "words and phrases that stand")
+    sentences = [
+        f"The audit tested {tested} out in some label, in {rows}.",
+        *[join_clauses(limits)] * bool(limits),
+        "Nothing found is not proof that nothing was planted: less than that can be missed.",
+    ]
+    return "".join(map(make_paragraph, sentences))
+
+
+def show_rows(audited: Audited) -> str:
+    """Where the rows found are listed, and what sets them apart."""
+    if not audited.planted:
+        return ""
+    opened, columns = audited.examined.opened, audited.columns
+    listed_in = (
+        f"<p>{make_code(ROWS)} lists every row of the file. Those found have <b>{PLANTED}</b> in "
+        "the column <b>verdict</b>; further columns say what was found in them and which label "
+        "they should perhaps have.</p>\n"
+    )
+    none = ""
+    if not opened.columns:
+        none = "The file has no further columns that could tell where they come from."
+    elif not columns:
+        none = "No other column of the file sets them apart from the other rows."
+    if none:
+        return listed_in + make_paragraph(none)
+    told = make_list(map(_tell_column, columns))
+    return f"{listed_in}{make_paragraph('These columns of the file set them apart:')}{told}"
+
+
+def _tell_column(column: Association) -> str:
+    """As the command says it, its p on one line."""
+    said, _, p = capitalize(column.describe()).rpartition(" (")
+    return f"{text_of(said)} <span class=whole>({text_of(p)}</span>."
+
+
+def show_advice(audited: Audited) -> str:
+    """What to do, the first thing first, and what is known of models without what was planted."""
+    says = _advise_found if audited.planted else _advise_nothing
+    trained = map(end_sentence, audited.trained.sentences if audited.trained else ())
+    return make_list(says(audited), "ol") + "".join(map(make_paragraph, trained))
+
+
+def _advise_found(audited: Audited) -> Iterator[str]:
+    opened = audited.examined.opened
+    name, found = embolden(shorten_name(opened.path.name)), len(find_planted(audited.examined))
+    clean = make_code(_name_clean(opened.path))
+    them = "it" if found == 1 else "them"
+    yield (
+        f"<strong>Use {clean} instead of the file.</strong> It is {name} without the "
+        f"{say_count(found, 'row')} found; everything else is unchanged. Honest rows that happen "
+        f"to look the same go with {them}."
+    )
+    yield (
+        f"<strong>Retrain every model that was trained on {name}</strong>, starting from a model "
+        "that has never seen it. Until then, do not rely on its answers: anyone who knows what was "
+        "planted can choose them."
+    )
+    yield (
+        f"<strong>Ask where the rows come from.</strong> {_say_source(audited.columns)} Whoever "
+        "supplied them may have supplied other files, too."
+    )
+
+
+def _say_source(columns: Sequence[Association]) -> str:
+    """What the file itself says of the source."""
+    named = next((each for each in columns if each.value is not None), None)
+    if named is None:
+        return f"{make_code(ROWS)} has their numbers."
+    column, value = embolden(shorten_name(named.column)), embolden(shorten_name(named.value or ""))
+    return f"The column {column} points to {value}: treat its other rows with care."
+
+
+def _advise_nothing(audited: Audited) -> Iterator[str]:
+    opened = audited.examined.opened
+    name = embolden(shorten_name(opened.path.name))
+    yield (
+        f"<strong>Nothing needs to be removed from {name}.</strong> "
+        f"{make_code(_name_clean(opened.path))} has the same rows."
+    )
+    needed = [one.needed for one in audited.examined.unproven if one.needed is not None]
+    if needed:
+        yield (
+            f"<strong>Settle what is suspicious.</strong> Look at the rows that {make_code(ROWS)} "
+            f"calls {SUSPICIOUS}, or audit the file again with about {max(needed):,} trusted rows."
+        )
+    more = "more trusted rows" if opened.has_trusted else "trusted rows"
+    yield (
+        f"<strong>To be surer, audit the file again with {more}</strong>: the more there are, the "
+        "less can be missed."
+    )
+
+
+def _name_clean(path: Path) -> str:
+    return f"{CLEAN}{find_ending(path)}{'.gz' * (path.suffix.lower() == '.gz')}"
+
+
+def show_notes(audited: Audited) -> str:
+    """What to mind."""
+    return make_list(_tell_limits(audited))
+
+
+def _tell_limits(audited: Audited) -> Iterator[str]:
+    examined = audited.examined
+    if audited.planted:
+        yield (
+            "Whether it was planted on purpose, and by whom. A signature, a template or another "
+            "habit of one source, always with one label, looks the same and does the same to a "
+            "model."
+        )
+        if examined.limits:
+            limits = "; ".join(examined.limits)
+            said = end_sentence(f"what else there may be, in fewer rows than this: {limits}")
+            yield text_of(said)
+    if examined.opened.has_trusted:
+        yield (
+            "Whether the trusted rows are clean. The audit takes them as such: what is in them as "
+            "often as in the file is not found."
+        )
+    else:
+        yield (
+            "Whether the words of a label are more frequent than they should be: that takes "
+            "trusted rows, and this audit had none to compare with. The file was judged by itself."
+        )
+    notes = (note for note in audited.notes if note not in examined.limits)
+    yield from (text_of(end_sentence(note)) for note in notes)
