@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,6 +49,9 @@ from btu.evidence.words import (
 from btu.seeding import stream
 from btu.types import FloatArray, IntArray, Split
 
+if TYPE_CHECKING:
+    from btu.store.stages import Stage
+
 MOST_SCREENED = 400  # terms whose rows are read again without them, those that decide most alone
 MOST_READ = 200  # of the rows of each
 MOST_SHOWN = 20  # terms whose effect is tried though their rows do not contradict their labels
@@ -66,15 +70,19 @@ class Candidate:
     rows: IntArray  # of the label, that hold it
 
 
-def examine_alone(opened: Opened, lab: Models, search: Search) -> Examined:
+def examine_alone(opened: Opened, lab: Models, search: Search) -> tuple[Examined, Stage[Any]]:
     """Judge the rows of a file by themselves.
 
     Args:
         opened: the rows.
         lab: trains the models.
         search: the error rate, and how many texts and phrases are tried.
+
+    Returns:
+        What was found, and a model of half of the file.
     """
-    return _Alone(opened, lab, search).examine()
+    alone = _Alone(opened, lab, search)
+    return alone.examine(), alone.halves.models[0]
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,7 @@ class Audited:
     def lines(self) -> Iterator[str]:
         """What the terminal says."""
         yield from self.sentences
+        yield from (f"  {each.describe()}" for each in self.examined.drift)
         yield from (f"  {each.describe()}" for each in self.columns)
         yield from self.suspicions[:MOST_SUSPICIOUS]
         if (more := len(self.suspicions) - MOST_SUSPICIOUS) > 0:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from btu.auditing.alone import examine_alone
+from btu.auditing.drift import measure_drift
 from btu.auditing.examined import Examined, Suspicion, choose_epochs
 from btu.auditing.limits import say_limits
 from btu.auditing.linear import LinearLab
@@ -23,6 +24,7 @@ from btu.types import Dataset, PoisonedDataset
 if TYPE_CHECKING:
     from btu.job import Job
     from btu.lab import Lab
+    from btu.store.stages import Stage
 
 
 def examine(opened: Opened, job: Job, fast: bool) -> Examined:
@@ -33,10 +35,20 @@ def examine(opened: Opened, job: Job, fast: bool) -> Examined:
         job: with the model, the settings of `defense=selfset`, and the seed.
         fast: whether linear models of words take the place of networks.
     """
-    lab = open_lab(opened, job, fast)
-    if not opened.has_trusted:
-        return examine_alone(opened, lab, make_search(job))
-    case = _open_case(opened, lab, job)
+    network = None if fast else open_network_lab(opened, job)
+    lab: Models = network or LinearLab(job.seed, opened.label_names)
+    if opened.has_trusted:
+        examined, model = _compare(_open_case(opened, lab, job), opened)
+    else:
+        examined, model = examine_alone(opened, lab, make_search(job))
+    if network is None:
+        return examined
+    drift = measure_drift(network, model, examined.convicted, opened.judged)
+    return replace(examined, drift=tuple(drift))
+
+
+def _compare(case: Case, opened: Opened) -> tuple[Examined, Stage[Any]]:
+    """What trusted rows tell, and the model of the file."""
     verdict = judge(case)
     explained = np.zeros(len(case.untrusted), dtype=np.bool_)
     explained[verdict.rows] = True
@@ -45,7 +57,7 @@ def examine(opened: Opened, job: Job, fast: bool) -> Examined:
         Suspicion(finding, rows, find_needed_rows(case, finding, level))
         for finding, rows in find_unproven(case, explained)
     ]
-    return Examined(
+    examined = Examined(
         opened=opened,
         search=case.search,
         verdict=verdict,
@@ -55,6 +67,7 @@ def examine(opened: Opened, job: Job, fast: bool) -> Examined:
         limits=tuple(say_limits(case, verdict)),
         shift=case.shift,
     )
+    return examined, case.victim
 
 
 def make_search(job: Job) -> Search:
@@ -87,16 +100,11 @@ def _open_case(opened: Opened, lab: Models, job: Job) -> Case:
     )
 
 
-def open_lab(opened: Opened, job: Job, fast: bool) -> Models:
-    """What trains the models: linear ones, or networks, whose stages are kept in the cache."""
-    return LinearLab(job.seed, opened.label_names) if fast else open_network_lab(opened, job)
-
-
 def open_network_lab(opened: Opened, job: Job) -> Lab:
-    """A lab of networks."""
-    from btu.running import open_lab as open_lab_of_job
+    """A lab of networks, whose stages are kept in the cache."""
+    from btu.running import open_lab
 
     none = opened.trusted.take(np.empty(0, dtype=np.int64))
     clean = Dataset(opened.source.name, opened.label_names, opened.judged, opened.trusted, none)
     no_rows = np.empty(0, dtype=np.int64)
-    return open_lab_of_job(job, PoisonedDataset(clean, clean.train, None, no_rows, None, None))
+    return open_lab(job, PoisonedDataset(clean, clean.train, None, no_rows, None, None))

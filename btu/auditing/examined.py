@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from btu.auditing.drift import Drift
 from btu.auditing.opened import Opened
 from btu.defenses.reference import Models
 from btu.defenses.search import Search
@@ -39,6 +40,7 @@ class Examined:
     evidence: Mapping[str, Any]  # the verdict as JSON
     limits: tuple[str, ...]  # what would have been found, and what was not tested
     shift: Shift | None = None  # None without trusted rows
+    drift: tuple[Drift, ...] = ()  # of the phrases convicted; none of linear models
 
     @property
     def convicted(self) -> list[Found]:

@@ -10,6 +10,7 @@ import numpy as np
 from btu.defenses.case import Case
 from btu.defenses.verdict import Verdict, find_least_rows
 from btu.evidence import ROWS, WORDS
+from btu.evidence.populations import ESTIMATED
 from btu.types import IntArray
 
 
@@ -20,7 +21,7 @@ def say_limits(case: Case, verdict: Verdict) -> Iterator[str]:
         least = find_least_rows(case, verdict.share * case.search.q)
         rows = _name_rows(least, sizes, len(case.untrusted))
         yield (
-            f"a word that the model obeys and no trusted row holds would have been found {rows}"
+            f"a word that no trusted row has and the model obeys would have been found {rows}"
             if rows
             else "the trusted rows are too few to find any one word"
         )
@@ -29,7 +30,7 @@ def say_limits(case: Case, verdict: Verdict) -> Iterator[str]:
         if case.shift.differs:
             yield "rows that are written another way are not looked for, since the files differ"
         elif rows:
-            yield f"texts written as no trusted row of their label is {rows}"
+            yield f"rows of a label that are written as no trusted one is, at best {rows}"
         else:
             yield "the trusted rows are too few to find texts that are written another way"
 
@@ -37,14 +38,15 @@ def say_limits(case: Case, verdict: Verdict) -> Iterator[str]:
 def find_least_population(case: Case) -> IntArray:
     """How many rows of a label must resemble no trusted one to be found. (C,)
 
-    Each then has the smallest conformal p-value that there is, 1 / (1 + n), and as many as this are
-    rejected by Benjamini and Hochberg.
+    If all of them score above all n trusted ones, half of one of these is taken to score as high:
+    N / 2n honest rows of N are expected among those found.
     """
     here, there = (
         np.bincount(side.labels, minlength=case.num_labels)
         for side in (case.untrusted, case.trusted)
     )
-    least: IntArray = np.ceil(here / (case.search.q * (1 + there))).astype(np.int64)
+    honest = 0.5 * here / np.maximum(1, there)
+    least: IntArray = np.ceil(honest / (ESTIMATED * case.search.q)).astype(np.int64)
     return np.where(there > 0, np.maximum(least, 1), len(case.untrusted) + 1)
 
 

@@ -120,6 +120,7 @@ def make_report(
             for one, sentence in zip(examined.unproven, suspicions, strict=True)
         ],
         "columns": [vars(each) for each in columns],
+        "drift": [vars(each) for each in examined.drift],
         "shift": None
         if shift is None
         else {

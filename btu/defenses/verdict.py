@@ -220,7 +220,8 @@ def _remark(case: Case, verdict: Verdict) -> Iterator[str]:
             "than they have; words that one label alone got from that source may look planted"
         )
     yield from _remark_on_models(case)
-    yield from _remark_on_power(case, verdict)
+    if not case.search.few_trusted:  # an audit says it itself, of rows as well
+        yield from _remark_on_power(case, verdict)
 
 
 def _remark_on_power(case: Case, verdict: Verdict) -> Iterator[str]:
