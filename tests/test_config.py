@@ -107,7 +107,7 @@ def test_every_documented_command_composes(path, command):
     if {"--cfg", "--help", "--config-dir"} & set(words):  # those of test_extending.py are run
         return
     if words[:1] == ["audit"]:
-        assert make_parser().parse_intermixed_args(words[1:]).trusted
+        assert make_parser().parse_intermixed_args(words[1:]).file
         return
     words = [w for w in words if not re.search(r"=(tag|interval|choice)\(", w)]  # of a search
     overrides = [w for w in words if w not in ("-m", "--multirun", "...") and "hydra" not in w]
