@@ -320,12 +320,11 @@ class _Alone:
         return one.rows[np.array(holds, dtype=np.bool_)]
 
     def _tell(self, found: Sequence[Found], num_tests: int) -> Examined:
-        convicted = [each for each in found if each[0].convicted]
         perhaps = [each for each in found if not each[0].convicted and each[0].turns_most]
+        judged = [each for each in found if each[0].convicted or not each[0].turns_most]
         level = self.search.q / max(1, len(found))
-        verdict = Verdict(
-            (*sorted(convicted, key=lambda each: each[0].p),), num_tests, len(self.rows)
-        )
+        judged.sort(key=lambda each: (not each[0].convicted, each[0].p))
+        verdict = Verdict(tuple(judged), num_tests, len(self.rows))
         said = self.said.copy()
         planted = verdict.rows
         if len(planted):
