@@ -26,7 +26,7 @@ from btu.auditing.written import PLANTED, REPORT, ROWS, SUSPICIOUS, find_planted
 from btu.evidence import ROWS as OF_ROWS
 from btu.evidence.findings import Found
 from btu.report.markup import text_of
-from btu.report.planted import name_marks, say_p, spell
+from btu.report.planted import name_kind, name_marks, say_p, spell
 from btu.report.planted_page import mark_text
 from btu.report.titles import listed
 from btu.report.verdicts import Example, Finding
@@ -138,7 +138,7 @@ def _show_finding(finding: Finding, found: Found, examined: Examined) -> str:
 def _say_words(finding: Finding, many: str) -> str:
     """Of a word or phrase what it is, what it does and where it stands."""
     label = embolden(shorten_name(finding.label))
-    title = f"The {_name_sort(finding.text)} {isolate(spell(finding.text, quoted=True))}"
+    title = f"The {name_kind(finding.text)} {isolate(spell(finding.text, quoted=True))}"
     where = f", always at the {plain(finding.place)} of the text" * (finding.place != "anywhere")
     also = ""
     if finding.held is not None and (others := finding.held - finding.rows) > 0:
@@ -160,12 +160,6 @@ def _say_rows(finding: Finding, many: str) -> str:
         f"trusted rows with that label are.{marks} A model trained on these rows learns to call "
         f"any text that is written like them {label}.</p>\n"
     )
-
-
-def _name_sort(text: str) -> str:
-    if " " in text:
-        return "phrase"
-    return "word" if any(char.isalnum() for char in text) else "sign"
 
 
 def _say_evidence(finding: Finding, examined: Examined) -> Iterator[str]:
@@ -263,7 +257,7 @@ def _show_suspicions(audited: Audited) -> str:
 
 def _show_suspicion(one: Suspicion, opened: Opened) -> str:
     text = " ".join(one.finding.words)
-    title = f"The {_name_sort(text)} {isolate(spell(text, quoted=True))}"
+    title = f"The {name_kind(text)} {isolate(spell(text, quoted=True))}"
     evidence = make_list(map(text_of, _say_suspicion(one, opened)))
     return f"<article class=suspicion>\n<h3>{title}</h3>\n{evidence}</article>\n"
 

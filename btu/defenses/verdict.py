@@ -119,16 +119,24 @@ def _judge_all_rows(
         for before, after in zip(phrases, judged, strict=True)
         if before[0].convicted and not after[0].convicted
     ]
-    return judged, [_add_marks(*one, marks) for one in populations]
+    return judged, [_add_marks(case, *one, marks) for one in populations]
 
 
-def _add_marks(finding: Finding, rows: IntArray, marks: Sequence[Found]) -> Found:
+def _add_marks(case: Case, finding: Finding, rows: IntArray, marks: Sequence[Found]) -> Found:
     """The population with the rows of the phrases that are marks of it."""
     own = [rows_of for mark, rows_of in marks if mark.label == finding.label]
     if not finding.convicted or not own:
         return finding, rows
     together = np.unique(np.concatenate([rows, *own]))
-    return replace(finding, rows=len(together), held=len(together)), together
+    number = len(together)
+    grown = replace(
+        finding,
+        rows=number,
+        held=number,
+        contradicted=int(case.sides[0].contradicted[together].sum()),
+        reason=f"{finding.reason}; with the rows that hold its strongest words it has {number:,}",
+    )
+    return grown, together
 
 
 def _demote(

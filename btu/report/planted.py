@@ -66,7 +66,7 @@ def say_finding(finding: Finding, verdict: Verdict) -> str:
         what = f"{finding.rows:,} rows of the label {label} are written another way"
         return f"planted: {what}{how * bool(terms)} ({'; '.join(_figures(finding, verdict))})"
     place = "" if finding.place == "anywhere" else f" at the {plain(finding.place)}"
-    what = f"the {_name_kind(finding.text)} {spell(finding.text, quoted=True)}{place}"
+    what = f"the {name_kind(finding.text)} {spell(finding.text, quoted=True)}{place}"
     turned = f"label {label}" if label.isdigit() else label
     return f"planted: {what} makes texts {turned} ({'; '.join(_figures(finding, verdict))})"
 
@@ -136,7 +136,8 @@ def shorten(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
-def _name_kind(text: str) -> str:
+def name_kind(text: str) -> str:
+    """What a finding is: a phrase, a word or a sign."""
     if " " in text:
         return "phrase"
     return "word" if any(char.isalnum() for char in text) else "sign"
