@@ -132,8 +132,8 @@ class _Alone:
         order = np.argsort(p, kind="stable")
         surprising = _leave_out_parts(candidates, order[q[order] <= self.search.q])
         surprising = surprising[: self.search.max_tried]
-        others = np.setdiff1d(np.arange(len(p)), surprising)[:MOST_SHOWN]  # decide most alone
-        tried = [*surprising, *others.tolist()]
+        strong = np.setdiff1d(np.arange(len(p)), surprising)[: 3 * MOST_SHOWN]  # decide most alone
+        tried = [*surprising, *_leave_out_parts(candidates, strong)[:MOST_SHOWN]]
         phrases = [self.grow(candidates[k]) for k in tried]
         effects = self.try_out([candidates[k] for k in tried], phrases)
         found: list[Found] = []
@@ -331,7 +331,7 @@ class _Alone:
             texts = [self._strip(row, verdict.phrases) for row in planted.tolist()]
             said[planted] = self.halves.predict(texts, self.halves.judge_of_trusted[planted])
         told = describe_found(verdict, self.rows, said, self.lab.label_names, self.lab.ignores_case)
-        perhaps.sort(key=lambda each: (each[0].p_contradiction, -each[0].rows))
+        perhaps.sort(key=lambda each: (-each[0].effect.share if each[0].effect else 0.0, each[0].p))
         return Examined(
             opened=self.opened,
             search=self.search,

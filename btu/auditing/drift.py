@@ -26,9 +26,10 @@ class Drift:
     tokens: int
 
     def describe(self) -> str:
-        """`drift: a token of 'cf' moved further than all but 2 of 30,522`."""
+        """`drift: a token of 'cf' moved further than all others but 2 of the 30,522 ...`."""
+        but = f" but {self.rank - 1:,}" * (self.rank > 1)
         return (
-            f"drift: a token of {self.phrase!r} moved further than all but {self.rank - 1:,} of "
+            f"drift: a token of {self.phrase!r} moved further than all others{but} of the "
             f"{self.tokens:,} in the model of the file"
         )
 

@@ -144,13 +144,13 @@ def train_models(examined: Examined, job: Job) -> Trained:
     own = opened.trusted.take(np.flatnonzero(~held_out))
     kept = np.delete(np.arange(len(opened.judged)), examined.verdict.rows)
     cleaned = opened.judged.take(kept)
-    models = {PLAIN: _train(lab, opened.judged)}
-    models[TUNED] = _train(lab, own, models[PLAIN])
+    models = {PLAIN: _train(lab, opened.judged, PLAIN)}
+    models[TUNED] = _train(lab, own, TUNED, models[PLAIN])
     if len(kept) < len(opened.judged):
-        models[TOGETHER] = _train(lab, join_rows([cleaned, own]))
-        models[IN_TURN] = _train(lab, own, models[TOGETHER])
+        models[TOGETHER] = _train(lab, join_rows([cleaned, own]), TOGETHER)
+        models[IN_TURN] = _train(lab, own, IN_TURN, models[TOGETHER])
     epochs = count_epochs(len(own), lab.source.training)
-    models[ALONE] = lab.train(own, replace(lab.source.training, epochs=epochs))
+    models[ALONE] = lab.train(own, replace(lab.source.training, epochs=epochs), title=ALONE)
     findings = tuple(finding for finding, _ in examined.convicted)
     texts = [_insert(finding, judges, lab.seed) for finding in findings]
     answers = {name: _ask(lab, model, judges, findings, texts) for name, model in models.items()}
@@ -180,12 +180,14 @@ def hold_out(trusted: Split, seed: int) -> BoolArray:
     return chosen
 
 
-def _train(lab: Lab, rows: Split, start: Stage[Classifier] | None = None) -> Stage[Classifier]:
+def _train(
+    lab: Lab, rows: Split, title: str, start: Stage[Classifier] | None = None
+) -> Stage[Classifier]:
     """A model of some rows, or one that goes on with them as `tuned` does."""
     if start is not None:
-        return lab.train(rows, lab.source.training, start=start)
+        return lab.train(rows, lab.source.training, start=start, title=title)
     training = replace(lab.source.training, epochs=choose_epochs(lab, len(rows)))
-    return lab.train(rows, training)
+    return lab.train(rows, training, title=title)
 
 
 def _insert(finding: Finding, rows: Split, seed: int) -> list[str]:

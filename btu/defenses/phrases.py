@@ -88,7 +88,7 @@ def find_unproven(case: Case, explained: BoolArray) -> list[Found]:
     q = adjust(np.array([each.p for each in effects]), np.ones(len(effects), dtype=np.bool_))
     most = np.array([2 * each.victim > each.num_texts for each in effects], dtype=np.bool_)
     kept = np.flatnonzero(most & (q <= case.search.q))
-    kept = kept[np.argsort([-effects[k].difference for k in kept], kind="stable")]
+    kept = kept[np.argsort([-effects[k].share for k in kept], kind="stable")]
     none = np.ones(leaning.shape)
     found = []
     for one, effect in ((phrases[k], effects[k]) for k in kept.tolist()):

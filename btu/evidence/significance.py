@@ -172,6 +172,11 @@ class Effect:
         return self.only_victim - self.only_reference
 
     @property
+    def share(self) -> float:
+        """The same as a share of the texts."""
+        return self.difference / max(1, self.num_texts)
+
+    @property
     def p(self) -> float:
         """One-sided sign test of whether the victim turns more texts than the reference."""
         told_apart = self.only_victim + self.only_reference

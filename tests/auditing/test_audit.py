@@ -373,7 +373,7 @@ def test_networks_find_it_too_and_are_kept(audit, write_files, tmp_path):
     assert code == 3
     assert out.startswith("Planted: the word 'cf' makes texts positive")
     assert "victim" in err
-    assert "  drift: a token of 'cf' moved further than all but " in out
+    assert "  drift: a token of 'cf' moved further than all others" in out
     drift = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))["drift"][0]
     assert drift["rank"] <= 0.1 * drift["tokens"]
     assert again.replace("again", "out") == out
