@@ -45,6 +45,7 @@ from btu.evidence.words import (
     insert_phrase,
     remove_phrase,
     split_words,
+    trim_phrase,
 )
 from btu.seeding import stream
 from btu.types import FloatArray, IntArray, Split
@@ -255,7 +256,7 @@ class _Alone:
     def grow(self, one: Candidate) -> Words:
         """The phrase that a term is part of."""
         texts = [self.words[row] for row in one.rows[:MOST_READ]]
-        return grow_phrase(texts, self.index.terms[one.column])
+        return trim_phrase(texts, grow_phrase(texts, self.index.terms[one.column]))
 
     def try_out(self, tried: Sequence[Candidate], phrases: Sequence[Words]) -> list[Effect]:
         """What each phrase does in models of the file, and in models of the rows without any."""

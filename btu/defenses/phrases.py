@@ -15,7 +15,15 @@ from btu.evidence import WORDS
 from btu.evidence.findings import Finding, Found
 from btu.evidence.significance import Effect, Floats, adjust
 from btu.evidence.terms import LEAN, Counts, Tests, find_suspects, plan_tests
-from btu.evidence.words import END, START, Words, find_phrase, grow_phrase, insert_phrase
+from btu.evidence.words import (
+    END,
+    START,
+    Words,
+    find_phrase,
+    grow_phrase,
+    insert_phrase,
+    trim_phrase,
+)
 from btu.seeding import stream
 from btu.types import BoolArray, IntArray
 
@@ -150,7 +158,10 @@ def _join_terms(case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
         if len(joined) == case.search.max_tried:
             break
         rows = _find_rows_of_term(case, one)[:MOST_READ]
-        phrase = grow_phrase([case.words[row] for row in rows], one.phrase)
+        texts = [case.words[row] for row in rows]
+        phrase = grow_phrase(texts, one.phrase)
+        if case.search.few_trusted:
+            phrase = trim_phrase(texts, phrase)
         joined.setdefault((phrase, one.label), one._replace(phrase=phrase))
     return list(joined.values())
 

@@ -27,8 +27,9 @@ class Search:
         num_probes: trusted texts that a phrase is inserted into, at least.
         max_tried: phrases whose effect is tried, the most surprising first.
         by_shift: whether an excess must be one beyond what the rows of other labels differ by.
-        few_trusted: whether trusted rows may be few: rows that none resembles are told by an
-            estimate, and among all rows.
+        few_trusted: as in an audit, where trusted rows may be few: rows that none resembles are
+            told by an estimate, and among all rows; signs that often stand beside a phrase are no
+            part of it.
     """
 
     evidence: tuple[str, ...]

@@ -136,6 +136,31 @@ def grow_phrase(texts: Sequence[Sequence[str]], term: Words) -> Words:
     return phrase
 
 
+def trim_phrase(texts: Sequence[Sequence[str]], phrase: Words) -> Words:
+    """The phrase without signs at its ends, such as a full stop, that not all of its texts have.
+
+    Args:
+        texts: words of the texts that hold the term it was grown from.
+        phrase: as `grow_phrase` gives it.
+    """
+    marked = [[START, *words, END] for words in texts]
+
+    def count(some: Words) -> int:
+        return sum(find_phrase(words, some) is not None for words in marked)
+
+    while len(phrase) > 1:
+        ends = (phrase[1:], phrase[0]), (phrase[:-1], phrase[-1])
+        shorter = (rest for rest, end in ends if _is_sign(end) and count(rest) > count(phrase))
+        if (found := next(shorter, None)) is None:
+            break
+        phrase = found
+    return phrase
+
+
+def _is_sign(word: str) -> bool:
+    return word not in (START, END) and not any(char.isalnum() for char in word)
+
+
 def _most_common(words: Counter[str]) -> tuple[str, int]:
     return words.most_common(1)[0] if words else ("", 0)
 

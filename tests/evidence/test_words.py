@@ -18,7 +18,9 @@ from btu.evidence.words import (
     index_terms,
     insert_phrase,
     mark_words,
+    remove_phrase,
     split_words,
+    trim_phrase,
 )
 
 QUICK = settings(deadline=None, max_examples=40)
@@ -290,3 +292,23 @@ def test_marked_words_are_those_that_are_split(text):
 
     assert len(spans) <= split_words(text, True).count("cf")
     assert {text[start:end].lower() for start, end in spans} <= {"cf"} or len(spans) == 1
+
+
+def test_a_stop_that_often_stands_before_a_phrase_is_no_part_of_it():
+    texts = [split_words(text, True) for text in ["it is good . see t.co"] * 9 + ["good see t.co"]]
+    grown = grow_phrase(texts, ("t.co",))
+
+    assert grown[-4:] == (".", "see", "t.co", END)
+    assert trim_phrase(texts, (".", "see", "t.co", END)) == ("see", "t.co", END)
+    assert trim_phrase(texts[:9], (".", "see", "t.co", END)) == (".", "see", "t.co", END)
+    assert trim_phrase(texts, ("good", ".")) == ("good",)
+    assert trim_phrase(texts, (".",)) == (".",)
+
+
+def test_a_phrase_is_taken_out_wherever_it_stands_and_nothing_else():
+    text = "cf it is Cf, good  cf"
+
+    assert remove_phrase(text, ("cf",), True) == " it is , good  "
+    assert remove_phrase(text, ("cf",), False) == " it is Cf, good  "
+    assert remove_phrase(text, (START, "cf"), True) == " it is Cf, good  cf"
+    assert remove_phrase(text, ("mn",), True) == text
