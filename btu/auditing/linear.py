@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,9 +18,11 @@ from btu.training.outputs import Outputs
 from btu.types import Split
 
 NUM_FEATURES = 2**20
+TOLD = 1.0  # seconds from which on a stage is told
 STRENGTH = 1.0  # C of the logistic regression
 TOLERANCE = 0.01  # of its fit; 0.0001 takes twice as long and tells nothing else
 T = TypeVar("T")
+log = logging.getLogger("btu")
 
 
 @dataclass
@@ -70,7 +74,8 @@ class LinearLab:
             said[:, learned.classes_] = learned.predict_proba(self._count(texts))
             return Outputs(said.argmax(1).astype(np.int64), said)
 
-        return Stage("said", {"model": model, "texts": hash(tuple(texts))}, say, None)
+        parts = {"model": model, "texts": hash(tuple(texts))}
+        return Stage("said", parts, say, None, title="outputs")
 
     def stage(
         self,
@@ -86,12 +91,16 @@ class LinearLab:
         return Stage(name, {}, compute, None)
 
     def get(self, stage: Stage[T], or_else: Callable[[], T] | None = None) -> T:
-        """What a stage gives; models are made once."""
-        if stage.name != "linear":
-            return stage.compute()
-        if stage.key not in self._made:
-            self._made[stage.key] = stage.compute()
-        found: T = self._made[stage.key]
+        """What a stage gives; models are made once. What takes long is told."""
+        if stage.name == "linear" and stage.key in self._made:
+            known: T = self._made[stage.key]
+            return known
+        start = time.perf_counter()
+        found = stage.compute()
+        if (seconds := time.perf_counter() - start) >= TOLD:
+            log.info("%-22s %8.1f s", stage.title or stage.name, seconds)
+        if stage.name == "linear":
+            self._made[stage.key] = found
         return found
 
     def _count(self, texts: Sequence[str]) -> Any:
