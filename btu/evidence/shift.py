@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +53,9 @@ def measure_shift(untrusted: Rows, trusted: Rows, num_labels: int, seed: int) ->
 
     Source: Devlin, Roeder 1999, Biometrics 55(4):997-1004 (genomic control), for the inflation.
     """
-    found = [_measure_label(untrusted, trusted, label, seed) for label in range(num_labels)]
+    words = np.flatnonzero(untrusted.index.words)
+    sides = [(rows.index.holds.tocsr()[:, words], rows.labels) for rows in (untrusted, trusted)]
+    found = [_measure_label(sides, label, seed) for label in range(num_labels)]
     inflation, p, dispersion = (
         np.array(each, dtype=np.float64) for each in zip(*found, strict=True)
     )
@@ -59,15 +63,18 @@ def measure_shift(untrusted: Rows, trusted: Rows, num_labels: int, seed: int) ->
 
 
 def _measure_label(
-    untrusted: Rows, trusted: Rows, label: int, seed: int
+    sides: Sequence[tuple[Any, IntArray]], label: int, seed: int
 ) -> tuple[float, float, float]:
+    """The inflation, its p-value and the dispersion of one label.
+
+    Args:
+        sides: which words the untrusted and the trusted rows hold, and their labels.
+        label: that is compared.
+        seed: of the draws.
+    """
     from scipy.sparse import vstack
 
-    words = np.flatnonzero(untrusted.index.words)
-    parts = [
-        rows.index.holds.tocsr()[np.flatnonzero(rows.labels == label)][:, words]
-        for rows in (untrusted, trusted)
-    ]
+    parts = [holds[np.flatnonzero(labels == label)] for holds, labels in sides]
     size, number = (part.shape[0] for part in parts)
     if not size or not number:
         return 1.0, 1.0, 0.0

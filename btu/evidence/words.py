@@ -70,7 +70,8 @@ class TermIndex:
 
     def count(self, rows: IntArray) -> IntArray:
         """How many of these texts hold each term. (F,)"""
-        return np.asarray(self.holds.tocsr()[rows].sum(0), dtype=np.int64).ravel()
+        times = np.bincount(rows, minlength=self.holds.shape[0])
+        return np.asarray(times @ self.holds, dtype=np.int64).ravel()
 
     def rows_of(self, column: int) -> IntArray:
         """The texts that hold a term, in order."""
