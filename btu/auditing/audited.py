@@ -115,13 +115,14 @@ class Audited:
         trained = self.trained.describe() if self.trained else None
         return told | {"trained": trained}
 
-    def write(self, folder: Path, relabel: bool = False) -> Path:
+    def write(self, folder: str | Path, relabel: bool = False) -> Path:
         """Write rows.csv, clean.*, report.json and report.html into a folder, which is made.
 
         Args:
             folder: where they go.
             relabel: whether to write relabelled.*, too.
         """
+        folder = Path(folder).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         write_rows(self.examined, folder / ROWS)
         planted, opened = find_planted(self.examined), self.examined.opened

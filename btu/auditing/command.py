@@ -51,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--relabel", action="store_true", help="also write the file with new labels"
     )
     parser.add_argument(
-        "--save-model", action="store_true", help="train one without what was found"
+        "--save-model", action="store_true", help="train one without what was found: minutes"
     )
     parser.add_argument("--out", metavar="DIR", help="default: FILE's name and -audit")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help=argparse.SUPPRESS)

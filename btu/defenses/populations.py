@@ -28,7 +28,8 @@ def judge_populations(case: Case, explained: BoolArray) -> list[Found]:
     A population is convicted where the reference contradicts its labels more often than those of
     other rows, or where its commonest terms turn texts in the victim: of the kinds of evidence
     that are asked for, by Bonferroni over them and over the labels. And its label must have a
-    larger share of such rows than the others: rows of another source have any label.
+    larger share of such rows than the others: rows of another source have any label. Where trusted
+    rows may be few, both kinds of evidence must speak for it.
 
     Args:
         case: with all rows.
@@ -116,7 +117,8 @@ def _judge(case: Case, label: int, rows: IntArray, p_share: float) -> Found:
     kinds = [p_contradiction] if "contradiction" in case.search.evidence else []
     kinds += [effect.p] if effect is not None and case.search.needs_effect else []
     tests = len(kinds) * case.num_labels
-    p = max(p_share, min(1.0, tests * min(kinds)) if kinds else 0.0)
+    both = case.search.few_trusted  # rows that are picked for being unlike are contradicted easily
+    p = max(p_share, min(1.0, tests * (max if both else min)(kinds)) if kinds else 0.0)
     return (
         Finding(
             kind=ROWS,

@@ -355,6 +355,7 @@ def test_python_says_what_the_command_says(audit, write_files, tmp_path):
     audited = btu.audit("file.csv", trusted="ours.csv", fast=True)
 
     assert audited.planted == (code == 3)
+    assert (audited.write(str(tmp_path / "again")) / "clean.csv").is_file()
     assert out.startswith(audited.sentences[0])
     written = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
     assert json.loads(json.dumps(audited.report)) == written
