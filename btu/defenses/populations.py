@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from btu.defenses.case import Case
 from btu.evidence import ROWS
 from btu.evidence.findings import Finding, Found
-from btu.evidence.populations import compare_rows, is_found
+from btu.evidence.populations import compare_labels, is_found
 from btu.evidence.significance import Effect, weigh_difference, weigh_excess
 from btu.evidence.words import Words, insert_phrase
 from btu.seeding import stream, stream_seed
 from btu.store.stages import ONE_ARRAY, Cost
-from btu.types import BoolArray, FloatArray, IntArray
+from btu.types import BoolArray, FloatArray, IntArray, Split
 
 NUM_MARKS = 10  # terms that tell a population from the trusted rows
 SHARE_OF_OTHERS = 0.5  # of that of a label: if other labels have as many, it is another source
@@ -35,7 +36,7 @@ def judge_populations(case: Case, explained: BoolArray) -> list[Found]:
         case: with all rows.
         explained: rows that a convicted phrase explains, (N,).
     """
-    flagged = [_flag(case, label, explained) for label in range(case.num_labels)]
+    flagged = _flag(case, explained)
     sizes = np.bincount(case.untrusted.labels[~explained], minlength=case.num_labels)
     if case.search.by_shift and case.shift.differs:
         return [_judge(case, label, rows, 1.0) for label, rows in enumerate(flagged) if len(rows)]
@@ -58,24 +59,32 @@ def _weigh_share(
     return weigh_difference(here, size, everywhere - here, others)
 
 
-def _flag(case: Case, label: int, explained: BoolArray) -> IntArray:
-    """The rows of a label that no trusted row resembles, at the error rate."""
-    rows = np.flatnonzero((case.untrusted.labels == label) & ~explained)
-    p = _measure_likeness(case, label, rows).astype(np.float64)
-    of_label = int((case.trusted.labels == label).sum())
-    return rows[is_found(p, case.search.q, of_label if case.search.few_trusted else None)]
+def _flag(case: Case, explained: BoolArray) -> list[IntArray]:
+    """The rows of each label that no trusted row resembles, at the error rate."""
+    rows = np.flatnonzero(~explained)
+    p = _measure_likeness(case, rows).astype(np.float64)
+    trusted = np.bincount(case.trusted.labels, minlength=case.num_labels).tolist()
+    flagged = []
+    for label, number in enumerate(trusted):
+        own = case.untrusted.labels[rows] == label
+        found = is_found(p[own], case.search.q, number if case.search.few_trusted else None)
+        flagged.append(rows[own][found])
+    return flagged
 
 
-def _measure_likeness(case: Case, label: int, rows: IntArray) -> FloatArray:
-    """How likely each of these rows is if it is like the trusted ones, as a stage."""
-    untrusted, q = case.untrusted.take(rows), case.search.q
-    trusted = case.trusted.take(np.flatnonzero(case.trusted.labels == label))
+def _measure_likeness(case: Case, rows: IntArray) -> FloatArray:
+    """How likely each of these rows is if it is like the trusted ones of its label, as a stage."""
+    untrusted, q, few = case.untrusted.take(rows), case.search.q, case.search.few_trusted
     seed = stream_seed(case.lab.seed, "folds") % 2**32
 
     def compare() -> FloatArray:
-        texts, others = untrusted.texts, trusted.texts
-        found = compare_rows(texts, others, q, seed, case.fold, case.search.few_trusted)
-        return np.asarray(found, dtype=np.float32)
+        labels = range(case.num_labels)
+        sides = [(_texts_of(untrusted, one), _texts_of(case.trusted, one)) for one in labels]
+        found = compare_labels(sides, q, seed, case.fold, few, torch.get_num_threads())
+        likeness = np.empty(len(rows), dtype=np.float32)
+        for label, p in enumerate(found):
+            likeness[untrusted.labels == label] = p
+        return likeness
 
     stage = case.lab.stage(
         "likeness",
@@ -84,11 +93,14 @@ def _measure_likeness(case: Case, label: int, rows: IntArray) -> FloatArray:
         Cost("likeness", len(rows), untrusted),
         by=case.search,
         rows=untrusted,
-        other=trusted,
-        label=label,
+        other=case.trusted,
         fold=case.fold,
     )
     return case.lab.get(stage, or_else=lambda: np.ones(len(rows), dtype=np.float32))
+
+
+def _texts_of(split: Split, label: int) -> list[str]:
+    return [split.texts[row] for row in np.flatnonzero(split.labels == label)]
 
 
 def goes_beyond(case: Case, finding: Finding, rows: IntArray, explained: BoolArray) -> bool:

@@ -16,6 +16,7 @@ VIEWS = (
     {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"\S+"},
     {"analyzer": "char", "ngram_range": (1, 3)},
 )
+MANY_TEXTS = 20_000  # fewer are compared sooner than processes start
 STRENGTH = 0.1  # C of the logistic regression; chosen in trials on other sets as well
 
 
@@ -62,6 +63,32 @@ def compare_rows(
         return p
     again = _judge(_score(matrix, found, seed), size)
     return again if is_found(again, q, number).sum() > found.sum() else p
+
+
+def compare_labels(
+    labels: Sequence[tuple[Sequence[str], Sequence[str]]],
+    q: float,
+    seed: int,
+    fold: bool,
+    estimated: bool = False,
+    processes: int = 1,
+) -> list[Floats]:
+    """`compare_rows` for every label.
+
+    Args:
+        labels: of each the untrusted texts and the trusted ones.
+        q: as there.
+        seed: as there.
+        fold: as there.
+        estimated: as there.
+        processes: that share the work where there are many texts; what is found is the same.
+    """
+    from joblib import Parallel, delayed
+
+    many = sum(len(own) + len(others) for own, others in labels) >= MANY_TEXTS
+    work = (delayed(compare_rows)(*each, q, seed, fold, estimated) for each in labels)
+    found: list[Floats] = Parallel(min(processes, len(labels)) if many else 1)(work)
+    return found
 
 
 def is_found(p: Floats, q: float, num_trusted: int | None = None) -> BoolArray:
