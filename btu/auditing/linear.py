@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from btu.evidence.words import find_terms, split_words
 from btu.models.base import Training
@@ -55,13 +56,16 @@ class LinearLab:
         """A linear model of these rows."""
 
         def learn() -> Any:
+            from joblib import parallel_config
             from sklearn.linear_model import LogisticRegression
             from sklearn.multiclass import OneVsRestClassifier
 
             model = LogisticRegression(
                 C=STRENGTH, solver="liblinear", dual=True, tol=TOLERANCE, random_state=0
             )
-            return OneVsRestClassifier(model).fit(self._count(rows.texts), rows.labels)
+            counts, threads = self._count(rows.texts), torch.get_num_threads()
+            with parallel_config(backend="threading"):  # the fit itself is not Python
+                return OneVsRestClassifier(model, n_jobs=threads).fit(counts, rows.labels)
 
         return Stage("linear", {"rows": rows.fingerprint}, learn, None, title=title)
 
