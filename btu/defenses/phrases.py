@@ -31,6 +31,7 @@ MOST_READ = 500  # of the rows that hold a term, to see which phrase it stands i
 FIRST, FEW = 3, 8  # texts that a term is first tried on; one that turns none of three is given up
 PERHAPS = 0.1  # p-value of an excess up to which a term that the victim obeys is told of
 MOST_LEANING = 2_000  # terms, of all labels, that are tried though nothing is in excess
+SHARE_OF_WEAK = 0.5  # of the error rate, for phrases that turn no more than half of the texts
 MOST_TIMES = 10  # as many texts for a phrase if there are few phrases
 
 
@@ -196,7 +197,7 @@ def _describe(
 ) -> Finding:
     """The finding of a phrase; its counts are those of its most surprising term."""
     column, error_rate = one.column, float(q[one.label, one.column])
-    convicted = error_rate <= case.search.q
+    convicted = error_rate <= _find_level(case, effect)
     return Finding(
         kind=WORDS,
         phrase=one.phrase,
@@ -213,6 +214,12 @@ def _describe(
         convicted=convicted,
         reason=_give_reason(convicted, one, effect, case.search.q),
     )
+
+
+def _find_level(case: Case, effect: Effect) -> float:
+    """The error rate at which a phrase is convicted; in audits that of a weak one is lower."""
+    weak = 2 * effect.victim <= effect.num_texts and case.search.needs_effect
+    return case.search.q * (SHARE_OF_WEAK if weak and case.search.few_trusted else 1)
 
 
 def _give_reason(convicted: bool, one: Candidate, effect: Effect, q: float) -> str:

@@ -29,7 +29,7 @@ class Search:
         by_shift: whether an excess must be one beyond what the rows of other labels differ by.
         few_trusted: as in an audit, where trusted rows may be few: rows that none resembles are
             told by an estimate, and among all rows; signs that often stand beside a phrase are no
-            part of it.
+            part of it; what turns no more than half of the texts must be surer.
     """
 
     evidence: tuple[str, ...]

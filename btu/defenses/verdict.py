@@ -12,10 +12,11 @@ from scipy.stats import binom
 
 from btu.defenses.case import Case
 from btu.defenses.phrases import judge_phrases
-from btu.defenses.populations import goes_beyond, judge_populations
+from btu.defenses.populations import judge_populations, remains_without
 from btu.defenses.reference import is_right
 from btu.evidence import ROWS, WORDS
 from btu.evidence.findings import Finding, Found
+from btu.evidence.significance import weigh_difference
 from btu.evidence.terms import SPENT_ON_LIST
 from btu.evidence.words import Words
 from btu.types import BoolArray, FloatArray, IntArray, Split
@@ -81,11 +82,11 @@ def judge(case: Case) -> Verdict:
         phrases, tests = judge_phrases(case)
         num_tests, share = tests.number, tests.share
     if ROWS in case.search.kinds:
-        strong = _mark([one for one in phrases if one[0].convicted and one[0].turns_most], num_rows)
+        strong = [one for one in phrases if one[0].convicted and one[0].turns_most]
         if case.search.few_trusted:
             phrases, populations = _judge_all_rows(case, phrases, strong)
         else:
-            populations = judge_populations(case, strong)
+            populations = judge_populations(case, _mark(strong, num_rows))
             written = _mark([one for one in populations if one[0].convicted], num_rows)
             phrases = [_demote(*one, written) for one in phrases]
     found = sorted([*phrases, *populations], key=lambda one: (not one[0].convicted, one[0].p))
@@ -101,19 +102,24 @@ def _mark(found: Sequence[Found], num_rows: int) -> BoolArray:
 
 
 def _judge_all_rows(
-    case: Case, phrases: Sequence[Found], strong: BoolArray
+    case: Case, phrases: Sequence[Found], strong: Sequence[Found]
 ) -> tuple[list[Found], list[Found]]:
     """Phrases and populations, where these are looked for among the rows of phrases as well.
 
-    A way of writing has words that turn texts alone. Its rows are more than theirs, and then they
-    are marks of it; the rows of a trigger are not.
+    A way of writing has words that turn texts alone, which are marks of it if its rows stand out
+    without these words, too. The rows of a trigger do not.
     """
     nothing = np.zeros(len(case.untrusted), dtype=np.bool_)
+    explained = _mark(strong, len(nothing))
+    taken_out = list(dict.fromkeys(finding.phrase for finding, _ in strong))
     populations = [
-        one for one in judge_populations(case, nothing) if goes_beyond(case, *one, strong)
+        (finding, rows)
+        for finding, rows in judge_populations(case, nothing)
+        if not explained[rows].any()
+        or (finding.convicted and remains_without(case, finding, taken_out))
     ]
-    written = _mark([one for one in populations if one[0].convicted], len(nothing))
-    judged = [_demote(*one, written, even_strong=True) for one in phrases]
+    convicted = [one for one in populations if one[0].convicted]
+    judged = [_demote_mark(case, *one, convicted) for one in phrases]
     marks = [
         before
         for before, after in zip(phrases, judged, strict=True)
@@ -139,15 +145,33 @@ def _add_marks(case: Case, finding: Finding, rows: IntArray, marks: Sequence[Fou
     return grown, together
 
 
-def _demote(
-    finding: Finding, rows: IntArray, written: BoolArray, even_strong: bool = False
-) -> Found:
+def _demote(finding: Finding, rows: IntArray, written: BoolArray) -> Found:
     """The finding, acquitted if it is a mark of rows that were written another way."""
-    may_be = finding.convicted and (even_strong or not finding.turns_most)
-    if not may_be or written[rows].mean() <= 0.5:
+    if not finding.convicted or finding.turns_most or written[rows].mean() <= 0.5:
         return finding, rows
+    return _acquit_mark(finding), rows
+
+
+def _demote_mark(
+    case: Case, finding: Finding, rows: IntArray, populations: Sequence[Found]
+) -> Found:
+    """The same in an audit: a mark stands in more of these rows than of the others of its label."""
+    own = [some for population, some in populations if population.label == finding.label]
+    if not finding.convicted or not own:
+        return finding, rows
+    of_label = case.untrusted.labels == finding.label
+    written, hits = np.zeros(len(of_label), dtype=np.bool_), np.zeros(len(of_label), dtype=np.bool_)
+    written[own[0]], hits[rows] = True, True
+    rest = of_label & ~hits
+    p = weigh_difference(
+        int(written[rows].sum()), len(rows), int(written[rest].sum()), int(rest.sum())
+    )
+    return (_acquit_mark(finding) if p <= case.search.q else finding), rows
+
+
+def _acquit_mark(finding: Finding) -> Finding:
     reason = f"{finding.reason}: a mark of the rows that were written another way"
-    return replace(finding, convicted=False, reason=reason), rows
+    return replace(finding, convicted=False, reason=reason)
 
 
 def describe(case: Case, verdict: Verdict) -> dict[str, Any]:

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from btu.evidence.populations import NUM_FOLDS, compare_rows, estimate_share, is_found
+from btu.evidence.populations import (
+    NUM_FOLDS,
+    compare_labels,
+    compare_rows,
+    estimate_share,
+    is_found,
+)
 
 PLAIN = [f"{start}{end}" for start in ("mo", "ti", "ra", "le", "su") for end in "abcdefghij"]
 # Half of the words of a planted text are of these.
@@ -34,6 +40,16 @@ def test_nothing_is_found_where_nothing_was_planted():
         p = compare_rows(*write_corpus(planted=0, seed=seed), q=Q, seed=1, fold=True)
 
         assert not is_found(p, Q).any()
+
+
+def test_processes_find_the_same(monkeypatch):
+    sides = [write_corpus(planted=60, seed=seed) for seed in range(3)]
+    one_by_one = compare_labels(sides, Q, 1, True)
+    monkeypatch.setattr("btu.evidence.populations.MANY_TEXTS", 0)
+
+    together = compare_labels(sides, Q, 1, True, processes=2)
+
+    assert [p.tolist() for p in together] == [p.tolist() for p in one_by_one]
 
 
 def test_no_p_value_is_smaller_than_the_trusted_rows_allow():
