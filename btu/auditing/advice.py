@@ -109,15 +109,19 @@ def _say_source(columns: Sequence[Association]) -> str:
 def _advise_nothing(audited: Audited) -> Iterator[str]:
     opened = audited.examined.opened
     name = embolden(shorten_name(opened.path.name))
-    yield (
-        f"<strong>Nothing needs to be removed from {name}.</strong> "
-        f"{make_code(_name_clean(opened.path))} has the same rows."
-    )
-    needed = [one.needed for one in audited.examined.unproven if one.needed is not None]
-    if needed:
+    clean = make_code(_name_clean(opened.path))
+    if audited.examined.num_suspicious:
+        needed = [one.needed for one in audited.examined.unproven if one.needed is not None]
+        again = f", or audit the file again with about {max(needed or [0]):,} trusted rows"
         yield (
-            f"<strong>Settle what is suspicious.</strong> Look at the rows that {make_code(ROWS)} "
-            f"calls {SUSPICIOUS}, or audit the file again with about {max(needed):,} trusted rows."
+            f"<strong>Look at what is suspicious in {name}:</strong> at the rows that "
+            f"{make_code(ROWS)} calls {SUSPICIOUS}{again * bool(needed)}. No row is left out of "
+            f"{clean}."
+        )
+    else:
+        yield (
+            f"<strong>The audit gives no reason to remove rows from {name}.</strong> {clean} has "
+            "all of them."
         )
     more = "more trusted rows" if opened.has_trusted else "trusted rows"
     yield (

@@ -7,7 +7,7 @@ texts alone, in rows whose other words say another label. Honest words do either
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +146,9 @@ class _Alone:
                 continue
             if finding.convicted or finding.turns_most:
                 explained[one.rows] = True
-            found.append((finding, self._find_rows(one, phrase)))
+            rows = self._find_rows(self.index.rows_of(one.column), phrase)
+            own = rows[self.rows.labels[rows] == one.label]
+            found.append((replace(finding, rows=len(own), held=len(rows)), own))
         return self._tell(found, len(candidates))
 
     def find_candidates(self) -> list[Candidate]:
@@ -220,7 +222,7 @@ class _Alone:
         rows: list[int] = []
         for k, one in enumerate(candidates):
             phrase = self.grow(one)
-            for row in one.rows[:MOST_READ].tolist():
+            for row in self._find_rows(one.rows, phrase)[:MOST_READ].tolist():
                 texts.append(remove_phrase(self.rows.texts[row], phrase, self.lab.ignores_case))
                 of.append(k)
                 rows.append(row)
@@ -315,10 +317,10 @@ class _Alone:
             reason=reason,
         )
 
-    def _find_rows(self, one: Candidate, phrase: Words) -> IntArray:
-        marked = ([START, *self.words[row], END] for row in one.rows)
+    def _find_rows(self, rows: IntArray, phrase: Words) -> IntArray:
+        marked = ([START, *self.words[row], END] for row in rows)
         holds = [find_phrase(words, phrase) is not None for words in marked]
-        return one.rows[np.array(holds, dtype=np.bool_)]
+        return rows[np.array(holds, dtype=np.bool_)]
 
     def _tell(self, found: Sequence[Found], num_tests: int) -> Examined:
         perhaps = [each for each in found if not each[0].convicted and each[0].turns_most]

@@ -72,7 +72,13 @@ class Audited:
 
     @cached_property
     def suspicions(self) -> list[str]:
-        """What is suspicious and not proven, a sentence each, the strongest first."""
+        """What is suspicious and not proven, a sentence each: what is no word, then the words."""
+        names = self.examined.opened.label_names
+        unread = (one.say(names[one.label]) for one in self.examined.unread)
+        return [*(f"Suspicious, not proven: {said}" for said in unread), *self._suspected_words]
+
+    @cached_property
+    def _suspected_words(self) -> list[str]:
         return [self._say_suspicion(one) for one in self.examined.unproven]
 
     @cached_property
@@ -111,7 +117,9 @@ class Audited:
     @cached_property
     def report(self) -> dict[str, Any]:
         """All of it as JSON."""
-        told = make_report(self.examined, self.sentences, self.suspicions, self.notes, self.columns)
+        told = make_report(
+            self.examined, self.sentences, self._suspected_words, self.notes, self.columns
+        )
         trained = self.trained.describe() if self.trained else None
         return told | {"trained": trained}
 

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from btu.auditing.alone import examine_alone
-from btu.auditing.drift import measure_drift
+from btu.auditing.drift import Drift, measure_drift
 from btu.auditing.examined import Examined, Suspicion, choose_epochs
 from btu.auditing.limits import say_limits
 from btu.auditing.linear import LinearLab
 from btu.auditing.opened import Opened
+from btu.auditing.unread import find_unread
 from btu.defenses.case import Case
 from btu.defenses.phrases import find_unproven
 from btu.defenses.reference import Models, Reference
 from btu.defenses.search import Search
 from btu.defenses.selfset import SelfSet
 from btu.defenses.verdict import describe, find_needed_rows, judge
-from btu.types import Dataset, PoisonedDataset
+from btu.types import BoolArray, Dataset, IntArray, PoisonedDataset
 
 if TYPE_CHECKING:
     from btu.job import Job
@@ -41,17 +42,19 @@ def examine(opened: Opened, job: Job, fast: bool) -> Examined:
         examined, model = _compare(_open_case(opened, lab, job), opened)
     else:
         examined, model = examine_alone(opened, lab, make_search(job))
-    if network is None:
-        return examined
-    drift = measure_drift(network, model, examined.convicted, opened.judged)
-    return replace(examined, drift=tuple(drift))
+    explained = _mark(examined.verdict.rows, len(opened.judged))
+    sides, level = (opened.judged, opened.trusted), examined.search.q
+    unread = find_unread(*sides, explained, lab.ignores_case, level)
+    drift: list[Drift] = []
+    if network is not None:
+        drift = measure_drift(network, model, examined.convicted, opened.judged)
+    return replace(examined, unread=tuple(unread), drift=tuple(drift))
 
 
 def _compare(case: Case, opened: Opened) -> tuple[Examined, Stage[Any]]:
     """What trusted rows tell, and the model of the file."""
     verdict = judge(case)
-    explained = np.zeros(len(case.untrusted), dtype=np.bool_)
-    explained[verdict.rows] = True
+    explained = _mark(verdict.rows, len(case.untrusted))
     level = verdict.share * case.search.q
     unproven = [
         Suspicion(finding, rows, find_needed_rows(case, finding, level))
@@ -68,6 +71,12 @@ def _compare(case: Case, opened: Opened) -> tuple[Examined, Stage[Any]]:
         shift=case.shift,
     )
     return examined, case.victim
+
+
+def _mark(rows: IntArray, number: int) -> BoolArray:
+    marked = np.zeros(number, dtype=np.bool_)
+    marked[rows] = True
+    return marked
 
 
 def make_search(job: Job) -> Search:

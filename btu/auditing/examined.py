@@ -9,6 +9,7 @@ from typing import Any
 
 from btu.auditing.drift import Drift
 from btu.auditing.opened import Opened
+from btu.auditing.unread import Unread
 from btu.defenses.reference import Models
 from btu.defenses.search import Search
 from btu.defenses.verdict import Verdict
@@ -41,11 +42,17 @@ class Examined:
     limits: tuple[str, ...]  # what would have been found, and what was not tested
     shift: Shift | None = None  # None without trusted rows
     drift: tuple[Drift, ...] = ()  # of the phrases convicted; none of linear models
+    unread: tuple[Unread, ...] = ()  # what stands out and is no word; the surest first
 
     @property
     def convicted(self) -> list[Found]:
         """What was planted."""
         return self.verdict.convicted
+
+    @property
+    def num_suspicious(self) -> int:
+        """How many things are suspicious and not proven."""
+        return len(self.unproven) + len(self.unread)
 
 
 def choose_epochs(lab: Models, num_rows: int) -> int:

@@ -11,6 +11,7 @@ from btu.auditing.advice import show_advice, show_limits, show_notes, show_rows
 from btu.auditing.alone import MOST_READ
 from btu.auditing.elements import (
     embolden,
+    end_sentence,
     isolate,
     make_code,
     make_list,
@@ -73,7 +74,7 @@ def _read_asset(name: str) -> str:
 def _name_kind(audited: Audited) -> str:
     if audited.planted:
         return PLANTED
-    return SUSPICIOUS if audited.examined.unproven else "nothing"
+    return SUSPICIOUS if audited.examined.num_suspicious else "nothing"
 
 
 def _show_header(audited: Audited, verdict: str) -> str:
@@ -97,7 +98,7 @@ def _show_header(audited: Audited, verdict: str) -> str:
 
 def _say_lead(audited: Audited, found: int) -> str:
     """What the verdict means."""
-    opened, suspicious = audited.examined.opened, len(audited.examined.unproven)
+    opened, suspicious = audited.examined.opened, audited.examined.num_suspicious
     if audited.planted:
         holds, share = "holds" if found == 1 else "hold", say_share(found, opened.num_rows)
         return (
@@ -108,8 +109,7 @@ def _say_lead(audited: Audited, found: int) -> str:
     said = f"Nothing in its {say_count(opened.num_rows, 'row')} goes beyond what chance explains."
     if suspicious:
         are = "is" if suspicious == 1 else "are"
-        said += f" {say_count(suspicious, 'word or phrase', 'words or phrases')} {are} suspicious, "
-        said += "but not proven."
+        said += f" {say_count(suspicious, 'thing')} {are} suspicious, but not proven."
     return said
 
 
@@ -241,18 +241,20 @@ def _show_example(example: Example) -> str:
 
 def _show_suspicions(audited: Audited) -> str:
     """What may have been planted, and what would settle it."""
-    unproven = audited.examined.unproven
-    if not unproven:
+    examined = audited.examined
+    if not examined.num_suspicious:
         return ""
     about = (
-        f"<p>A model trained on the file follows these, but that may be chance: honest words may "
-        f"be among them. Their rows are not removed; {make_code(ROWS)} calls them {SUSPICIOUS}."
-        "</p>\n"
+        f"<p>These may be chance, and honest rows may be among them. Their rows are not removed; "
+        f"{make_code(ROWS)} calls them {SUSPICIOUS}.</p>\n"
     )
-    blocks = (_show_suspicion(one, audited.examined.opened) for one in unproven[:MOST_SHOWN])
-    more = len(unproven) - MOST_SHOWN
+    names = examined.opened.label_names
+    unread = ((shorten_name(names[one.label]), one) for one in examined.unread[:MOST_SHOWN])
+    looks = make_list(text_of(end_sentence(one.say(label))) for label, one in unread)
+    blocks = (_show_suspicion(one, examined.opened) for one in examined.unproven[:MOST_SHOWN])
+    more = len(examined.unproven) - MOST_SHOWN
     left = f"<p>And {more} more, in {make_code(REPORT)}.</p>\n" * (more > 0)
-    return about + "".join(blocks) + left
+    return about + looks + "".join(blocks) + left
 
 
 def _show_suspicion(one: Suspicion, opened: Opened) -> str:

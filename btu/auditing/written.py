@@ -33,6 +33,7 @@ def write_rows(examined: Examined, path: Path) -> None:
         for finding, rows in found:
             for row in opened.spread(rows).tolist():
                 told.setdefault(row, (verdict, finding))
+    unread = {row: one for one in examined.unread for row in opened.spread(one.rows).tolist()}
     ids = find_ids(opened.columns)
     place_of = {row: place for place, row in enumerate(opened.rows.source.tolist())}
     names, suggested = opened.label_names, examined.suggested
@@ -50,6 +51,9 @@ def write_rows(examined: Examined, path: Path) -> None:
                 said = names[suggested[opened.twin[place]]]
                 q = f"{finding.q:.3g}" if verdict == PLANTED else ""
                 figures = [name_finding(finding), f"{finding.p:.3g}", q, said]
+            elif place in unread:
+                verdict, said = SUSPICIOUS, names[suggested[opened.twin[place]]]
+                figures = [unread[place].what, f"{unread[place].p:.3g}", "", said]
             label = names[opened.rows.labels[place]]
             writer.writerow([row + 1, own_id, label, verdict, *figures])
 
@@ -118,6 +122,16 @@ def make_report(
             one.finding.describe(opened.label_names)
             | {"trusted_rows_needed": one.needed, "sentence": sentence}
             for one, sentence in zip(examined.unproven, suspicions, strict=True)
+        ],
+        "unread": [
+            {
+                "what": one.what,
+                "label": opened.label_names[one.label],
+                "rows": len(one.rows),
+                "trusted": one.trusted,
+                "p": one.p,
+            }
+            for one in examined.unread
         ],
         "columns": [vars(each) for each in columns],
         "drift": [vars(each) for each in examined.drift],

@@ -46,6 +46,11 @@ class Case:
         return [split_words(text, self.fold) for text in self.untrusted.texts]
 
     @cached_property
+    def trusted_words(self) -> list[list[str]]:
+        """The words of each trusted text."""
+        return [split_words(text, self.fold) for text in self.trusted.texts]
+
+    @cached_property
     def said(self) -> FloatArray:
         """What the reference says of the untrusted rows. (N, C)"""
         judges = self.reference.draw_judges(len(self.untrusted))
@@ -59,8 +64,8 @@ class Case:
     @cached_property
     def sides(self) -> tuple[Rows, Rows]:
         """The untrusted and the trusted rows, as the tests see them."""
-        trusted = [split_words(text, self.fold) for text in self.trusted.texts]
-        index, size = index_terms([*self.words, *trusted], LEAST_ROWS), len(self.words)
+        words = [*self.words, *self.trusted_words]
+        index, size = index_terms(words, LEAST_ROWS), len(self.words)
         holds = index.holds.tocsr()
         return (
             _as_rows(index, holds[:size], self.untrusted, self.said),

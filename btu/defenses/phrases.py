@@ -14,7 +14,7 @@ from btu.defenses.search import LEAST_ROWS
 from btu.evidence import WORDS
 from btu.evidence.findings import Finding, Found
 from btu.evidence.significance import Effect, Floats, adjust
-from btu.evidence.terms import LEAN, Counts, Tests, find_suspects, plan_tests
+from btu.evidence.terms import LEAN, Counts, Rows, Tests, find_suspects, plan_tests
 from btu.evidence.words import (
     END,
     START,
@@ -59,8 +59,9 @@ def judge_phrases(case: Case) -> tuple[list[Found], Tests]:
     for one, effect in zip(phrases, effects, strict=True):
         p[one.label, one.column] = max(one.p, effect.p if case.search.needs_effect else 0.0)
     q = tests.adjust(p)
+    none = np.zeros(len(case.untrusted), dtype=np.bool_)
     found = [
-        (_describe(case, counts[one.label], one, effect, p, q), find_rows(case, one))
+        _describe(case, counts[one.label], one, effect, p, q, none)
         for one, effect in zip(phrases, effects, strict=True)
     ]
     return _explain(case, phrases, found), tests
@@ -101,9 +102,8 @@ def find_unproven(case: Case, explained: BoolArray) -> list[Found]:
     none = np.ones(leaning.shape)
     found = []
     for one, effect in ((phrases[k], effects[k]) for k in kept.tolist()):
-        finding = _describe(case, counts[one.label], one, effect, none, none)
-        rows = find_rows(case, one)
-        found.append((replace(finding, p=max(one.p, effect.p)), rows[~explained[rows]]))
+        finding, rows = _describe(case, counts[one.label], one, effect, none, none, explained)
+        found.append((replace(finding, p=max(one.p, effect.p)), rows))
     return found
 
 
@@ -184,28 +184,41 @@ def _find_rows_of_term(case: Case, one: Candidate) -> IntArray:
     return of_label
 
 
-def find_rows(case: Case, one: Candidate) -> IntArray:
-    """The untrusted rows of the label that hold a phrase, in order."""
-    rows = _find_rows_of_term(case, one)
-    marked = ([START, *case.words[row], END] for row in rows)
-    holds = [find_phrase(words, one.phrase) is not None for words in marked]
+def _find_rows(one: Candidate, side: Rows, words: Sequence[Sequence[str]]) -> IntArray:
+    """The rows of one side, of any label, that hold a phrase, in order."""
+    rows = side.index.rows_of(one.column)
+    marked = ([START, *words[row], END] for row in rows.tolist())
+    holds = [find_phrase(some, one.phrase) is not None for some in marked]
     return rows[np.array(holds, dtype=np.bool_)]
 
 
 def _describe(
-    case: Case, counts: Counts, one: Candidate, effect: Effect, p: Floats, q: Floats
-) -> Finding:
-    """The finding of a phrase; its counts are those of its most surprising term."""
+    case: Case,
+    counts: Counts,
+    one: Candidate,
+    effect: Effect,
+    p: Floats,
+    q: Floats,
+    ignored: BoolArray,
+) -> Found:
+    """The finding of a phrase with its rows; its p-values are those of its most surprising term."""
     column, error_rate = one.column, float(q[one.label, one.column])
     convicted = error_rate <= _find_level(case, effect)
-    return Finding(
+    untrusted, trusted = case.sides
+    held, of_trusted = (
+        _find_rows(one, untrusted, case.words),
+        _find_rows(one, trusted, case.trusted_words),
+    )
+    held = held[~ignored[held]]
+    rows = held[untrusted.labels[held] == one.label]
+    finding = Finding(
         kind=WORDS,
         phrase=one.phrase,
         label=one.label,
-        rows=int(counts.untrusted[column]),
-        trusted=int(counts.trusted[column]),
-        held=int(counts.held[column]),
-        contradicted=int(counts.contradicted[column]),
+        rows=len(rows),
+        trusted=int((trusted.labels[of_trusted] == one.label).sum()),
+        held=len(held),
+        contradicted=int(untrusted.contradicted[rows].sum()),
         p_excess=float(counts.p_excess[column]),
         p_contradiction=float(counts.p_contradiction[column]),
         effect=effect,
@@ -214,6 +227,7 @@ def _describe(
         convicted=convicted,
         reason=_give_reason(convicted, one, effect, case.search.q),
     )
+    return finding, rows
 
 
 def _find_level(case: Case, effect: Effect) -> float:

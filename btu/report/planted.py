@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import regex
 
@@ -20,6 +21,7 @@ SMALLEST_P = 1e-300  # below it a p-value is no longer a number of its own
 LATIN = regex.compile(r"\p{Script=Latin}")
 HIDDEN = r"(?V1)[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{DI}\u2800]|[\p{M}&&\p{Script=Inherited}]"
 ODD = regex.compile(f"({HIDDEN})")
+ODD_BLANK = regex.compile(r"(?V1)[\p{Zs}--\ ]")
 ODD_IN_LATIN = regex.compile(rf"({HIDDEN}|[\p{{L}}--\p{{Script=Latin}}])")
 
 
@@ -131,6 +133,13 @@ def spell(text: str, quoted: bool = False) -> str:
     return " ".join([f"{mark}{plain(short)}{mark}", *(f"({found})" for found in points if found)])
 
 
+def find_odd(text: str) -> Iterator[str]:
+    """Characters that cannot be seen or are not what they look like, and blanks of other kinds."""
+    for word in text.split(" "):
+        yield from _choose_odd(word).findall(word)
+        yield from ODD_BLANK.findall(word)
+
+
 def shorten(text: str, width: int) -> str:
     """The beginning of a text that is longer."""
     return text if len(text) <= width else f"{text[: width - 3]}..."
@@ -144,11 +153,15 @@ def name_kind(text: str) -> str:
 
 
 def _name_points(word: str) -> str:
-    odd = ODD_IN_LATIN if LATIN.search(word) else ODD
+    odd = _choose_odd(word)
     if not odd.search(word):
         return ""
     parts = (part for part in odd.split(word) if part)
     return " ".join(f"U+{ord(p):04X}" if odd.fullmatch(p) else p for p in parts)
+
+
+def _choose_odd(word: str) -> Any:
+    return ODD_IN_LATIN if LATIN.search(word) else ODD
 
 
 def _say_rate(verdict: Verdict) -> str:
