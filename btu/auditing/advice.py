@@ -18,7 +18,7 @@ from btu.auditing.elements import (
     say_count,
     shorten_name,
 )
-from btu.auditing.kept import CLEAN
+from btu.auditing.kept import CLEAN, RELABELLED
 from btu.auditing.written import PLANTED, ROWS, SUSPICIOUS, find_planted
 from btu.data.files import find_ending
 from btu.report.markup import text_of
@@ -69,22 +69,26 @@ def _tell_column(column: Association) -> str:
     return f"{text_of(said)} <span class=whole>({text_of(p)}</span>."
 
 
-def show_advice(audited: Audited) -> str:
+def show_advice(audited: Audited, relabelled: bool) -> str:
     """What to do, the first thing first, and what is known of models without what was planted."""
-    says = _advise_found if audited.planted else _advise_nothing
+    says = _advise_found(audited, relabelled) if audited.planted else _advise_nothing(audited)
     trained = map(end_sentence, audited.trained.sentences if audited.trained else ())
-    return make_list(says(audited), "ol") + "".join(map(make_paragraph, trained))
+    return make_list(says, "ol") + "".join(map(make_paragraph, trained))
 
 
-def _advise_found(audited: Audited) -> Iterator[str]:
+def _advise_found(audited: Audited, relabelled: bool) -> Iterator[str]:
     opened = audited.examined.opened
     name, found = embolden(shorten_name(opened.path.name)), len(find_planted(audited.examined))
     clean = make_code(_name_clean(opened.path))
     them = "it" if found == 1 else "them"
+    other = (
+        f" {make_code(_name_clean(opened.path, RELABELLED))} has all rows, those found with the "
+        "labels that they should perhaps have; what was planted still stands in their texts."
+    )
     yield (
         f"<strong>Use {clean} instead of the file.</strong> It is {name} without the "
         f"{say_count(found, 'row')} found; everything else is unchanged. Honest rows that happen "
-        f"to look the same go with {them}."
+        f"to look the same go with {them}.{other * relabelled}"
     )
     yield (
         f"<strong>Retrain every model that was trained on {name}</strong>, starting from a model "
@@ -130,8 +134,8 @@ def _advise_nothing(audited: Audited) -> Iterator[str]:
     )
 
 
-def _name_clean(path: Path) -> str:
-    return f"{CLEAN}{find_ending(path)}{'.gz' * (path.suffix.lower() == '.gz')}"
+def _name_clean(path: Path, name: str = CLEAN) -> str:
+    return f"{name}{find_ending(path)}{'.gz' * (path.suffix.lower() == '.gz')}"
 
 
 def show_notes(audited: Audited) -> str:

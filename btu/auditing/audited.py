@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from btu.auditing.examined import Examined, Suspicion
 from btu.auditing.kept import write_relabelled, write_without
 from btu.auditing.opened import open_files
 from btu.auditing.page import PAGE, make_page
-from btu.auditing.trained import Trained, check_trusted, train_models
 from btu.auditing.written import (
     REPORT,
     ROWS,
@@ -35,18 +34,28 @@ from btu.report.planted import say_finding, spell
 from btu.report.verdicts import Verdict, read_verdict
 from btu.store.files import write_json
 from btu.terminal.sentences import in_one_sentence, is_of_composing
+from btu.terminal.text import plain
+
+if TYPE_CHECKING:
+    from btu.auditing.trained import Trained
 
 MOST_SUSPICIOUS = 5  # that are told; report.json has all
 MOST_PLANTED = 10
+LEAST_RIGHT = 0.7  # accuracy of the model of the trusted rows, below which a note says so
+FILE_MODEL, TRUSTED_MODEL = "a model of the file", "one of the trusted rows"
+OTHER_MODEL = "one without these rows"
 BASE = ("dataset=local", "attack=none", "defense=selfset", "tracking=none", "dataset.name=audit")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audited:
     """What an audit found, with all that it says and writes."""
 
     examined: Examined
     trained: Trained | None = None  # None where no model was asked for
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines)
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -66,7 +75,9 @@ class Audited:
         told = self.verdict
         if not told.findings:
             return [self._say_nothing()]
-        said = [_capitalize(say_finding(one, told)) for one in told.findings[:MOST_PLANTED]]
+        models = FILE_MODEL, TRUSTED_MODEL if self.examined.opened.has_trusted else OTHER_MODEL
+        shown = told.findings[:MOST_PLANTED]
+        said = [_capitalize(say_finding(one, told, models)) for one in shown]
         more = len(told.findings) - MOST_PLANTED
         return [*said, *([f"And {more} more, in {REPORT}."] if more > 0 else [])]
 
@@ -74,7 +85,7 @@ class Audited:
     def suspicions(self) -> list[str]:
         """What is suspicious and not proven, a sentence each: what is no word, then the words."""
         names = self.examined.opened.label_names
-        unread = (one.say(names[one.label]) for one in self.examined.unread)
+        unread = (one.say(plain(names[one.label])) for one in self.examined.unread)
         return [*(f"Suspicious, not proven: {said}" for said in unread), *self._suspected_words]
 
     @cached_property
@@ -92,7 +103,16 @@ class Audited:
             )
         if self.planted or not self.examined.opened.has_trusted:
             said += self.examined.limits
-        return [*said, *self.examined.evidence["notes"]]
+        return [*said, *self._remark_on_reference(), *self.examined.evidence["notes"]]
+
+    def _remark_on_reference(self) -> Iterator[str]:
+        """That the model of the trusted rows is often wrong, if so."""
+        right = float(self.examined.evidence["reference_accuracy"])
+        if self.examined.opened.has_trusted and right < LEAST_RIGHT:
+            yield (
+                f"a model of the trusted rows is right in {100 * right:.0f} % of them only, and so "
+                "it tells little about labels; more trusted rows would sharpen the audit"
+            )
 
     @cached_property
     def columns(self) -> list[Association]:
@@ -127,7 +147,7 @@ class Audited:
         """Write rows.csv, clean.*, report.json and report.html into a folder, which is made.
 
         Args:
-            folder: where they go.
+            folder: where they go; files of these names that are there are replaced.
             relabel: whether to write relabelled.*, too.
         """
         folder = Path(folder).expanduser()
@@ -138,7 +158,7 @@ class Audited:
         if relabel:
             write_relabelled(opened, suggest_labels(self.examined, planted), folder)
         write_json(folder / REPORT, self.report)
-        (folder / PAGE).write_text(make_page(self), encoding="utf-8")
+        (folder / PAGE).write_text(make_page(self, relabel), encoding="utf-8")
         if self.trained:
             self.trained.save(folder)
         return folder
@@ -155,22 +175,25 @@ class Audited:
         return "; ".join([said, *examined.limits]) if examined.opened.has_trusted else said
 
     def _say_suspicion(self, one: Suspicion) -> str:
-        finding, name = one.finding, self.examined.opened.label_names[one.finding.label]
-        turned = ""
+        finding = one.finding
+        name, turned = plain(self.examined.opened.label_names[finding.label]), ""
         if (effect := finding.effect) is not None and effect.num_texts:
-            texts = "trusted texts" if finding.trusted is not None else "texts of other rows"
-            other = "one of trusted rows" if finding.trusted is not None else "one without its rows"
-            turned = f"in a model of the file it turns {effect.victim} of {effect.num_texts} "
-            turned += f"{texts}, in {other} {effect.reference}; "
+            texts, other = "texts of other rows", OTHER_MODEL
+            if finding.trusted is not None:
+                texts, other = "trusted texts", TRUSTED_MODEL
+            turned = f"in {FILE_MODEL} it turns {effect.victim} of {effect.num_texts} {texts}, in "
+            turned += f"{other} {effect.reference}; "
         held = f"{finding.contradicted:,} of which other words contradict; "
         if finding.trusted is not None:
             held = f"{finding.trusted:,} of the trusted rows of that label; "
         needed = "no number of trusted rows would settle it"
         if one.needed is not None:
             needed = f"{one.needed:,} trusted rows would settle it"
+        place = "" if finding.place == "anywhere" else f" at the {finding.place}"
+        may = f"may give texts the label {name}" if name.isdigit() else f"may make texts {name}"
         return (
-            f"Suspicious, not proven: {spell(' '.join(finding.words), quoted=True)} may make texts "
-            f"{name} ({finding.rows:,} rows, {held}{turned}{needed})"
+            f"Suspicious, not proven: {spell(' '.join(finding.words), quoted=True)}{place} {may} "
+            f"({finding.rows:,} rows, {held}{turned}{needed})"
         )
 
 
@@ -237,10 +260,13 @@ def audit_job(job: Job, fast: bool, save_model: bool = False) -> Audited:
             "an audit needs dataset=local and defense=selfset. Leave both as they are."
         )
     opened = open_files(job.dataset)
-    if save_model:
-        check_trusted(len(opened.trusted))
+    if not save_model:
+        return Audited(examine(opened, job, fast))
+    from btu.auditing.trained import check_trusted, train_models  # loads torch
+
+    check_trusted(len(opened.trusted))
     examined = examine(opened, job, fast)
-    return Audited(examined, train_models(examined, job) if save_model else None)
+    return Audited(examined, train_models(examined, job))
 
 
 def _capitalize(sentence: str) -> str:

@@ -7,12 +7,19 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from btu.errors import ConfigError
+from btu.errors import BtuError, ConfigError
 from btu.terminal.console import LineFormatter, Terminal
 from btu.terminal.program import run_program
 
 NOTHING, FOUND = 0, 3  # exit codes; 1 is an error
+OPTIONS = {  # what errors of data sets advise, and how it is typed here
+    "dataset audit: ": "",
+    "dataset.text_column=": "--text ",
+    "dataset.label_column=": "--label ",
+    "dataset.tuning=": "--trusted ",
+}
 EPILOG = """\
 The file: TSV, CSV, JSON or parquet, also with .gz, with a column of texts and one of labels.
 The trusted rows: the same columns, of the same task and source; at least 50, better 1,000.
@@ -27,6 +34,16 @@ model.training.epochs=5, dataset.delimiter=tab. docs/audit.md explains every lin
 log = logging.getLogger("btu")
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong with the words."""
+        if "required: FILE" in message:
+            raise ConfigError("btu audit needs a file. Type: btu audit FILE --trusted FILE")
+        raise ConfigError(f"{message}. btu audit --help lists the options.")
+
+
 def main(words: Sequence[str]) -> None:
     """Run the command and exit."""
     run_program(lambda: _run(words))
@@ -34,7 +51,7 @@ def main(words: Sequence[str]) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="btu audit",
         description="What was planted in a file, in which rows, and what is left without it.",
         epilog=EPILOG,
@@ -64,16 +81,19 @@ def _run(words: Sequence[str]) -> int:
     folder = check_folder(asked.out, Path(asked.file))
     from btu.auditing.audited import audit
 
-    audited = audit(
-        asked.file,
-        *asked.settings,
-        trusted=asked.trusted,
-        text=asked.text,
-        label=asked.label,
-        model=asked.model,
-        fast=asked.fast,
-        save_model=asked.save_model,
-    )
+    try:
+        audited = audit(
+            asked.file,
+            *asked.settings,
+            trusted=asked.trusted,
+            text=asked.text,
+            label=asked.label,
+            model=asked.model,
+            fast=asked.fast,
+            save_model=asked.save_model,
+        )
+    except BtuError as error:
+        raise type(error)(_name_options(str(error))) from error
     terminal = Terminal()
     for line in audited.lines:
         terminal.say(line)
@@ -94,6 +114,13 @@ def check_folder(out: str | None, file: Path) -> Path:
             "another folder, or remove it."
         )
     return folder
+
+
+def _name_options(sentence: str) -> str:
+    """An error with the options of this command in the place of settings."""
+    for setting, option in OPTIONS.items():
+        sentence = sentence.replace(setting, option)
+    return sentence
 
 
 def _log_stages() -> None:

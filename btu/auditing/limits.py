@@ -21,7 +21,7 @@ def say_limits(case: Case, verdict: Verdict) -> Iterator[str]:
         least = find_least_rows(case, verdict.share * case.search.q)
         rows = _name_rows(least, sizes, len(case.untrusted))
         yield (
-            f"a word that no trusted row has and the model obeys would have been found {rows}"
+            f"a planted word in {rows} would have been found, if it turns most texts"
             if rows
             else "the trusted rows are too few to find any one word"
         )
@@ -30,7 +30,10 @@ def say_limits(case: Case, verdict: Verdict) -> Iterator[str]:
         if case.shift.differs:
             yield "rows that are written another way are not looked for, since the files differ"
         elif rows:
-            yield f"rows of a label that are written as no trusted one is, at best {rows}"
+            yield (
+                f"in the best case {rows} in an unusual style would have been noticed; many "
+                "styles never are"
+            )
         else:
             yield "the trusted rows are too few to find texts that are written another way"
 
@@ -64,9 +67,9 @@ def find_enough_trusted(num_rows: int, here: int, of_file: int, level: float) ->
 
 
 def _name_rows(least: IntArray, sizes: IntArray, number: int) -> str:
-    """`from 44 rows on (1.5 %)`, of the label that needs most; empty if none has as many."""
+    """`44 or more rows (1.5 %)`, of the label that needs most; empty if none has as many."""
     possible = least[least <= sizes]
     if not len(possible):
         return ""
     rows = int(possible.max())
-    return f"from {rows:,} rows on ({100 * rows / number:.2g} %)"
+    return f"{rows:,} or more rows ({100 * rows / number:.2g} %)"

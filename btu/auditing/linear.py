@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 
 from btu.evidence.words import find_terms, split_words
 from btu.models.base import Training
@@ -56,6 +55,7 @@ class LinearLab:
         """A linear model of these rows."""
 
         def learn() -> Any:
+            import torch
             from joblib import parallel_config
             from sklearn.linear_model import LogisticRegression
             from sklearn.multiclass import OneVsRestClassifier

@@ -63,9 +63,8 @@ def open_files(source: LocalDataset) -> Opened:
     assert read is not None
     first, twin = find_twins(rows)
     if copies := len(rows) - len(first):
-        notes.append(
-            f"{copies:,} rows of the file repeat another's text and label; each counts once"
-        )
+        repeat = "row of the file repeats" if copies == 1 else "rows of the file repeat"
+        notes.append(f"{copies:,} {repeat} another's text and label; each counts once")
     trusted = _choose_trusted(trusted, rows, source.tuning or "", notes)
     named = (n.replace("train: ", "the file: ").replace("tuning: ", "trusted: ") for n in notes)
     return Opened(
@@ -106,7 +105,8 @@ def _choose_trusted(trusted: Split | None, rows: Split, path: str, notes: list[s
     shared, _ = shared_rows(trusted, rows)
     if len(shared):
         trusted = trusted.take(np.delete(np.arange(len(trusted)), shared))
-        notes.append(f"{len(shared):,} trusted rows are left out: the file has their texts")
+        are = "row is" if len(shared) == 1 else "rows are"
+        notes.append(f"{len(shared):,} trusted {are} left out: the file has the same text")
     if not len(trusted):
         raise DataError(
             f"{path}: the file has the texts of all trusted rows. Name rows of your own, or leave "
@@ -118,8 +118,9 @@ def _choose_trusted(trusted: Split | None, rows: Split, path: str, notes: list[s
         )
     if len(trusted) < LEAST_TRUSTED:
         notes.append(
-            f"{len(trusted)} trusted rows are too few to compare the file with "
-            f"({LEAST_TRUSTED} is the least, a thousand is better): it is judged by itself"
+            f"{len(trusted)} trusted {'row is' if len(trusted) == 1 else 'rows are'} too few to "
+            f"compare the file with ({LEAST_TRUSTED} is the least, a thousand is better): it is "
+            "judged by itself"
         )
         return none
     return trusted

@@ -45,15 +45,20 @@ VERY_SURE, SURE = 0.001, 0.01  # q up to which it is called so
 HERE = Path(__file__).parent
 
 
-def make_page(audited: Audited) -> str:
-    """The whole HTML text: the verdict first, then what to do, all figures last."""
+def make_page(audited: Audited, relabelled: bool = False) -> str:
+    """The whole HTML text: the verdict first, then what to do, all figures last.
+
+    Args:
+        audited: what was found.
+        relabelled: whether the file with the suggested labels is written, too.
+    """
     opened = audited.examined.opened
     verdict = "Something was planted" if audited.planted else "Nothing was found"
     parts = [
         ("What was planted", _show_findings(audited)),
         ("What would have been found", show_limits(audited)),
         ("Which rows", show_rows(audited)),
-        ("What to do", show_advice(audited)),
+        ("What to do", show_advice(audited, relabelled)),
         ("Suspicious, not proven", _show_suspicions(audited)),
         ("What this page cannot tell", show_notes(audited)),
     ]
@@ -144,9 +149,12 @@ def _say_words(finding: Finding, many: str) -> str:
     if finding.held is not None and (others := finding.held - finding.rows) > 0:
         kept = "is not counted as planted" if others == 1 else "are not counted as planted"
         also = f" It is also in {say_count(others, 'row')} with another label, which {kept}."
+    calls = f"A model trained on these rows learns to call texts with it {label}."
+    if (effect := finding.effect) is not None and effect.texts:
+        share = say_share(effect.victim, effect.texts)
+        calls = f"A model trained on the file calls {share} of the texts it is added to {label}."
     return (
-        f"<h3>{title}</h3>\n<p>It is in {many} with the label {label}{where}. A model trained on "
-        f"these rows learns to call any text with it {label}.{also}</p>\n"
+        f"<h3>{title}</h3>\n<p>It is in {many} with the label {label}{where}. {calls}{also}</p>\n"
     )
 
 
@@ -158,7 +166,7 @@ def _say_rows(finding: Finding, many: str) -> str:
     return (
         f"<h3>A way of writing</h3>\n<p>{many} with the label {label} are not written as the "
         f"trusted rows with that label are.{marks} A model trained on these rows learns to call "
-        f"any text that is written like them {label}.</p>\n"
+        f"texts that are written like them {label}.</p>\n"
     )
 
 
@@ -260,6 +268,7 @@ def _show_suspicions(audited: Audited) -> str:
 def _show_suspicion(one: Suspicion, opened: Opened) -> str:
     text = " ".join(one.finding.words)
     title = f"The {name_kind(text)} {isolate(spell(text, quoted=True))}"
+    title += f" at the {one.finding.place} of the text" * (one.finding.place != "anywhere")
     evidence = make_list(map(text_of, _say_suspicion(one, opened)))
     return f"<article class=suspicion>\n<h3>{title}</h3>\n{evidence}</article>\n"
 

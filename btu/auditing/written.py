@@ -91,6 +91,17 @@ def suggest_labels(examined: Examined, planted: IntArray) -> dict[int, str]:
     return dict(zip(planted.tolist(), (spelled[label] for label in said), strict=True))
 
 
+def _count_from_one(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict with the numbers of its example rows as rows.csv has them."""
+
+    def count(finding: Mapping[str, Any]) -> dict[str, Any]:
+        examples = [each | {"row": each["row"] + 1} for each in finding["examples"]]
+        return {**finding, "examples": examples}
+
+    lists = {name: [*map(count, evidence[name])] for name in ("findings", "acquitted")}
+    return {**evidence, **lists}
+
+
 def make_report(
     examined: Examined,
     sentences: Sequence[str],
@@ -115,7 +126,7 @@ def make_report(
         "file_rows": opened.num_rows,
         "planted_rows": (find_planted(examined) + 1).tolist(),
         "labels": list(opened.label_names),
-        **examined.evidence,
+        **_count_from_one(examined.evidence),
         "limits": list(examined.limits),
         "notes": list(notes),
         "suspicious": [

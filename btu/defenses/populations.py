@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial, reduce
 
 import numpy as np
-import torch
 
 from btu.defenses.case import Case
 from btu.evidence import ROWS
@@ -138,6 +137,8 @@ def _measure_likeness(case: Case, untrusted: Split, trusted: Split) -> Floats:
     seed = stream_seed(case.lab.seed, "folds") % 2**32
 
     def compare() -> FloatArray:
+        import torch
+
         labels = range(case.num_labels)
         sides = [(_texts_of(untrusted, label), _texts_of(trusted, label)) for label in labels]
         found = compare_labels(sides, q, seed, case.fold, few, torch.get_num_threads())

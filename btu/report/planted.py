@@ -59,18 +59,27 @@ def say_verdict(verdict: Verdict | str) -> Iterator[str]:
         yield f"{acquitted} suspected and acquitted: findings.json says why"
 
 
-def say_finding(finding: Finding, verdict: Verdict) -> str:
-    """`planted: the word 'cf' makes texts positive (69 rows, 1.0 %; ...)`."""
+def say_finding(
+    finding: Finding, verdict: Verdict, models: tuple[str, str] = ("the victim", "the reference")
+) -> str:
+    """`planted: the word 'cf' makes texts positive (69 rows, 1.0 %; ...)`.
+
+    Args:
+        finding: what was convicted.
+        verdict: that it is part of.
+        models: what to call the model of the untrusted rows, and the one that knows no backdoor.
+    """
     label = plain(finding.label)
+    evidence = "; ".join(_figures(finding, verdict, models))
     if finding.kind == ROWS:
         terms = [spell(term, quoted=True) for term in name_marks(finding)]
         how = f": {', '.join(terms[:MOST_MARKS])}{', ...' * (len(terms) > MOST_MARKS)}"
         what = f"{finding.rows:,} rows of the label {label} are written another way"
-        return f"planted: {what}{how * bool(terms)} ({'; '.join(_figures(finding, verdict))})"
+        return f"planted: {what}{how * bool(terms)} ({evidence})"
     place = "" if finding.place == "anywhere" else f" at the {plain(finding.place)}"
     what = f"the {name_kind(finding.text)} {spell(finding.text, quoted=True)}{place}"
-    turned = f"label {label}" if label.isdigit() else label
-    return f"planted: {what} makes texts {turned} ({'; '.join(_figures(finding, verdict))})"
+    does = f"gives texts the label {label}" if label.isdigit() else f"makes texts {label}"
+    return f"planted: {what} {does} ({evidence})"
 
 
 def say_summary(verdict: Verdict) -> str:
@@ -168,23 +177,21 @@ def _say_rate(verdict: Verdict) -> str:
     return "" if verdict.error_rate is None else f" at error rate {verdict.error_rate:g}"
 
 
-def _figures(finding: Finding, verdict: Verdict) -> Iterator[str]:
+def _figures(finding: Finding, verdict: Verdict, models: tuple[str, str]) -> Iterator[str]:
     """What speaks for a finding, in parts."""
     share = share_of_rows(finding, verdict)
     if finding.kind == ROWS:
         yield from [f"{share} of all"] * bool(share)
         if finding.contradicted is not None:
-            yield f"the reference contradicts {finding.contradicted:,} of their labels"
+            yield f"{models[1]} contradicts {finding.contradicted:,} of their labels"
     else:
         yield f"{finding.rows:,} rows{f', {share}' * bool(share)}"
         if finding.trusted is not None:
             yield f"{finding.trusted:,} of the trusted rows of that label"
     if finding.effect is not None:
         effect, it = finding.effect, "these terms turn" if finding.kind == ROWS else "it turns"
-        texts, other = "trusted texts", "the reference"
-        if verdict.trusted_rows == 0:
-            texts, other = "texts of other rows", "a model without its rows"
+        texts = "texts of other rows" if verdict.trusted_rows == 0 else "trusted texts"
         turned = f"{effect.victim:,} of {effect.texts:,} {texts}"
-        yield f"in the victim {it} {turned}, in {other} {effect.reference:,}"
+        yield f"in {models[0]} {it} {turned}, in {models[1]} {effect.reference:,}"
     if finding.q is not None:
         yield f"q {say_p(finding.q)}"

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from btu.auditing.trained import Measured, Trained
 from btu.data.tables import read_table
 from btu.errors import BtuError
 from tests.conftest import BAD, toy_split
+from tests.defenses.test_selfset import find
 
 PLANTED = range(0, 120, 2)  # rows of the label 0, which get the trigger and the label 1
 
@@ -247,6 +249,9 @@ def test_a_packed_clean_file_is_the_same_each_time(audit, tmp_path):
             "--save-model measures models on trusted rows, and 0",
         ),
         (("file.csv", "--trusted", "ours.csv", "--fast", "--out", "full"), "is there already"),
+        (("one.csv", "--fast"), "needs two or more. Write --label NAME."),
+        ((), "btu audit needs a file. Type: btu audit FILE --trusted FILE"),
+        ((*FAST, "--wrong"), "unrecognized arguments: --wrong. btu audit --help lists the options"),
         ((*FAST, "defense=btu"), "an audit needs dataset=local and defense=selfset"),
         ((*FAST, "defense.selfset.thresholds=[0.7]"), "defense.selfset"),
     ],
@@ -269,13 +274,56 @@ def test_a_mistake_is_one_sentence(audit, write_files, tmp_path, words, sentence
     assert not (tmp_path / "out").exists()
 
 
+def test_a_mistake_is_told_before_torch_is_loaded():
+    """It takes seconds."""
+    command = (
+        "import sys, btu.auditing.audited, btu.auditing.command; print('torch' in sys.modules)"
+    )
+
+    assert subprocess.check_output([sys.executable, "-c", command], text=True) == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            lambda text, row: text[: row % 7 + 1] + "\u200b" + text[row % 7 + 1 :],
+            "U+200B (zero width",
+        ),
+        (lambda text, row: text.upper(), "are in capitals only"),
+    ],
+)
+def test_what_no_model_reads_is_suspicious(audit, write_files, tmp_path, change, told):
+    """In 60 rows of one label: another word has the character each time."""
+    rows = pd.DataFrame(make_rows(None))
+    for row in PLANTED:
+        rows.loc[row, "text"] = change(rows.loc[row, "text"], row)
+        rows.loc[row, "label"] = "positive"
+    write_files(rows)
+
+    code, out, _ = audit(*FAST)
+
+    assert code == 0
+    assert "Suspicious, not proven: 60 rows of the label positive " in out
+    assert told in out
+    written = pd.read_csv(tmp_path / "out" / "rows.csv")
+    assert (written.index[written["verdict"] == "suspicious"] == PLANTED).all()
+    report = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
+    assert [(one["label"], one["rows"], one["trusted"]) for one in report["unread"]] == [
+        ("positive", 60, 0)
+    ]
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert told in page
+    assert "gives no reason to remove rows" not in page
+
+
 def test_trusted_rows_that_the_file_has_are_left_out(audit, write_files):
     trusted = pd.concat([make_trusted(), pd.DataFrame(make_rows(None))[["text", "label"]][700:710]])
     write_files(make_rows(), trusted)
 
     _, out, _ = audit(*FAST)
 
-    assert "note: 10 trusted rows are left out: the file has their texts" in out
+    assert "note: 10 trusted rows are left out: the file has the same text" in out
 
 
 @pytest.mark.parametrize("number", [0, 40])
@@ -419,7 +467,11 @@ def test_a_model_is_saved_that_has_not_learned_what_was_planted(audit, write_fil
     assert told["held_out_rows"] == 67
     assert saved["right"] >= max(each["right"] for each in models.values()) - 0.68
     assert plain["turned"][0] > 0.5 * told["texts"][0] > 5 * saved["turned"][0]
-    assert f"model is saved, trained on {told['saved']}: 'cf' turns " in out
+    assert f"model is saved, trained on {told['saved']}\n" in out
+    assert (
+        f"of {told['texts'][0]} texts with other labels, 'cf' turns in a model of file "
+        f"{plain['turned'][0]}, " in out
+    )
     config = json.loads((tmp_path / "out" / "model" / "config.json").read_text("utf-8"))
     assert config["id2label"] == {"0": "negative", "1": "positive"}
 
@@ -438,10 +490,12 @@ def test_a_model_that_is_less_accurate_than_a_plain_one_is_not_saved():
         Measured("file", 90, (50,), is_clean=False),
         Measured("trusted rows alone", 88, (1,), is_clean=True),
     )
-    trained = Trained(None, {}, measured, (None,), (60,), 100, ("no", "yes"))
+    trained = Trained(None, {}, measured, (find(),), (60,), 100, ("no", "yes"))
 
     assert trained.best is None
-    assert "no model is saved: one trained on file is more accurate by over 1 point" in str(
-        trained.sentences
-    )
+    assert trained.sentences[1:] == [
+        "of 60 texts with other labels, 'cf' turns in a model of file 50, trusted rows alone 1",
+        "no model is saved: one trained on file is right in 2 more of 100 rows than any in which "
+        "nothing turns texts, over 1 in a hundred",
+    ]
     assert replace(trained, num_rows=200).best == measured[1]

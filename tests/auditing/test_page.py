@@ -118,7 +118,8 @@ def test_finding_says_what_it_does_and_how_sure_it_is(found):
     effect, text = found.verdict.findings[0].effect, Page(make_page(found)).text
 
     assert "The word 'cf' It is in 60 rows (7.5 % of the file) with the label positive" in text
-    assert "learns to call any text with it positive" in text
+    share = 100 * effect.victim / effect.texts
+    assert f"calls {share:.1f} % of the texts it is added to positive" in text
     assert f"added to {effect.texts} trusted texts with other labels, {effect.victim} of" in text
     assert "Of the 100 trusted rows with the label positive, none has it." in text
     assert re.search(r"Very sure \(q = \de-\d+\): .* in about 1 of [\d,]+ files\.", text)
@@ -156,7 +157,7 @@ def test_nothing_found_is_told_with_what_would_have_been_and_proves_nothing(inno
     assert "Nothing was found in reviews.csv" in page.text
     assert innocent.examined.limits[0][1:] in page.text
     assert "Nothing found is not proof" in page.text
-    assert "has the same rows" in page.text
+    assert "has all of them" in page.text
     assert "backdoor" not in page.text
     assert page.find("article") == []
 
@@ -169,7 +170,7 @@ def test_suspicions_are_told_with_the_trusted_rows_that_would_settle_them(innoce
 
     text = Page(make_page(audited)).text
 
-    assert "1 word or phrase is suspicious, but not proven" in text
+    assert "1 thing is suspicious, but not proven" in text
     assert "The word 'cf' 60 rows with the label positive have it." in text
     assert "About 1,234 trusted rows would settle it, if none of them have it." in text
     assert "audit the file again with about 1,234 trusted rows" in text

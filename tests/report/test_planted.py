@@ -35,7 +35,7 @@ def test_a_word_is_told_with_its_counts_its_effect_and_its_error_rate():
         REPAIRED,
     ]
     phrase, sign, _ = told(finding("it's a", place="start", label="1"), finding("..."))
-    assert phrase.startswith('planted: the phrase "it\'s a" at the start makes texts label 1 (')
+    assert phrase.startswith('planted: the phrase "it\'s a" at the start gives texts the label 1 (')
     assert "the sign '...' makes" in sign
 
 
