@@ -20,7 +20,7 @@ from btu.types import BoolArray, FloatArray, IntArray, Split
 
 NUM_MARKS = 10  # terms that tell a population from the trusted rows
 SHARE_OF_OTHERS = 0.5  # of that of a label: if other labels have as many, it is another source
-LEAST_UNLIKE = 0.25  # of its contradicted rows, that trusted rows of other labels do not resemble
+LEAST_UNLIKE = 0.15  # of its contradicted rows, that trusted rows of other labels do not resemble
 NUM_PLANTED = 3  # of them that a probe gets
 
 
