@@ -24,10 +24,10 @@ from btu.data.files import find_ending
 from btu.report.markup import text_of
 
 if TYPE_CHECKING:
-    from btu.auditing.audited import Audited
+    from btu.auditing.told import Told
 
 
-def show_limits(audited: Audited) -> str:
+def show_limits(audited: Told) -> str:
     """What would have been found where nothing was; else a note says it."""
     if audited.planted:
         return ""
@@ -42,7 +42,7 @@ def show_limits(audited: Audited) -> str:
     return "".join(map(make_paragraph, sentences))
 
 
-def show_rows(audited: Audited) -> str:
+def show_rows(audited: Told) -> str:
     """Where the rows found are listed, and what sets them apart."""
     if not audited.planted:
         return ""
@@ -69,14 +69,14 @@ def _tell_column(column: Association) -> str:
     return f"{text_of(said)} <span class=whole>({text_of(p)}</span>."
 
 
-def show_advice(audited: Audited, relabelled: bool) -> str:
+def show_advice(audited: Told, relabelled: bool) -> str:
     """What to do, the first thing first, and what is known of models without what was planted."""
     says = _advise_found(audited, relabelled) if audited.planted else _advise_nothing(audited)
     trained = map(end_sentence, audited.trained.sentences if audited.trained else ())
     return make_list(says, "ol") + "".join(map(make_paragraph, trained))
 
 
-def _advise_found(audited: Audited, relabelled: bool) -> Iterator[str]:
+def _advise_found(audited: Told, relabelled: bool) -> Iterator[str]:
     opened = audited.examined.opened
     name, found = embolden(shorten_name(opened.path.name)), len(find_planted(audited.examined))
     clean = make_code(_name_clean(opened.path))
@@ -110,7 +110,7 @@ def _say_source(columns: Sequence[Association]) -> str:
     return f"The column {column} points to {value}: treat its other rows with care."
 
 
-def _advise_nothing(audited: Audited) -> Iterator[str]:
+def _advise_nothing(audited: Told) -> Iterator[str]:
     opened = audited.examined.opened
     name = embolden(shorten_name(opened.path.name))
     clean = make_code(_name_clean(opened.path))
@@ -138,12 +138,12 @@ def _name_clean(path: Path, name: str = CLEAN) -> str:
     return f"{name}{find_ending(path)}{'.gz' * (path.suffix.lower() == '.gz')}"
 
 
-def show_notes(audited: Audited) -> str:
+def show_notes(audited: Told) -> str:
     """What to mind."""
     return make_list(_tell_limits(audited))
 
 
-def _tell_limits(audited: Audited) -> Iterator[str]:
+def _tell_limits(audited: Told) -> Iterator[str]:
     examined = audited.examined
     if audited.planted:
         yield (

@@ -15,14 +15,14 @@ from btu.report.planted_page import FIGURES, Figure
 from btu.report.verdicts import Finding, Verdict
 
 if TYPE_CHECKING:
-    from btu.auditing.audited import Audited
+    from btu.auditing.told import Told
 
 MOST_OF_CELL = 300  # characters
 FOUND = "Everything that was found, a line each; the words are explained below"
 ACQUITTED = "Everything that was acquitted, a line each"
 
 
-def show_figures(audited: Audited) -> str:
+def show_figures(audited: Told) -> str:
     """A table of what was found, one of what was acquitted, and what their words mean."""
     verdict, opened = audited.verdict, audited.examined.opened
     found = _table(FOUND, verdict.findings, verdict, opened.has_trusted)
@@ -88,7 +88,7 @@ def _cell(figure: Figure, finding: Finding, verdict: Verdict) -> str:
     return f'<td role="cell" class="{kind}" data-title="{title}">{text}</td>'
 
 
-def _define_terms(audited: Audited) -> str:
+def _define_terms(audited: Told) -> str:
     rate, trusted = audited.verdict.error_rate, audited.examined.opened.has_trusted
     chance = f" At {rate:g}, the limit of this audit, that is {say_chance(rate)}." if rate else ""
     reference = (

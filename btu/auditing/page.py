@@ -34,8 +34,8 @@ from btu.report.verdicts import Example, Finding
 from btu.terminal.text import plain
 
 if TYPE_CHECKING:
-    from btu.auditing.audited import Audited
     from btu.auditing.examined import Examined, Suspicion
+    from btu.auditing.told import Told
 
 PAGE = "report.html"
 MOST_SHOWN = 20  # findings with a block of their own, and suspicions; the tables have all
@@ -45,7 +45,7 @@ VERY_SURE, SURE = 0.001, 0.01  # q up to which it is called so
 HERE = Path(__file__).parent
 
 
-def make_page(audited: Audited, relabelled: bool = False) -> str:
+def make_page(audited: Told, relabelled: bool = False) -> str:
     """The whole HTML text: the verdict first, then what to do, all figures last.
 
     Args:
@@ -76,13 +76,13 @@ def _read_asset(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 
 
-def _name_kind(audited: Audited) -> str:
+def _name_kind(audited: Told) -> str:
     if audited.planted:
         return PLANTED
     return SUSPICIOUS if audited.examined.num_suspicious else "nothing"
 
 
-def _show_header(audited: Audited, verdict: str) -> str:
+def _show_header(audited: Told, verdict: str) -> str:
     opened = audited.examined.opened
     name, found = shorten_name(opened.path.name), len(find_planted(audited.examined))
     found_share = f"{found:,}{f' ({say_share(found, opened.num_rows)})' * bool(found)}"
@@ -101,7 +101,7 @@ def _show_header(audited: Audited, verdict: str) -> str:
     )
 
 
-def _say_lead(audited: Audited, found: int) -> str:
+def _say_lead(audited: Told, found: int) -> str:
     """What the verdict means."""
     opened, suspicious = audited.examined.opened, audited.examined.num_suspicious
     if audited.planted:
@@ -118,7 +118,7 @@ def _say_lead(audited: Audited, found: int) -> str:
     return said
 
 
-def _show_findings(audited: Audited) -> str:
+def _show_findings(audited: Told) -> str:
     """A block for each of the surest findings."""
     both = zip(audited.verdict.findings, audited.examined.convicted, strict=True)
     blocks = [_show_finding(finding, found, audited.examined) for finding, found in both]
@@ -247,7 +247,7 @@ def _show_example(example: Example) -> str:
     )
 
 
-def _show_suspicions(audited: Audited) -> str:
+def _show_suspicions(audited: Told) -> str:
     """What may have been planted, and what would settle it."""
     examined = audited.examined
     if not examined.num_suspicious:

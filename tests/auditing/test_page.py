@@ -114,6 +114,24 @@ def test_verdict_comes_first_and_figures_last(found):
     assert headings[-2:] == ["What this page cannot tell", "All figures"]
 
 
+def test_many_words_of_one_label_may_be_one_way_of_writing(found):
+    audited = dataclasses.replace(found)
+    findings = found.verdict.findings * 3
+    audited.__dict__["verdict"] = dataclasses.replace(found.verdict, findings=findings)
+
+    assert not any("one way of writing" in note for note in found.notes)
+    assert any(
+        note.startswith("3 words and phrases were found for the label positive: one way of writing")
+        for note in audited.notes
+    )
+    assert repr(found).startswith("Planted: the word 'cf' makes texts positive")
+
+
+def test_relabelled_rows_are_told_only_where_they_are_written(found):
+    assert "relabelled.csv" not in make_page(found)
+    assert "relabelled.csv" in make_page(found, relabelled=True)
+
+
 def test_finding_says_what_it_does_and_how_sure_it_is(found):
     effect, text = found.verdict.findings[0].effect, Page(make_page(found)).text
 
