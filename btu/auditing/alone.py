@@ -82,7 +82,7 @@ def examine_alone(opened: Opened, lab: Models, search: Search) -> tuple[Examined
     Returns:
         What was found, and a model of half of the file.
     """
-    alone = _Alone(opened, lab, search)
+    alone = _Alone(opened, lab, search, opened.judged)
     return alone.examine(), alone.halves.models[0]
 
 
@@ -91,11 +91,7 @@ class _Alone:
     opened: Opened
     lab: Models
     search: Search
-
-    @cached_property
-    def rows(self) -> Split:
-        """The judged rows. N"""
-        return self.opened.judged
+    rows: Split  # N that are judged
 
     @cached_property
     def words(self) -> list[list[str]]:
@@ -127,6 +123,34 @@ class _Alone:
 
     def examine(self) -> Examined:
         """Find what was planted."""
+        found, number = self.find()
+        return self._tell(self._confirm(found), number)
+
+    def _confirm(self, found: Sequence[Found]) -> list[Found]:
+        """What was found, acquitted unless it is found without the rows of the surest, too.
+
+        The wrong labels of these rows teach the models to contradict honest words of other labels.
+        """
+        convicted = [finding for finding, _ in found if finding.convicted]
+        if len(convicted) < 2:
+            return list(found)
+        surest = min(convicted, key=lambda finding: finding.p)
+        rows = next(rows for finding, rows in found if finding is surest)
+        kept = np.delete(np.arange(len(self.rows)), rows)
+        again = [one for one, _ in replace(self, rows=self.rows.take(kept)).find()[0]]
+        sure = [surest, *(one for one in again if one.convicted)]
+        known = {(one.label, word) for one in sure for word in one.words}
+
+        def confirm(one: Finding) -> Finding:
+            if not one.convicted or any((one.label, word) in known for word in one.words):
+                return one
+            reason = f"{one.reason}, but not without the rows of {' '.join(surest.words)!r}"
+            return replace(one, convicted=False, reason=reason)
+
+        return [(confirm(finding), own) for finding, own in found]
+
+    def find(self) -> tuple[list[Found], int]:
+        """What seems planted and what does not, and how many terms were weighed."""
         candidates = self.find_candidates()
         p, contradicted = self.weigh(candidates)
         q = Tests(p, self.weigh_strength(candidates)).adjust(p)
@@ -149,7 +173,7 @@ class _Alone:
             rows = self._find_rows(self.index.rows_of(one.column), phrase)
             own = rows[self.rows.labels[rows] == one.label]
             found.append((replace(finding, rows=len(own), held=len(rows)), own))
-        return self._tell(found, len(candidates))
+        return found, len(candidates)
 
     def find_candidates(self) -> list[Candidate]:
         """The terms that lean to a label, those first that decide most where nothing else is."""
