@@ -42,6 +42,11 @@ MOST_SHOWN = 20  # findings with a block of their own, and suspicions; the table
 MOST_MARKS = 8  # terms of rows written another way
 CHANCE = 0.05  # p up to which labels are said to look wrong
 VERY_SURE, SURE = 0.001, 0.01  # q up to which it is called so
+VERDICTS = {
+    PLANTED: "Something was planted",
+    SUSPICIOUS: "Nothing was proven",
+    "nothing": "Nothing was found",
+}
 HERE = Path(__file__).parent
 
 
@@ -53,7 +58,7 @@ def make_page(audited: Told, relabelled: bool = False) -> str:
         relabelled: whether the file with the suggested labels is written, too.
     """
     opened = audited.examined.opened
-    verdict = "Something was planted" if audited.planted else "Nothing was found"
+    verdict = VERDICTS[_name_kind(audited)]
     parts = [
         ("What was planted", _show_findings(audited)),
         ("What would have been found", show_limits(audited)),
@@ -111,7 +116,8 @@ def _say_lead(audited: Told, found: int) -> str:
             "planted. A model trained on this file learns to give one fixed answer whenever it "
             "meets what was planted, whatever else the text says. This is called a backdoor."
         )
-    said = f"Nothing in its {say_count(opened.num_rows, 'row')} goes beyond what chance explains."
+    rows = say_count(opened.num_rows, "row")
+    said = f"No word and no way of writing in its {rows} goes beyond what chance explains."
     if suspicious:
         are = "is" if suspicious == 1 else "are"
         said += f" {say_count(suspicious, 'thing')} {are} suspicious, but not proven."

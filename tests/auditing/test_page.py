@@ -188,6 +188,7 @@ def test_suspicions_are_told_with_the_trusted_rows_that_would_settle_them(innoce
 
     text = Page(make_page(audited)).text
 
+    assert "Nothing was proven in reviews.csv" in text
     assert "1 thing is suspicious, but not proven" in text
     assert "The word 'cf' 60 rows with the label positive have it." in text
     assert "About 1,234 trusted rows would settle it, if none of them have it." in text
