@@ -32,6 +32,7 @@ FIRST, FEW = 3, 8  # texts that a term is first tried on; one that turns none of
 PERHAPS = 0.1  # p-value of an excess up to which a term that the victim obeys is told of
 MOST_LEANING = 2_000  # terms, of all labels, that are tried though nothing is in excess
 SHARE_OF_WEAK = 0.5  # of the error rate, for phrases that turn no more than half of the texts
+SMALLEST = 1e-300  # p-value whose logarithm is taken
 MOST_TIMES = 10  # as many texts for a phrase if there are few phrases
 
 
@@ -72,7 +73,8 @@ def find_unproven(case: Case, explained: BoolArray) -> list[Found]:
 
     Of the terms that lean to a label and that trusted rows hold less, those that turn most of a few
     texts; then of the phrases that they are part of those that turn more than half of more texts,
-    and more than in the reference (Benjamini and Hochberg), the strongest first.
+    and more than in the reference (Benjamini and Hochberg); those first that turn a large share and
+    whose counts are surprising.
 
     Args:
         case: after its verdict.
@@ -98,7 +100,8 @@ def find_unproven(case: Case, explained: BoolArray) -> list[Found]:
     q = adjust(np.array([each.p for each in effects]), np.ones(len(effects), dtype=np.bool_))
     most = np.array([2 * each.victim > each.num_texts for each in effects], dtype=np.bool_)
     kept = np.flatnonzero(most & (q <= case.search.q))
-    kept = kept[np.argsort([-effects[k].share for k in kept], kind="stable")]
+    surprise = [effects[k].share * np.log(max(phrases[k].p, SMALLEST)) for k in kept]
+    kept = kept[np.argsort(surprise, kind="stable")]
     none = np.ones(leaning.shape)
     found = []
     for one, effect in ((phrases[k], effects[k]) for k in kept.tolist()):
