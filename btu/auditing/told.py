@@ -25,8 +25,8 @@ MOST_SUSPICIOUS = 5  # that are told; report.json has all
 MOST_PLANTED = 10
 MANY_WORDS = 3  # of one label, that a note says may be one way of writing
 LEAST_RIGHT = 0.7  # accuracy of the model of the trusted rows, below which a note says so
-FILE_MODEL, TRUSTED_MODEL = "a model of the file", "one of the trusted rows"
-OTHER_MODEL = "one without these rows"
+FILE_MODEL, TRUSTED_MODEL = "a model of the file", "a model of the trusted rows"
+OTHER_MODEL = "a model without these rows"
 
 
 @dataclass(frozen=True, repr=False)
