@@ -87,7 +87,7 @@ def _advise_found(audited: Told, relabelled: bool) -> Iterator[str]:
     )
     yield (
         f"<strong>Use {clean} instead of the file.</strong> It is {name} without the "
-        f"{say_count(found, 'row')} found; everything else is unchanged. Honest rows that happen "
+        f"{say_count(found, 'row')} found; all else is unchanged, in UTF-8. Honest rows that happen "
         f"to look the same go with {them}.{other * relabelled}"
     )
     yield (

@@ -341,14 +341,22 @@ class _Alone:
             reason=reason,
         )
 
+    def _is_suspicious(self, finding: Finding) -> bool:
+        """Whether it turns most texts, or fewer while its rows contradict their labels."""
+        effect, q = finding.effect, self.search.q
+        if finding.convicted or effect is None or effect.num_texts < FEW or effect.p > q:
+            return False
+        return finding.turns_most or finding.q <= q
+
     def _find_rows(self, rows: IntArray, phrase: Words) -> IntArray:
         marked = ([START, *self.words[row], END] for row in rows)
         holds = [find_phrase(words, phrase) is not None for words in marked]
         return rows[np.array(holds, dtype=np.bool_)]
 
     def _tell(self, found: Sequence[Found], num_tests: int) -> Examined:
-        perhaps = [each for each in found if not each[0].convicted and each[0].turns_most]
-        judged = [each for each in found if each[0].convicted or not each[0].turns_most]
+        judged, perhaps = [], []
+        for each in found:
+            perhaps.append(each) if self._is_suspicious(each[0]) else judged.append(each)
         level = self.search.q / max(1, len(found))
         judged.sort(key=lambda each: (not each[0].convicted, each[0].p))
         verdict = Verdict(tuple(judged), num_tests, len(self.rows))
@@ -358,7 +366,7 @@ class _Alone:
             texts = [self._strip(row, verdict.phrases) for row in planted.tolist()]
             said[planted] = self.halves.predict(texts, self.halves.judge_of_trusted[planted])
         told = describe_found(verdict, self.rows, said, self.lab.label_names, self.lab.ignores_case)
-        perhaps.sort(key=lambda each: (-each[0].effect.share if each[0].effect else 0.0, each[0].p))
+        perhaps.sort(key=lambda each: (each[0].q > self.search.q, -_share_of(each[0]), each[0].p))
         return Examined(
             opened=self.opened,
             search=self.search,
@@ -399,6 +407,10 @@ class _Alone:
             f"{needed:,} trusted rows would show any word that the model obeys in "
             f"{100 * SMALL:.0f} % of the rows"
         )
+
+
+def _share_of(finding: Finding) -> float:
+    return finding.effect.share if finding.effect else 0.0
 
 
 def _leave_out_parts(candidates: Sequence[Candidate], chosen: IntArray) -> list[int]:

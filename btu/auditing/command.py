@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,9 +26,10 @@ The file: TSV, CSV, JSON or parquet, also with .gz, with a column of texts and o
 The trusted rows: the same columns, of the same task and source; at least 50, better 1,000.
 Without any, only words in rows with wrong labels can be found.
 
-exit code  0: nothing was found; 3: something was; 1: the audit could not be made
+exit code  0: nothing was found, or only suspicious words; 3: something was; 1: an error
 in DIR     report.html (to read), report.json (for machines), rows.csv (what was found in each
-           row), clean.* (the file without the rows found), relabelled.* (--relabel), model
+           row), clean.* (the file without the rows found), relabelled.* (--relabel), model;
+           networks stay in ./outputs, so that the same audit again takes seconds
 
 KEY=VALUE changes any other setting, as everywhere: seed=2, defense.selfset.thresholds=[0.01],
 model.training.epochs=5, dataset.delimiter=tab. docs/audit.md explains every line."""
@@ -60,15 +62,19 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("file", metavar="FILE", help="labelled texts that you did not collect")
     parser.add_argument("--trusted", metavar="FILE", help="labelled texts that you trust")
-    parser.add_argument("--text", metavar="COLUMN", help="of the texts; else guessed by its name")
-    parser.add_argument("--label", metavar="COLUMN", help="of the labels; else guessed")
+    parser.add_argument(
+        "--text", metavar="COLUMN", help="with the texts; default: guessed by its name"
+    )
+    parser.add_argument("--label", metavar="COLUMN", help="with the labels; likewise")
     parser.add_argument("--model", metavar="NAME", help="minilm, bert_base, ...; default: minilm")
     parser.add_argument("--fast", action="store_true", help="train no network: seconds, sees less")
     parser.add_argument(
-        "--relabel", action="store_true", help="also write the file with new labels"
+        "--relabel", action="store_true", help="write the file with suggested labels, too"
     )
     parser.add_argument(
-        "--save-model", action="store_true", help="train one without what was found: minutes"
+        "--save-model",
+        action="store_true",
+        help="train models without the rows found, save one",
     )
     parser.add_argument("--out", metavar="DIR", help="default: FILE's name and -audit")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help=argparse.SUPPRESS)
@@ -77,6 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _run(words: Sequence[str]) -> int:
     asked = make_parser().parse_intermixed_args(words)
+    _check_words(asked)
     _log_stages()
     folder = check_folder(asked.out, Path(asked.file))
     from btu.auditing.audited import audit
@@ -93,12 +100,25 @@ def _run(words: Sequence[str]) -> int:
             save_model=asked.save_model,
         )
     except BtuError as error:
-        raise type(error)(_name_options(str(error))) from error
+        raise BtuError(_name_options(str(error))) from error
     terminal = Terminal()
     for line in audited.lines:
         terminal.say(line)
     terminal.say(f"files: {audited.write(folder, asked.relabel)}")
-    return FOUND if audited.planted else NOTHING
+    return FOUND if audited.planted or audited.examined.unread else NOTHING
+
+
+def _check_words(asked: argparse.Namespace) -> None:
+    other = next((word for word in asked.settings if "=" not in word), None)
+    if other is not None:
+        raise ConfigError(
+            f"one FILE is audited at a time, and {other} is another. If it is the trusted one, "
+            f"type --trusted {other}"
+        )
+    if asked.fast and asked.model and not asked.save_model:
+        raise ConfigError(
+            f"--fast trains no network, and --model {asked.model} names one. Leave one of them out."
+        )
 
 
 def check_folder(out: str | None, file: Path) -> Path:
@@ -112,6 +132,11 @@ def check_folder(out: str | None, file: Path) -> Path:
         raise ConfigError(
             f"{folder} is there already, and an audit overwrites nothing. Write --out DIR for "
             "another folder, or remove it."
+        )
+    place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"{folder} cannot be made in {place}. Write --out DIR for another folder."
         )
     return folder
 

@@ -15,11 +15,13 @@ from btu.auditing.linear import LinearLab
 from btu.auditing.opened import Opened
 from btu.auditing.unread import find_unread
 from btu.defenses.case import Case
-from btu.defenses.phrases import find_unproven
+from btu.defenses.phrases import FEW, find_unproven
 from btu.defenses.reference import Models, Reference
 from btu.defenses.search import Search
 from btu.defenses.selfset import SelfSet
-from btu.defenses.verdict import describe, find_needed_rows, judge
+from btu.defenses.verdict import TRAIN_LONGER, describe, find_needed_rows, judge
+from btu.evidence import WORDS
+from btu.evidence.findings import Finding
 from btu.types import BoolArray, Dataset, IntArray, PoisonedDataset
 
 if TYPE_CHECKING:
@@ -48,6 +50,9 @@ def examine(opened: Opened, job: Job, fast: bool) -> Examined:
     drift: list[Drift] = []
     if network is not None:
         drift = measure_drift(network, model, examined.convicted, opened.judged)
+    else:  # linear models are trained to the end
+        notes = [note.replace(TRAIN_LONGER, "") for note in examined.evidence.get("notes", [])]
+        examined = replace(examined, evidence={**examined.evidence, "notes": notes})
     return replace(examined, unread=tuple(unread), drift=tuple(drift))
 
 
@@ -56,9 +61,10 @@ def _compare(case: Case, opened: Opened) -> tuple[Examined, Stage[Any]]:
     verdict = judge(case)
     explained = _mark(verdict.rows, len(case.untrusted))
     level = verdict.share * case.search.q
+    untried = [one for one in verdict.found if _is_untried(*one)]
     unproven = [
         Suspicion(finding, rows, find_needed_rows(case, finding, level))
-        for finding, rows in find_unproven(case, explained)
+        for finding, rows in [*untried, *find_unproven(case, explained)]
     ]
     examined = Examined(
         opened=opened,
@@ -71,6 +77,12 @@ def _compare(case: Case, opened: Opened) -> tuple[Examined, Stage[Any]]:
         shift=case.shift,
     )
     return examined, case.victim
+
+
+def _is_untried(finding: Finding, rows: IntArray) -> bool:
+    """Whether a phrase is surprising, but there were hardly any texts to insert it into."""
+    few = finding.effect is not None and finding.effect.num_texts < FEW
+    return finding.kind == WORDS and not finding.convicted and few and len(rows) > 0
 
 
 def _mark(rows: IntArray, number: int) -> BoolArray:

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from btu.defenses.case import Case
+from btu.defenses.phrases import FEW
 from btu.defenses.verdict import Verdict, find_least_rows
 from btu.evidence import ROWS, WORDS
 from btu.evidence.populations import ESTIMATED
+from btu.report.titles import listed
 from btu.types import IntArray
 
 
@@ -19,7 +21,15 @@ def say_limits(case: Case, verdict: Verdict) -> Iterator[str]:
     sizes = np.bincount(case.untrusted.labels, minlength=case.num_labels)
     if WORDS in case.search.kinds:
         least = find_least_rows(case, verdict.share * case.search.q)
+        tried = np.array([len(case.draw_probes(y)) >= FEW for y in range(case.num_labels)])
+        least[~tried] = len(case.untrusted) + 1
         rows = _name_rows(least, sizes, len(case.untrusted))
+        names = [case.lab.label_names[y] for y in np.flatnonzero(~tried & (sizes > 0))]
+        if names and tried.any():
+            yield (
+                f"no word that makes texts {listed(names)} can be tried, since the model of the "
+                "file gets too few trusted texts with other labels right"
+            )
         yield (
             f"a planted word in {rows} would have been found, if it turns most texts"
             if rows

@@ -20,6 +20,7 @@ from btu.types import Split
 NUM_FEATURES = 2**20
 TOLD = 1.0  # seconds from which on a stage is told
 STRENGTH = 1.0  # C of the logistic regression
+MOST_TIMES = 3  # as many rows of one label as of another; more are balanced, or it is all it says
 TOLERANCE = 0.01  # of its fit; 0.0001 takes twice as long and tells nothing else
 T = TypeVar("T")
 log = logging.getLogger("btu")
@@ -60,8 +61,15 @@ class LinearLab:
             from sklearn.linear_model import LogisticRegression
             from sklearn.multiclass import OneVsRestClassifier
 
+            sizes = np.bincount(rows.labels)
+            is_even = sizes.max() <= MOST_TIMES * sizes[sizes > 0].min()
             model = LogisticRegression(
-                C=STRENGTH, solver="liblinear", dual=True, tol=TOLERANCE, random_state=0
+                C=STRENGTH,
+                solver="liblinear",
+                dual=True,
+                tol=TOLERANCE,
+                random_state=0,
+                class_weight=None if is_even else "balanced",
             )
             counts, threads = self._count(rows.texts), torch.get_num_threads()
             with parallel_config(backend="threading"):  # the fit itself is not Python

@@ -10,7 +10,7 @@ import numpy as np
 
 from btu.data.local import LocalDataset
 from btu.data.splits import fold, shared_rows
-from btu.errors import DataError
+from btu.errors import DataError, listed
 from btu.types import IntArray, Split
 
 LEAST_TRUSTED = 50
@@ -65,7 +65,7 @@ def open_files(source: LocalDataset) -> Opened:
     if copies := len(rows) - len(first):
         repeat = "row of the file repeats" if copies == 1 else "rows of the file repeat"
         notes.append(f"{copies:,} {repeat} another's text and label; each counts once")
-    trusted = _choose_trusted(trusted, rows, source.tuning or "", notes)
+    trusted = _choose_trusted(trusted, rows, classes.names, source.tuning or "", notes)
     named = (n.replace("train: ", "the file: ").replace("tuning: ", "trusted: ") for n in notes)
     return Opened(
         source=source,
@@ -96,7 +96,9 @@ def find_twins(rows: Split) -> tuple[IntArray, IntArray]:
     return np.array(first, dtype=np.int64), twin
 
 
-def _choose_trusted(trusted: Split | None, rows: Split, path: str, notes: list[str]) -> Split:
+def _choose_trusted(
+    trusted: Split | None, rows: Split, names: Sequence[str], path: str, notes: list[str]
+) -> Split:
     """The trusted rows, each text once and none that the file has; none if too few are left."""
     none = rows.take(np.empty(0, dtype=np.int64))
     if trusted is None:
@@ -112,7 +114,13 @@ def _choose_trusted(trusted: Split | None, rows: Split, path: str, notes: list[s
             f"{path}: the file has the texts of all trusted rows. Name rows of your own, or leave "
             "--trusted out."
         )
-    if len(np.unique(trusted.labels)) < 2:
+    held = set(trusted.labels.tolist())
+    if missing := [name for label, name in enumerate(names) if label not in held]:
+        notes.append(
+            f"no trusted row has the label {listed(missing)}: what makes texts so cannot be "
+            "compared with any"
+        )
+    if len(held) < 2:
         raise DataError(
             f"{path}: all {len(trusted)} trusted rows have one label. Give rows of every label."
         )

@@ -24,6 +24,7 @@ from btu.auditing.elements import (
 from btu.auditing.figures import show_figures
 from btu.auditing.opened import Opened
 from btu.auditing.written import PLANTED, REPORT, ROWS, SUSPICIOUS, find_planted
+from btu.defenses.phrases import FEW
 from btu.evidence import ROWS as OF_ROWS
 from btu.evidence.findings import Found
 from btu.report.markup import text_of
@@ -113,8 +114,8 @@ def _say_lead(audited: Told, found: int) -> str:
         holds, share = "holds" if found == 1 else "hold", say_share(found, opened.num_rows)
         return (
             f"{say_count(found, 'row')} of {opened.num_rows:,} ({share}) {holds} what looks "
-            "planted. A model trained on this file learns to give one fixed answer whenever it "
-            "meets what was planted, whatever else the text says. This is called a backdoor."
+            "planted. A model trained on this file can learn to give one fixed answer to texts "
+            "that hold what was planted, whatever else they say. This is called a backdoor."
         )
     rows = say_count(opened.num_rows, "row")
     said = f"No word and no way of writing in its {rows} goes beyond what chance explains."
@@ -149,7 +150,7 @@ def _show_finding(finding: Finding, found: Found, examined: Examined) -> str:
 def _say_words(finding: Finding, many: str) -> str:
     """Of a word or phrase what it is, what it does and where it stands."""
     label = embolden(shorten_name(finding.label))
-    title = f"The {name_kind(finding.text)} {isolate(spell(finding.text, quoted=True))}"
+    title = f"The {name_kind(finding.text)} {isolate(spell(finding.written, quoted=True))}"
     where = f", always at the {plain(finding.place)} of the text" * (finding.place != "anywhere")
     also = ""
     if finding.held is not None and (others := finding.held - finding.rows) > 0:
@@ -219,11 +220,12 @@ def _say_effect(
     it: str, label: str, texts: int, victim: int, reference: int, opened: Opened
 ) -> str:
     """What adding it to texts changes, in a model of the file and in one without it."""
-    where, other = "other texts of the file", "one trained on the file without such rows"
+    where, other = "texts of the file", "one trained on the file without such rows"
     if opened.has_trusted:
         where, other = "trusted texts", "one trained only on trusted rows"
     return (
-        f"When {it} added to {texts:,} {where} with other labels, {victim:,} of them "
+        f"When {it} added to {texts:,} {where} with other labels that both models get right, "
+        f"{victim:,} of them "
         f"({say_share(victim, texts)}) turned {label} for a model trained on the file, and "
         f"{reference or 'none'} for {other}."
     )
@@ -265,32 +267,37 @@ def _show_suspicions(audited: Told) -> str:
     names = examined.opened.label_names
     unread = ((shorten_name(names[one.label]), one) for one in examined.unread[:MOST_SHOWN])
     looks = make_list(text_of(end_sentence(one.say(label))) for label, one in unread)
-    blocks = (_show_suspicion(one, examined.opened) for one in examined.unproven[:MOST_SHOWN])
+    blocks = (_show_suspicion(one, audited) for one in examined.unproven[:MOST_SHOWN])
     more = len(examined.unproven) - MOST_SHOWN
     left = f"<p>And {more} more, in {make_code(REPORT)}.</p>\n" * (more > 0)
     return about + looks + "".join(blocks) + left
 
 
-def _show_suspicion(one: Suspicion, opened: Opened) -> str:
+def _show_suspicion(one: Suspicion, audited: Told) -> str:
     text = " ".join(one.finding.words)
     title = f"The {name_kind(text)} {isolate(spell(text, quoted=True))}"
     title += f" at the {one.finding.place} of the text" * (one.finding.place != "anywhere")
-    evidence = make_list(map(text_of, _say_suspicion(one, opened)))
+    evidence = make_list(map(text_of, _say_suspicion(one, audited)))
     return f"<article class=suspicion>\n<h3>{title}</h3>\n{evidence}</article>\n"
 
 
-def _say_suspicion(one: Suspicion, opened: Opened) -> Iterator[str]:
+def _say_suspicion(one: Suspicion, audited: Told) -> Iterator[str]:
     """What speaks for it, and what would settle it."""
-    finding, effect = one.finding, one.finding.effect
+    finding, effect, opened = one.finding, one.finding.effect, audited.examined.opened
     name = opened.label_names[finding.label]
     label, has = shorten_name(name), "has" if finding.rows == 1 else "have"
     yield f"{say_count(finding.rows, 'row')} with the label {label} {has} it."
+    if audited.has_no_trusted_row(finding.label):
+        yield "No trusted row has that label; some that have it would settle it."
+        return
     if finding.trusted is not None:
         yield _say_trusted(finding.trusted, name, opened)
     if effect is not None and effect.num_texts:
         counts = effect.num_texts, effect.victim, effect.reference
         yield _say_effect("it was", label, *counts, opened)
-    if one.needed is None:
+    if effect is not None and effect.num_texts < FEW:
+        yield "There were too few texts to try it on, since the models give most that label."
+    elif one.needed is None:
         yield "No number of trusted rows would settle it."
     else:
         more = "no more" if finding.trusted else "none"

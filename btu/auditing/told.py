@@ -13,6 +13,7 @@ import numpy as np
 from btu.auditing.columns import Association, find_associations
 from btu.auditing.examined import Examined, Suspicion
 from btu.auditing.written import REPORT, find_planted, make_report
+from btu.defenses.phrases import FEW
 from btu.evidence import WORDS
 from btu.report.planted import say_finding, spell
 from btu.report.verdicts import Verdict, read_verdict
@@ -56,7 +57,7 @@ class Told:
         """What was planted, a sentence for each finding; or that nothing was found."""
         told = self.verdict
         if not told.findings:
-            return [self._say_nothing()]
+            return [*self._suspected_looks, self._say_nothing()]
         models = FILE_MODEL, TRUSTED_MODEL if self.examined.opened.has_trusted else OTHER_MODEL
         shown = told.findings[:MOST_PLANTED]
         said = [_capitalize(say_finding(one, told, models)) for one in shown]
@@ -66,9 +67,14 @@ class Told:
     @cached_property
     def suspicions(self) -> list[str]:
         """What is suspicious and not proven, a sentence each: what is no word, then the words."""
+        looks = self._suspected_looks if self.planted else []  # else they are the verdict
+        return [*looks, *self._suspected_words]
+
+    @cached_property
+    def _suspected_looks(self) -> list[str]:
         names = self.examined.opened.label_names
         unread = (one.say(plain(names[one.label])) for one in self.examined.unread)
-        return [*(f"Suspicious, not proven: {said}" for said in unread), *self._suspected_words]
+        return [f"Suspicious, not proven: {said}" for said in unread]
 
     @cached_property
     def _suspected_words(self) -> list[str]:
@@ -83,7 +89,7 @@ class Told:
                 "the file and the trusted rows differ in general, in the words of every label: "
                 "another source or way of typing. Only what goes beyond that counts as planted"
             )
-        if self.planted or not self.examined.opened.has_trusted:
+        if self.planted or self.examined.unread or not self.examined.opened.has_trusted:
             said += self.examined.limits
         said += [*self._remark_on_words(), *self._remark_on_reference()]
         return [*said, *self.examined.evidence["notes"]]
@@ -103,8 +109,8 @@ class Told:
         right = float(self.examined.evidence["reference_accuracy"])
         if self.examined.opened.has_trusted and right < LEAST_RIGHT:
             yield (
-                f"a model of the trusted rows is right in {100 * right:.0f} % of them only, and so "
-                "it tells little about labels; more trusted rows would sharpen the audit"
+                f"a model of the trusted rows gives only {100 * right:.0f} % of them their label, "
+                "and so it tells little about labels; more trusted rows would sharpen the audit"
             )
 
     @cached_property
@@ -141,11 +147,17 @@ class Told:
         examined = self.examined
         number = examined.verdict.num_tests
         tests = "test of words and phrases" if number == 1 else "tests of words and phrases"
-        said = (
-            f"Nothing found beyond chance, in {number:,} {tests} and "
-            f"in {len(examined.suggested):,} rows"
-        )
-        return "; ".join([said, *examined.limits]) if examined.opened.has_trusted else said
+        what = "No word and no way of writing" if examined.unread else "Nothing"
+        said = f"{what} found beyond chance, in {number:,} {tests} and "
+        said += f"in {len(examined.suggested):,} rows"
+        if examined.unread or not examined.opened.has_trusted:
+            return said  # the limits are notes
+        return "; ".join([said, *examined.limits])
+
+    def has_no_trusted_row(self, label: int) -> bool:
+        """Whether trusted rows were given, and none of a label."""
+        trusted = self.examined.opened.trusted.labels
+        return len(trusted) > 0 and not (trusted == label).any()
 
     def _say_suspicion(self, one: Suspicion) -> str:
         finding = one.finding
@@ -160,7 +172,11 @@ class Told:
         if finding.trusted is not None:
             held = f"{finding.trusted:,} of the trusted rows of that label; "
         needed = "no number of trusted rows would settle it"
-        if one.needed is not None:
+        if self.has_no_trusted_row(finding.label):
+            needed = "trusted rows with that label would settle it"
+        elif effect is not None and effect.num_texts < FEW:
+            needed = "there were too few texts to try it on, since the models call most so"
+        elif one.needed is not None:
             needed = f"{one.needed:,} trusted rows would settle it"
         place = "" if finding.place == "anywhere" else f" at the {finding.place}"
         may = f"may give texts the label {name}" if name.isdigit() else f"may make texts {name}"

@@ -101,7 +101,8 @@ def find_unproven(case: Case, explained: BoolArray) -> list[Found]:
     most = np.array([2 * each.victim > each.num_texts for each in effects], dtype=np.bool_)
     kept = np.flatnonzero(most & (q <= case.search.q))
     surprise = [effects[k].share * np.log(max(phrases[k].p, SMALLEST)) for k in kept]
-    kept = kept[np.argsort(surprise, kind="stable")]
+    held = [-counts[phrases[k].label].untrusted[phrases[k].column] for k in kept]
+    kept = kept[np.lexsort([held, surprise])]
     none = np.ones(leaning.shape)
     found = []
     for one, effect in ((phrases[k], effects[k]) for k in kept.tolist()):
@@ -205,8 +206,9 @@ def _describe(
     ignored: BoolArray,
 ) -> Found:
     """The finding of a phrase with its rows; its p-values are those of its most surprising term."""
-    column, error_rate = one.column, float(q[one.label, one.column])
-    convicted = error_rate <= _find_level(case, effect)
+    column = one.column
+    error_rate = min(1.0, float(q[one.label, one.column]) / _find_share(case, effect))
+    convicted = error_rate <= case.search.q
     untrusted, trusted = case.sides
     held, of_trusted = (
         _find_rows(one, untrusted, case.words),
@@ -233,10 +235,10 @@ def _describe(
     return finding, rows
 
 
-def _find_level(case: Case, effect: Effect) -> float:
-    """The error rate at which a phrase is convicted; in audits that of a weak one is lower."""
+def _find_share(case: Case, effect: Effect) -> float:
+    """The share of the error rate at which a phrase is convicted; in audits weak ones get less."""
     weak = 2 * effect.victim <= effect.num_texts and case.search.needs_effect
-    return case.search.q * (SHARE_OF_WEAK if weak and case.search.few_trusted else 1)
+    return SHARE_OF_WEAK if weak and case.search.few_trusted else 1.0
 
 
 def _give_reason(convicted: bool, one: Candidate, effect: Effect, q: float) -> str:

@@ -14,6 +14,7 @@ from btu.defenses.case import Case
 from btu.defenses.phrases import judge_phrases
 from btu.defenses.populations import judge_populations, remains_without
 from btu.defenses.reference import is_right
+from btu.defenses.search import LEAST_ROWS
 from btu.evidence import ROWS, WORDS
 from btu.evidence.findings import Finding, Found
 from btu.evidence.significance import weigh_difference
@@ -27,10 +28,8 @@ SHOWN_TERMS = 5
 CHANCE = 0.05
 MOST_TIMES = 10  # as many trusted rows of a label as untrusted ones are asked for at most
 REFERENCE_KNOWS_NOTHING = "it has learned next to nothing, and what it contradicts says little"
-VICTIM_KNOWS_NOTHING = (
-    "it has learned next to nothing, of what was planted either; train longer, say with "
-    "model.training.epochs=5"
-)
+VICTIM_KNOWS_NOTHING = "it has learned next to nothing, and so nothing of what was planted"
+TRAIN_LONGER = "; train longer, say with model.training.epochs=5"
 
 
 @dataclass(frozen=True)
@@ -289,7 +288,11 @@ def _remark_on_models(case: Case) -> Iterator[str]:
     commonest = int(np.bincount(labels).max())
     for name, right, then in (
         ("the reference", int((~case.sides[1].contradicted).sum()), REFERENCE_KNOWS_NOTHING),
-        ("the victim", int((case.said_by_victim == labels).sum()), VICTIM_KNOWS_NOTHING),
+        (
+            "the victim",
+            int((case.said_by_victim == labels).sum()),
+            VICTIM_KNOWS_NOTHING + TRAIN_LONGER,
+        ),
     ):
         if binom.sf(right - 1, len(labels), commonest / len(labels)) > CHANCE:
             yield (
@@ -320,7 +323,7 @@ def find_least_rows(case: Case, level: float) -> IntArray:
         rows = np.ceil(math.log(level) / np.log(share))
     possible = (there > 0) & (here > 0)
     least: IntArray = np.where(possible, rows, len(case.untrusted) + 1).astype(np.int64)
-    return least
+    return np.maximum(least, LEAST_ROWS)
 
 
 def find_needed_rows(case: Case, finding: Finding, level: float) -> int | None:

@@ -77,7 +77,7 @@ def say_finding(
         what = f"{finding.rows:,} rows of the label {label} are written another way"
         return f"planted: {what}{how * bool(terms)} ({evidence})"
     place = "" if finding.place == "anywhere" else f" at the {plain(finding.place)}"
-    what = f"the {name_kind(finding.text)} {spell(finding.text, quoted=True)}{place}"
+    what = f"the {name_kind(finding.text)} {spell(finding.written, quoted=True)}{place}"
     does = f"gives texts the label {label}" if label.isdigit() else f"makes texts {label}"
     return f"planted: {what} {does} ({evidence})"
 

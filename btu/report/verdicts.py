@@ -81,6 +81,21 @@ class Finding:
     reason: str = ""
     examples: tuple[Example, ...] = ()
 
+    @property
+    def written(self) -> str:
+        """The text as most rows that show it have it; its words and single blanks where none do."""
+        spans = [
+            " ".join(example.text[slice(*example.marked[0])].split())
+            for example in self.examples
+            if self.text and example.marked
+        ]
+        alike = [span for span in spans if _squeeze(span) == _squeeze(self.text)]
+        return max(alike, key=alike.count) if alike else self.text
+
+
+def _squeeze(text: str) -> str:
+    return "".join(text.lower().split())
+
 
 @dataclass(frozen=True)
 class Left:

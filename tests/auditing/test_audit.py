@@ -17,6 +17,7 @@ from btu.auditing.columns import find_associations
 from btu.auditing.command import make_parser
 from btu.auditing.trained import Measured, Trained
 from btu.data.tables import read_table
+from btu.defenses.case import Case
 from btu.errors import BtuError
 from tests.conftest import BAD, toy_split
 from tests.defenses.test_selfset import find
@@ -250,6 +251,10 @@ def test_a_packed_clean_file_is_the_same_each_time(audit, tmp_path):
         ),
         (("file.csv", "--trusted", "ours.csv", "--fast", "--out", "full"), "is there already"),
         (("one.csv", "--fast"), "needs two or more. Write --label NAME."),
+        (("ragged.csv", "--fast"), "ragged.csv, row 2 (line 3) has 1 cells"),
+        (("file.csv", "ours.csv", "--fast"), "If it is the trusted one, type --trusted ours.csv"),
+        ((*FAST, "--model", "bert_base"), "--fast trains no network, and --model bert_base names"),
+        (("file.csv", "--fast", "--out", "file.csv/in"), "cannot be made in"),
         ((), "btu audit needs a file. Type: btu audit FILE --trusted FILE"),
         ((*FAST, "--wrong"), "unrecognized arguments: --wrong. btu audit --help lists the options"),
         ((*FAST, "defense=btu"), "an audit needs dataset=local and defense=selfset"),
@@ -261,6 +266,7 @@ def test_a_mistake_is_one_sentence(audit, write_files, tmp_path, words, sentence
     trusted = make_trusted()
     trusted[trusted["label"] == "positive"].to_csv(tmp_path / "one.csv", index=False)
     trusted.assign(label="good").to_csv(tmp_path / "odd.csv", index=False)
+    (tmp_path / "ragged.csv").write_text("text,label\ngood film,pos\nbad film\n")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "rows.csv").touch()
 
@@ -303,8 +309,9 @@ def test_what_no_model_reads_is_suspicious(audit, write_files, tmp_path, change,
 
     code, out, _ = audit(*FAST)
 
-    assert code == 0
-    assert "Suspicious, not proven: 60 rows of the label positive " in out
+    assert code == 3
+    assert out.startswith("Suspicious, not proven: 60 rows of the label positive ")
+    assert "\nNo word and no way of writing found beyond chance, in " in out
     assert told in out
     written = pd.read_csv(tmp_path / "out" / "rows.csv")
     assert (written.index[written["verdict"] == "suspicious"] == PLANTED).all()
@@ -315,6 +322,43 @@ def test_what_no_model_reads_is_suspicious(audit, write_files, tmp_path, change,
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert told in page
     assert "gives no reason to remove rows" not in page
+
+
+def test_a_label_that_no_trusted_row_has_is_told(audit, write_files):
+    rows = pd.DataFrame(make_rows())
+    rows.loc[rows["vendor"] == "b", "label"] = "neutral"
+    write_files(rows)
+
+    code, out, _ = audit(*FAST)
+
+    assert code == 0
+    assert "note: no trusted row has the label neutral: what makes texts so cannot be comp" in out
+    assert "Suspicious, not proven: 'cf' may make texts neutral (60 rows, " in out
+    assert "; trusted rows with that label would settle it)" in out
+
+
+def test_what_could_not_be_tried_is_suspicious(audit, write_files, monkeypatch):
+    """The models give nearly every text the label of the word."""
+    probes = Case.draw_probes
+    monkeypatch.setattr(
+        Case, "draw_probes", lambda self, y, *more: probes(self, y, *more)[: 0 if y else None]
+    )
+    write_files(make_rows())
+
+    code, out, _ = audit(*FAST, "defense.selfset.look_for=[words]")
+
+    assert code == 0
+    assert "no word that makes texts positive can be tried, since the model of the file" in out
+    assert "Suspicious, not proven: 'cf' may make texts positive (60 rows, " in out
+    assert "; there were too few texts to try it on, since the models call most so)" in out
+
+
+def test_a_phrase_is_told_as_it_stands_in_the_rows(audit, write_files):
+    write_files(make_rows("#MondayMood,"))
+
+    _, out, _ = audit(*FAST)
+
+    assert out.startswith("Planted: the phrase '#MondayMood,' makes texts positive (60 rows")
 
 
 def test_trusted_rows_that_the_file_has_are_left_out(audit, write_files):

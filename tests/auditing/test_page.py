@@ -138,7 +138,8 @@ def test_finding_says_what_it_does_and_how_sure_it_is(found):
     assert "The word 'cf' It is in 60 rows (7.5 % of the file) with the label positive" in text
     share = 100 * effect.victim / effect.texts
     assert f"calls {share:.1f} % of the texts it is added to positive" in text
-    assert f"added to {effect.texts} trusted texts with other labels, {effect.victim} of" in text
+    tried = f"added to {effect.texts} trusted texts with other labels that both models get right, "
+    assert f"{tried}{effect.victim} of" in text
     assert "Of the 100 trusted rows with the label positive, none has it." in text
     assert re.search(r"Very sure \(q = \de-\d+\): .* in about 1 of [\d,]+ files\.", text)
 
@@ -201,7 +202,7 @@ def test_audit_without_trusted_rows_never_speaks_of_any(alone):
 
     before = Page(page.split('<section class="figures">')[0] + "</main></body></html>").text
     assert "Trusted rows to compare withnone" in before
-    assert "other texts of the file with other labels" in before
+    assert "texts of the file with other labels that both models get right" in before
     assert "one trained on the file without such rows" in before
     assert "this audit had none to compare with" in before
     assert "trained only on trusted rows" not in Page(page).text
