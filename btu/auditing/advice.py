@@ -87,8 +87,8 @@ def _advise_found(audited: Told, relabelled: bool) -> Iterator[str]:
     )
     yield (
         f"<strong>Use {clean} instead of the file.</strong> It is {name} without the "
-        f"{say_count(found, 'row')} found; all else is unchanged, in UTF-8. Honest rows that happen "
-        f"to look the same go with {them}.{other * relabelled}"
+        f"{say_count(found, 'row')} found; all else is unchanged, in UTF-8. Honest rows that "
+        f"happen to look the same go with {them}.{other * relabelled}"
     )
     yield (
         f"<strong>Retrain every model that was trained on {name}</strong>, starting from a model "
