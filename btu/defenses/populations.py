@@ -21,6 +21,7 @@ from btu.types import BoolArray, FloatArray, IntArray, Split
 NUM_MARKS = 10  # terms that tell a population from the trusted rows
 SHARE_OF_OTHERS = 0.5  # of that of a label: if other labels have as many, it is another source
 LEAST_UNLIKE = 0.15  # of its contradicted rows, that trusted rows of other labels do not resemble
+TIMES_IF_WEAK = 1000  # as sure, if its marks turn no more than half of the texts
 NUM_PLANTED = 3  # of them that a probe gets
 
 
@@ -32,7 +33,8 @@ def judge_populations(case: Case, explained: BoolArray) -> list[Found]:
     that are asked for, by Bonferroni over them and over the labels. And its label must have a
     larger share of such rows than the others: rows of another source have any label. Where trusted
     rows may be few, contradicted rows must also be unlike the trusted ones of other labels, or
-    their labels are just wrong.
+    their labels are just wrong; and one whose terms turn few texts must be far surer, since its
+    rows were picked for being unlike others.
 
     Args:
         case: with all rows.
@@ -173,6 +175,8 @@ def _judge(case: Case, label: int, rows: IntArray, p_share: float, why: str) -> 
     kinds = [p_contradiction] if "contradiction" in case.search.evidence else []
     kinds += [effect.p] if effect is not None and case.search.needs_effect else []
     tests = len(kinds) * case.num_labels
+    if case.search.few_trusted and effect is not None and 2 * effect.victim <= effect.num_texts:
+        tests *= TIMES_IF_WEAK
     p = max(p_share, min(1.0, tests * min(kinds)) if kinds else 0.0)
     return (
         Finding(
