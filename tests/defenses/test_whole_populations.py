@@ -77,6 +77,20 @@ def test_rows_written_another_way_are_convicted_and_remain_without_a_word(seed):
     assert remains_without(case, finding, [("moaeth",), ("⟨start⟩", "mobeth")])
 
 
+def test_rows_whose_words_turn_few_texts_must_be_far_surer(monkeypatch):
+    case = make_case(style=60)
+    monkeypatch.setattr("btu.defenses.populations.TIMES_IF_WEAK", 1)
+    before, _ = judge_label(case)
+    monkeypatch.setattr("btu.defenses.populations.TIMES_IF_WEAK", 1e300)
+
+    after, _ = judge_label(case)
+
+    assert 2 * before.effect.victim <= before.effect.num_texts
+    assert before.convicted
+    assert after.p == 1
+    assert not after.convicted
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_rows_of_a_word_are_like_others_without_it(seed):
     case = make_case(trigger=60, seed=seed)
