@@ -354,9 +354,8 @@ class _Alone:
         return rows[np.array(holds, dtype=np.bool_)]
 
     def _tell(self, found: Sequence[Found], num_tests: int) -> Examined:
-        judged, perhaps = [], []
-        for each in found:
-            perhaps.append(each) if self._is_suspicious(each[0]) else judged.append(each)
+        perhaps = [each for each in found if self._is_suspicious(each[0])]
+        judged = [each for each in found if not self._is_suspicious(each[0])]
         level = self.search.q / max(1, len(found))
         judged.sort(key=lambda each: (not each[0].convicted, each[0].p))
         verdict = Verdict(tuple(judged), num_tests, len(self.rows))
