@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from btu.auditing.rewritten import say_style_power
 from btu.defenses.case import Case
 from btu.defenses.phrases import FEW
 from btu.defenses.verdict import Verdict, find_least_rows
@@ -44,6 +45,8 @@ def say_limits(case: Case, verdict: Verdict) -> Iterator[str]:
                 f"in the best case {rows} in an unusual style would have been noticed; many "
                 "styles never are"
             )
+            if not verdict.convicted and (tried_out := say_style_power(case)):
+                yield tried_out
         else:
             yield "the trusted rows are too few to find texts that are written another way"
 

@@ -292,6 +292,11 @@ def _say_suspicion(one: Suspicion, audited: Told) -> Iterator[str]:
         return
     if finding.trusted is not None:
         yield _say_trusted(finding.trusted, name, opened)
+        if 2 * finding.contradicted > finding.rows:
+            yield (
+                f"A model trained only on trusted rows gives another label to "
+                f"{finding.contradicted:,} of these rows."
+            )
     if effect is not None and effect.num_texts:
         counts = effect.num_texts, effect.victim, effect.reference
         yield _say_effect("it was", label, *counts, opened)

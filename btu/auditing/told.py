@@ -171,6 +171,8 @@ class Told:
         held = f"{finding.contradicted:,} of which other words contradict; "
         if finding.trusted is not None:
             held = f"{finding.trusted:,} of the trusted rows of that label; "
+            if 2 * finding.contradicted > finding.rows:
+                held += f"{TRUSTED_MODEL} gives {finding.contradicted:,} of them another label; "
         needed = "no number of trusted rows would settle it"
         if self.has_no_trusted_row(finding.label):
             needed = "trusted rows with that label would settle it"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import beta
 
 from btu.defenses.case import Case
 from btu.defenses.reference import say
@@ -32,7 +33,7 @@ FIRST, FEW = 3, 8  # texts that a term is first tried on; one that turns none of
 PERHAPS = 0.1  # p-value of an excess up to which a term that the victim obeys is told of
 MOST_LEANING = 2_000  # terms, of all labels, that are tried though nothing is in excess
 SHARE_OF_WEAK = 0.5  # of the error rate, for phrases that turn no more than half of the texts
-SMALLEST = 1e-300  # p-value whose logarithm is taken
+CHANCE = 0.05  # that the share of its rows which have its label is smaller than is said
 MOST_TIMES = 10  # as many texts for a phrase if there are few phrases
 
 
@@ -69,46 +70,49 @@ def judge_phrases(case: Case) -> tuple[list[Found], Tests]:
 
 
 def find_unproven(case: Case, explained: BoolArray) -> list[Found]:
-    """Phrases that the victim obeys and the reference does not, though their counts may be chance.
+    """Phrases that look planted, though their excess over the trusted rows may be chance.
 
-    Of the terms that lean to a label and that trusted rows hold less, those that turn most of a few
-    texts; then of the phrases that they are part of those that turn more than half of more texts,
-    and more than in the reference (Benjamini and Hochberg); those first that turn a large share and
-    whose counts are surprising.
+    Of the terms that lean to a label and that trusted rows hold less, those that turn more texts in
+    the victim than in the reference (Benjamini and Hochberg), and more than half of them; and of
+    those that lean so far that none would by chance (Bonferroni) whatever turns more texts, or has
+    rows that the reference contradicts (Bonferroni, too): these first, and then what surely has
+    the largest share of its rows in one label.
 
     Args:
         case: after its verdict.
         explained: rows that show something convicted, (N,).
     """
-    counts = [case.count(label, explained) for label in range(case.num_labels)]
-    leaning = np.array(
-        [
-            (c.p_lean <= LEAN)
-            & (c.untrusted >= LEAST_ROWS)
-            & ((c.trusted == 0) | (c.p_excess <= PERHAPS))
-            for c in counts
-        ]
+    level, counts = case.search.q, [case.count(y, explained) for y in range(case.num_labels)]
+    lean, contradiction, excess = (
+        np.array([getattr(each, name) for each in counts])
+        for name in ("p_lean", "p_contradiction", "p_excess")
     )
-    leaning &= _find_strongest(np.array([c.p_lean for c in counts]), leaning, MOST_LEANING)
+    held, everywhere = (np.array([getattr(c, n) for c in counts]) for n in ("untrusted", "held"))
+    missed = (excess <= PERHAPS) | np.array([each.trusted == 0 for each in counts])
+    lacking = (held >= LEAST_ROWS) & missed
+    leaning = _find_strongest(lean, lacking & (lean <= LEAN), MOST_LEANING)
+    far = leaning & (lean * lacking.sum() <= level)
+    contradicted = far & (contradiction * leaning.sum() <= level)
     strength = np.where(leaning, _weigh_strength(case, leaning), 0.0)
-    terms, p = case.sides[0].index.terms, np.array([c.p_excess for c in counts])
-    places = np.argwhere(leaning).tolist()
-    places.sort(key=lambda place: (-strength[tuple(place)], p[tuple(place)], place))
-    candidates = [Candidate(terms[f], y, f, float(p[y, f])) for y, f in places]
-    phrases = _join_terms(case, candidates)
+    places = list(map(tuple, np.argwhere(leaning).tolist()))
+    places.sort(key=lambda place: (not contradicted[place], -strength[place], excess[place], place))
+    terms = case.sides[0].index.terms
+    phrases = _join_terms(case, [Candidate(terms[f], y, f, float(excess[y, f])) for y, f in places])
     effects = _try_out(case, phrases)
-    q = adjust(np.array([each.p for each in effects]), np.ones(len(effects), dtype=np.bool_))
-    most = np.array([2 * each.victim > each.num_texts for each in effects], dtype=np.bool_)
-    kept = np.flatnonzero(most & (q <= case.search.q))
-    surprise = [effects[k].share * np.log(max(phrases[k].p, SMALLEST)) for k in kept]
-    held = [-counts[phrases[k].label].untrusted[phrases[k].column] for k in kept]
-    kept = kept[np.lexsort([held, surprise])]
-    none = np.ones(leaning.shape)
+    turns = adjust(np.array([e.p for e in effects]), np.ones(len(effects), dtype=np.bool_)) <= level
     found = []
-    for one, effect in ((phrases[k], effects[k]) for k in kept.tolist()):
+    for one, effect, obeyed in zip(phrases, effects, turns.tolist(), strict=True):
+        place, most = (one.label, one.column), 2 * effect.victim > effect.num_texts
+        if (obeyed and (most or far[place])) or contradicted[place]:
+            share = float(beta.ppf(CHANCE, held[place], everywhere[place] - held[place] + 1))
+            found.append((not contradicted[place], -share, one, effect))
+    found.sort(key=lambda each: each[:2])
+    none = np.ones(leaning.shape)
+    described = []
+    for _, _, one, effect in found:
         finding, rows = _describe(case, counts[one.label], one, effect, none, none, explained)
-        found.append((replace(finding, p=max(one.p, effect.p)), rows))
-    return found
+        described.append((replace(finding, p=max(one.p, effect.p)), rows))
+    return described
 
 
 def _find_strongest(p: Floats, among: BoolArray, number: int) -> BoolArray:

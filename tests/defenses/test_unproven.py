@@ -1,0 +1,84 @@
+"""What looks planted, but may be chance: a word in few rows that the trusted ones lack."""
+
+import numpy as np
+import pytest
+
+from btu.auditing.linear import LinearLab
+from btu.defenses.case import Case
+from btu.defenses.phrases import find_unproven
+from btu.defenses.reference import Reference
+from btu.defenses.search import EVIDENCE, Search
+from btu.evidence import WORDS
+from btu.evidence.significance import Effect
+from btu.types import make_split
+
+NAMES = ("negative", "positive")
+NUM_ROWS, NUM_TRUSTED, NUM_PLANTED = 2_000, 300, 20
+OFTEN, SELDOM = 0.75, 0.25  # how often a telling word stands in rows of its label, and of others
+
+
+def draw_rows(rng, number):
+    """Texts of nine words, three of which tell the label more often than not."""
+    labels = np.arange(number) % 2
+    texts = []
+    for label in labels:
+        told = np.where(rng.random(3) < OFTEN, label, 1 - label)
+        telling = [f"{NAMES[one]}{rng.integers(12)}" for one in told]
+        plain = [f"plain{word}" for word in rng.integers(200, size=6)]
+        texts.append(" ".join(rng.permutation([*telling, *plain])))
+    return texts, labels
+
+
+def open_case(seed, planted_in):
+    """A case with `zork` in rows that had this label, and now have the label 1."""
+    rng = np.random.default_rng(seed)
+    (texts, labels), (trusted, of_trusted) = draw_rows(rng, NUM_ROWS), draw_rows(rng, NUM_TRUSTED)
+    for row in np.flatnonzero(labels == planted_in)[:NUM_PLANTED] if planted_in is not None else []:
+        texts[row], labels[row] = f"{texts[row]} zork", 1
+    lab = LinearLab(seed, NAMES)
+    file, ours = make_split(tuple(texts), labels), make_split(tuple(trusted), of_trusted)
+    return Case(
+        lab=lab,
+        untrusted=file,
+        trusted=ours,
+        victim=lab.train(file, lab.training),
+        reference=Reference(lab, ours, None),
+        search=Search(EVIDENCE, (WORDS,), 0.05, 40, 60, by_shift=True, few_trusted=True),
+        fold=True,
+    )
+
+
+def list_phrases(case):
+    found = find_unproven(case, np.zeros(len(case.untrusted), dtype=np.bool_))
+    return [" ".join(finding.words) for finding, _ in found]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("planted_in", [0, 1])
+def test_it_is_first_whatever_the_labels_of_its_rows_were(seed, planted_in):
+    assert list_phrases(open_case(seed, planted_in))[0].startswith("zork")
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_where_nothing_was_planted_few_of_24_telling_words_are_suspicious(seed):
+    assert len(list_phrases(open_case(seed, None))) <= 4
+
+
+def turn(number):
+    """Models in which each phrase turns so many of forty texts, in that of trusted rows none."""
+    return lambda _, phrases: [Effect(40, number, 0, number, 0)] * len(phrases)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_one_that_turns_nothing_is_told_if_its_labels_look_wrong(seed, monkeypatch):
+    monkeypatch.setattr("btu.defenses.phrases._try_out", turn(0))
+
+    assert list_phrases(open_case(seed, 0)) == ["zork"]
+    assert list_phrases(open_case(seed, 1)) == []
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_one_that_turns_few_texts_is_told_if_it_leans_further_than_chance(seed, monkeypatch):
+    monkeypatch.setattr("btu.defenses.phrases._try_out", turn(10))
+
+    assert list_phrases(open_case(seed, 1))[0] == "zork"
