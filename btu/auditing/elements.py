@@ -71,7 +71,4 @@ def say_chance(share: float) -> str:
     """A chance as a number of files: `about 1 of 200,000 files`."""
     if share < RAREST:
         return "fewer than one in a billion files"
-    if share < 0.001:
-        return f"about 1 of {int(float(f'{1 / share:.0e}')):,} files"
-    total = 1000 if share < 0.01 else 100
-    return f"about {round(total * share):,} of {total:,} files"
+    return f"about 1 of {int(float(f'{1 / share:.0e}')):,} files"

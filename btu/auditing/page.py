@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from btu.auditing.figures import show_figures
 from btu.auditing.opened import Opened
 from btu.auditing.written import PLANTED, REPORT, ROWS, SUSPICIOUS, find_planted
 from btu.defenses.phrases import FEW
+from btu.defenses.verdict import NUM_EXAMPLES
 from btu.evidence import ROWS as OF_ROWS
 from btu.evidence.findings import Found
 from btu.report.markup import text_of
@@ -33,6 +35,7 @@ from btu.report.planted_page import mark_text
 from btu.report.titles import listed
 from btu.report.verdicts import Example, Finding
 from btu.terminal.text import plain
+from btu.types import IntArray
 
 if TYPE_CHECKING:
     from btu.auditing.examined import Examined, Suspicion
@@ -265,12 +268,39 @@ def _show_suspicions(audited: Told) -> str:
         f"{make_code(ROWS)} calls them {SUSPICIOUS}.</p>\n"
     )
     names = examined.opened.label_names
-    unread = ((shorten_name(names[one.label]), one) for one in examined.unread[:MOST_SHOWN])
-    looks = make_list(text_of(end_sentence(one.say(label))) for label, one in unread)
+    looks = (
+        f"<article class=suspicion>\n"
+        f"{make_paragraph(end_sentence(one.say(shorten_name(names[one.label]))))}"
+        f"{_show_rows(one.rows, partial(_find_sign, one.sign), examined)}</article>\n"
+        for one in examined.unread[:MOST_SHOWN]
+    )
     blocks = (_show_suspicion(one, audited) for one in examined.unproven[:MOST_SHOWN])
     more = len(examined.unproven) - MOST_SHOWN
     left = f"<p>And {more} more, in {make_code(REPORT)}.</p>\n" * (more > 0)
-    return about + looks + "".join(blocks) + left
+    return "".join([about, *looks, *blocks, left])
+
+
+def _find_sign(sign: str, text: str) -> list[tuple[int, int]]:
+    return [(at, at + 1) for at, character in enumerate(text) if character == sign]
+
+
+def _show_rows(
+    rows: IntArray, mark: Callable[[str], Sequence[tuple[int, int]]], examined: Examined
+) -> str:
+    """The first rows of what is suspicious, with what it is marked."""
+    judged = examined.opened.judged
+    shown = rows[:NUM_EXAMPLES].tolist()
+    return "".join(
+        _show_example(
+            Example(
+                row=int(judged.source[row]),
+                text=judged.texts[row],
+                marked=tuple(mark(judged.texts[row])),
+                label=examined.opened.label_names[judged.labels[row]],
+            )
+        )
+        for row in shown
+    )
 
 
 def _show_suspicion(one: Suspicion, audited: Told) -> str:
@@ -278,7 +308,9 @@ def _show_suspicion(one: Suspicion, audited: Told) -> str:
     title = f"The {name_kind(text)} {isolate(spell(text, quoted=True))}"
     title += f" at the {one.finding.place} of the text" * (one.finding.place != "anywhere")
     evidence = make_list(map(text_of, _say_suspicion(one, audited)))
-    return f"<article class=suspicion>\n<h3>{title}</h3>\n{evidence}</article>\n"
+    mark = partial(one.finding.mark, fold=True)
+    shown = _show_rows(one.rows, mark, audited.examined)
+    return f"<article class=suspicion>\n<h3>{title}</h3>\n{evidence}{shown}</article>\n"
 
 
 def _say_suspicion(one: Suspicion, audited: Told) -> Iterator[str]:

@@ -26,6 +26,7 @@ class Unread:
     rows: IntArray  # of the judged rows; sorted
     trusted: int | None  # trusted rows of the label that do it; None where there are none at all
     p: float  # by Bonferroni over all that was compared
+    sign: str = ""  # the character, if it is one
 
     def say(self, label_name: str) -> str:
         """A sentence without its end."""
@@ -50,7 +51,8 @@ def find_unread(
         fold: whether the models take capital and small letters for one.
         level: of the error that is put up with.
     """
-    here, there = (_find_looks(split.texts, fold) for split in (rows, trusted))
+    signs: dict[str, str] = {}
+    here, there = (_find_looks(split.texts, fold, signs) for split in (rows, trusted))
     number = int(rows.labels.max()) + 1
     found: list[Unread] = []
     for what, own in here.items():
@@ -64,26 +66,28 @@ def find_unread(
         if p <= level:
             inside = kept[rows.labels[kept] == label]
             held = int((trusted.labels[of_trusted] == label).sum()) if len(trusted) else None
-            found.append(Unread(what, label, inside, held, p))
+            found.append(Unread(what, label, inside, held, p, signs[what]))
     return sorted(found, key=lambda one: one.p)
 
 
-def _find_looks(texts: Sequence[str], fold: bool) -> Mapping[str, IntArray]:
-    """Of each look the texts that have it, in order."""
+def _find_looks(texts: Sequence[str], fold: bool, signs: dict[str, str]) -> Mapping[str, IntArray]:
+    """Of each look the texts that have it, in order; `signs` gets the character of each."""
     found: dict[str, list[int]] = {}
     for row, text in enumerate(texts):
-        for look in set(_name_looks(text, fold)):
+        looks = dict(_name_looks(text, fold))
+        signs |= looks
+        for look in looks:
             found.setdefault(look, []).append(row)
     return {look: np.array(rows, dtype=np.int64) for look, rows in found.items()}
 
 
-def _name_looks(text: str, fold: bool) -> Iterator[str]:
+def _name_looks(text: str, fold: bool) -> Iterator[tuple[str, str]]:
     if fold and text.isupper() and sum(map(str.isalpha, text)) >= LEAST_LETTERS:
-        yield CAPITALS
+        yield CAPITALS, ""
     if not text.isascii():
         for character in find_odd(text):
             name = unicodedata.name(character, "without a name").lower()
-            yield f"have the character U+{ord(character):04X} ({name})"
+            yield f"have the character U+{ord(character):04X} ({name})", character
 
 
 def _weigh(

@@ -101,9 +101,11 @@ def parse_labels(labels: Sequence[str], classes: Classes, where: str, source: In
     numbers = [classes.numbers.get(value, -1) for value in values]
     if -1 in numbers:
         row = numbers.index(-1)
+        alike = {known.casefold(): known for known in classes.numbers}.get(values[row].casefold())
+        spelled = f" Spell it {alike!r}." if alike else ""
         raise DataError(
             f"{where}, row {source[row] + 1}: label {shorten(values[row])!r} is not a class; "
-            f"expected one of {listed(classes.numbers)}."
+            f"expected one of {listed(classes.numbers)}.{spelled}"
         )
     return np.asarray(numbers, dtype=np.int64)
 

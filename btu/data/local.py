@@ -15,7 +15,7 @@ from btu.settings.ranges import Choice, Place, Word
 
 @dataclass(frozen=True)
 class TableSource(DatasetSource):
-    """A data set of files. Columns are guessed in each file where they are not named."""
+    """A data set of files. Columns are guessed in each file that has none of the names given."""
 
     text_column: Word | None
     label_column: Word | None
@@ -27,11 +27,21 @@ class TableSource(DatasetSource):
         """How its files are laid out, as far as the settings say it."""
         return Layout(self.delimiter, self.quoting)
 
-    def from_file(self, path: Path) -> RawSplit:
-        """The texts, labels and further columns of a file."""
+    def from_file(self, path: Path, must_have: bool = True) -> RawSplit:
+        """The texts, labels and further columns of a file.
+
+        Args:
+            path: the file.
+            must_have: whether it must have the named columns; else it may have others.
+        """
         table = read_table(path, self.layout)
-        text = find_column(table, self.text_column, TEXT_COLUMNS, "text_column")
-        label = find_column(table, self.label_column, LABEL_COLUMNS, "label_column")
+        known = [*table.columns, *table.nested]
+        named = (
+            name if name is None or must_have or name.strip() in known else None
+            for name in (self.text_column, self.label_column)
+        )
+        text = find_column(table, next(named), TEXT_COLUMNS, "text_column")
+        label = find_column(table, next(named), LABEL_COLUMNS, "label_column")
         others = {name: cells for name, cells in table.columns.items() if name not in (text, label)}
         return RawSplit(
             texts=table.columns[text],
@@ -56,6 +66,6 @@ class LocalDataset(TableSource):
         """The named files; None where there is none."""
         paths = {"train": self.train, "tuning": self.tuning, "test": self.test}
         return {
-            role: self.from_file(Path(path).expanduser()) if path else None
+            role: self.from_file(Path(path).expanduser(), role == "train") if path else None
             for role, path in paths.items()
         }

@@ -118,7 +118,7 @@ def find_column(table: Table, wanted: str | None, usual: Sequence[str], setting:
         if name not in known:
             raise DataError(
                 f"{table.path} has no column {wanted!r}; {did_you_mean(wanted, known, 'it has')} "
-                "The name holds for each file; without it columns are guessed in each."
+                "Without a name the columns are guessed."
             )
     else:
         name = _guess(table.path, known, usual, setting)

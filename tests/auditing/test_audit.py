@@ -321,6 +321,8 @@ def test_what_no_model_reads_is_suspicious(audit, write_files, tmp_path, change,
     ]
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert told in page
+    assert page.count("<figcaption>Row ") == 3
+    assert ("<mark>\\u200b</mark>" in page) == ("U+200B" in told)
     assert "gives no reason to remove rows" not in page
 
 
@@ -543,3 +545,27 @@ def test_a_model_that_is_less_accurate_than_a_plain_one_is_not_saved():
         "nothing turns texts, over 1 in a hundred",
     ]
     assert replace(trained, num_rows=200).best == measured[1]
+
+
+def test_the_trusted_file_may_name_its_columns_otherwise(audit, write_files, tmp_path):
+    write_files(make_rows())
+    for name, old, new in (("file.csv", "text", "body"), ("ours.csv", "label", "class")):
+        path = tmp_path / name
+        path.write_text(path.read_text("utf-8").replace(old, new, 1), encoding="utf-8")
+
+    code, out, err = audit(*FAST, "--text", "body", "--label", "label")
+
+    assert code == 3, err
+    assert out.startswith("Planted: the word 'cf' makes texts positive")
+
+
+def test_a_label_in_other_letters_is_an_error_that_says_how_to_spell_it(audit, write_files):
+    trusted = make_trusted()
+    trusted["label"] = trusted["label"].str.upper()
+    write_files(make_rows(), trusted)
+
+    code, _, err = audit(*FAST)
+
+    assert code == 1
+    assert "label 'NEGATIVE' is not a class; expected one of negative, positive." in err
+    assert err.rstrip().endswith("Spell it 'negative'.")

@@ -192,6 +192,7 @@ def test_suspicions_are_told_with_the_trusted_rows_that_would_settle_them(innoce
     assert "Nothing was proven in reviews.csv" in text
     assert "1 thing is suspicious, but not proven" in text
     assert "The word 'cf' 60 rows with the label positive have it." in text
+    assert "Row 1; label in the file: " in text
     assert "About 1,234 trusted rows would settle it, if none of them have it." in text
     assert "audit the file again with about 1,234 trusted rows" in text
 
@@ -328,8 +329,8 @@ def test_look_alikes_show_their_code_points(found):
 @pytest.mark.parametrize(
     ("share", "said"),
     [
-        (0.05, "about 5 of 100 files"),
-        (0.0074, "about 7 of 1,000 files"),
+        (0.05, "about 1 of 20 files"),
+        (0.0074, "about 1 of 100 files"),
         (5e-6, "about 1 of 200,000 files"),
         (0.0, "fewer than one in a billion files"),
     ],
