@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from btu.auditing.alone import MOST_READ
 from btu.auditing.elements import make_code, make_paragraph, say_chance
 from btu.auditing.written import REPORT
+from btu.auditing.wrong_labels import MOST_READ
 from btu.report.markup import text_of
 from btu.report.planted import shorten
 from btu.report.planted_page import FIGURES, Figure

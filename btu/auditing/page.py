@@ -9,7 +9,6 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from btu.auditing.advice import show_advice, show_limits, show_notes, show_rows
-from btu.auditing.alone import MOST_READ
 from btu.auditing.elements import (
     embolden,
     end_sentence,
@@ -25,6 +24,7 @@ from btu.auditing.elements import (
 from btu.auditing.figures import show_figures
 from btu.auditing.opened import Opened
 from btu.auditing.written import PLANTED, REPORT, ROWS, SUSPICIOUS, find_planted
+from btu.auditing.wrong_labels import MOST_READ
 from btu.defenses.phrases import FEW
 from btu.defenses.verdict import NUM_EXAMPLES
 from btu.evidence import ROWS as OF_ROWS

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from btu.auditing.alone import _Alone
+from btu.auditing.alone import confirm_found
+from btu.auditing.wrong_labels import WrongLabels
 from tests.conftest import toy_split
 from tests.defenses.test_selfset import find
 
@@ -29,10 +30,9 @@ def test_what_is_not_found_without_the_rows_of_the_surest_is_acquitted(
         sizes.append(len(self.rows))
         return [(finding, np.arange(5)) for finding in again], 7
 
-    monkeypatch.setattr(_Alone, "find", search)
-    alone = _Alone(None, None, None, toy_split(100, 1))
+    monkeypatch.setattr(WrongLabels, "find", search)
 
-    confirmed = alone._confirm([OTHER, SUREST])
+    confirmed = confirm_found(WrongLabels(None, None, toy_split(100, 1)), [OTHER, SUREST])
 
     assert [finding.convicted for finding, _ in confirmed] == [convicted, True]
     assert ("not without the rows of 'cf'" in confirmed[0][0].reason) != convicted
@@ -40,6 +40,6 @@ def test_what_is_not_found_without_the_rows_of_the_surest_is_acquitted(
 
 
 def test_a_single_finding_needs_no_second_search():
-    alone = _Alone(None, None, None, toy_split(100, 1))
+    method = WrongLabels(None, None, toy_split(100, 1))
 
-    assert alone._confirm([SUREST]) == [SUREST]
+    assert confirm_found(method, [SUREST]) == [SUREST]
