@@ -11,7 +11,6 @@ from btu.auditing.elements import (
     capitalize,
     embolden,
     end_sentence,
-    join_clauses,
     make_code,
     make_list,
     make_paragraph,
@@ -34,12 +33,15 @@ def show_limits(audited: Told) -> str:
     limits, tests = audited.examined.limits, audited.verdict.tests or 0
     rows = say_count(audited.examined.opened.num_rows, "row")
     tested = say_count(tests, "word or phrase that stands", "words and phrases that stand")
-    sentences = [
-        f"The audit tested {tested} out in some label, in {rows}.",
-        *[join_clauses(limits)] * bool(limits),
-        "Nothing found is not proof that nothing was planted: less than that can be missed.",
-    ]
-    return "".join(map(make_paragraph, sentences))
+    return "".join(
+        [
+            make_paragraph(f"The audit tested {tested} out in some label, in {rows}."),
+            make_list(text_of(end_sentence(limit)) for limit in limits),
+            make_paragraph(
+                "Nothing found is not proof that nothing was planted: less than that can be missed."
+            ),
+        ]
+    )
 
 
 def show_rows(audited: Told) -> str:

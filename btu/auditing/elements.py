@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from btu.report.markup import text_of
 from btu.report.planted import shorten
@@ -50,11 +50,6 @@ def say_share(part: float, total: int) -> str:
 def say_count(number: int, one: str, many: str = "") -> str:
     """`1 row`, `2 rows`."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
-
-
-def join_clauses(clauses: Sequence[str]) -> str:
-    """Clauses as one sentence."""
-    return end_sentence("; ".join(clauses))
 
 
 def end_sentence(clause: str) -> str:

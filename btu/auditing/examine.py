@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,13 @@ import numpy as np
 
 from btu.auditing.alone import examine_alone
 from btu.auditing.drift import Drift, measure_drift
-from btu.auditing.examined import Examined, Suspicion, choose_epochs
+from btu.auditing.examined import (
+    FILE_MODEL,
+    TRUSTED_MODEL,
+    Examined,
+    Suspicion,
+    choose_epochs,
+)
 from btu.auditing.limits import say_limits
 from btu.auditing.linear import LinearLab
 from btu.auditing.opened import Opened
@@ -28,6 +35,11 @@ if TYPE_CHECKING:
     from btu.job import Job
     from btu.lab import Lab
     from btu.store.stages import Stage
+
+MODELS = {  # of a case, and what an audit calls them
+    "the victim": FILE_MODEL,
+    "the reference": TRUSTED_MODEL,
+}
 
 
 def examine(opened: Opened, job: Job, fast: bool) -> Examined:
@@ -50,10 +62,8 @@ def examine(opened: Opened, job: Job, fast: bool) -> Examined:
     drift: list[Drift] = []
     if network is not None:
         drift = measure_drift(network, model, examined.convicted, opened.judged)
-    else:  # linear models are trained to the end
-        notes = [note.replace(TRAIN_LONGER, "") for note in examined.evidence.get("notes", [])]
-        examined = replace(examined, evidence={**examined.evidence, "notes": notes})
-    return replace(examined, unread=tuple(unread), drift=tuple(drift))
+    evidence = _say_plainly(examined.evidence, fast)
+    return replace(examined, evidence=evidence, unread=tuple(unread), drift=tuple(drift))
 
 
 def _compare(case: Case, opened: Opened) -> tuple[Examined, Stage[Any]]:
@@ -77,6 +87,24 @@ def _compare(case: Case, opened: Opened) -> tuple[Examined, Stage[Any]]:
         shift=case.shift,
     )
     return examined, case.victim
+
+
+def _say_plainly(evidence: Mapping[str, Any], fast: bool) -> dict[str, Any]:
+    """The verdict with the models named as people know them, and without advice to train longer.
+
+    Linear models are trained to the end.
+    """
+
+    def say(sentence: str) -> str:
+        for name, known in MODELS.items():
+            sentence = sentence.replace(name, known)
+        return sentence.replace(TRAIN_LONGER, "") if fast else sentence
+
+    findings = {
+        kind: [{**one, "reason": say(one["reason"])} for one in evidence[kind]]
+        for kind in ("findings", "acquitted")
+    }
+    return {**evidence, **findings, "notes": [*map(say, evidence.get("notes", []))]}
 
 
 def _is_untried(finding: Finding, rows: IntArray) -> bool:

@@ -17,6 +17,7 @@ from btu.evidence.findings import Finding, Found
 from btu.evidence.shift import Shift
 from btu.types import IntArray
 
+FILE_MODEL, TRUSTED_MODEL = "a model of the file", "a model of the trusted rows"
 LEAST_STEPS = 240  # of the model of the file: fewer do not learn a word in 1 % of 3,000 rows
 
 

@@ -269,7 +269,7 @@ def _show_suspicions(audited: Told) -> str:
     )
     names = examined.opened.label_names
     looks = (
-        f"<article class=suspicion>\n"
+        f"<article class=suspicion>\n<h3>Rows that {text_of(one.what)}</h3>\n"
         f"{make_paragraph(end_sentence(one.say(shorten_name(names[one.label]))))}"
         f"{_show_rows(one.rows, partial(_find_sign, one.sign), examined)}</article>\n"
         for one in examined.unread[:MOST_SHOWN]

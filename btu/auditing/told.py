@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from btu.auditing.columns import Association, find_associations
-from btu.auditing.examined import Examined, Suspicion
+from btu.auditing.examined import FILE_MODEL, TRUSTED_MODEL, Examined, Suspicion
 from btu.auditing.written import REPORT, find_planted, make_report
 from btu.defenses.phrases import FEW
+from btu.defenses.verdict import REFERENCE_KNOWS_NOTHING
 from btu.evidence import WORDS
 from btu.report.planted import say_finding, spell
 from btu.report.verdicts import Verdict, read_verdict
@@ -26,7 +27,6 @@ MOST_SUSPICIOUS = 5  # that are told; report.json has all
 MOST_PLANTED = 10
 MANY_WORDS = 3  # of one label, that a note says may be one way of writing
 LEAST_RIGHT = 0.7  # accuracy of the model of the trusted rows, below which a note says so
-FILE_MODEL, TRUSTED_MODEL = "a model of the file", "a model of the trusted rows"
 OTHER_MODEL = "a model without these rows"
 
 
@@ -107,7 +107,8 @@ class Told:
     def _remark_on_reference(self) -> Iterator[str]:
         """That the model of the trusted rows is often wrong, if so."""
         right = float(self.examined.evidence["reference_accuracy"])
-        if self.examined.opened.has_trusted and right < LEAST_RIGHT:
+        known = any(REFERENCE_KNOWS_NOTHING in note for note in self.examined.evidence["notes"])
+        if self.examined.opened.has_trusted and right < LEAST_RIGHT and not known:
             yield (
                 f"a model of the trusted rows gives only {100 * right:.0f} % of them their label, "
                 "and so it tells little about labels; more trusted rows would sharpen the audit"
