@@ -111,7 +111,8 @@ def find_unproven(case: Case, explained: BoolArray) -> list[Found]:
     described = []
     for _, _, one, effect in found:
         finding, rows = _describe(case, counts[one.label], one, effect, none, none, explained)
-        described.append((replace(finding, p=max(one.p, effect.p)), rows))
+        shown = min(effect.p, finding.p_contradiction if contradicted[one.label, one.column] else 1)
+        described.append((replace(finding, p=max(one.p, shown)), rows))
     return described
 
 

@@ -48,9 +48,12 @@ def open_case(seed, planted_in):
     )
 
 
+def find_all(case):
+    return find_unproven(case, np.zeros(len(case.untrusted), dtype=np.bool_))
+
+
 def list_phrases(case):
-    found = find_unproven(case, np.zeros(len(case.untrusted), dtype=np.bool_))
-    return [" ".join(finding.words) for finding, _ in found]
+    return [" ".join(finding.words) for finding, _ in find_all(case)]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -73,8 +76,11 @@ def turn(number):
 def test_one_that_turns_nothing_is_told_if_its_labels_look_wrong(seed, monkeypatch):
     monkeypatch.setattr("btu.defenses.phrases._try_out", turn(0))
 
-    assert list_phrases(open_case(seed, 0)) == ["zork"]
-    assert list_phrases(open_case(seed, 1)) == []
+    ((finding, rows),) = find_all(open_case(seed, 0))
+
+    assert (finding.phrase, len(rows)) == (("zork",), NUM_PLANTED)
+    assert finding.p == max(finding.p_excess, finding.p_contradiction)  # nothing of the effect
+    assert find_all(open_case(seed, 1)) == []
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
