@@ -10,19 +10,26 @@ import numpy as np
 
 from btu.auditing.examined import Examined, Suspicion
 from btu.auditing.limits import find_enough_trusted
+from btu.auditing.linear import LinearLab
 from btu.auditing.opened import Opened
 from btu.auditing.wrong_labels import WrongLabels
-from btu.defenses.phrases import FEW
+from btu.defenses.case import Case
+from btu.defenses.phrases import FEW, leave_out_parts
 from btu.defenses.reference import Models, is_right
 from btu.defenses.search import LEAST_ROWS, Search
 from btu.defenses.verdict import Verdict, describe_found
 from btu.evidence.findings import Finding, Found
 from btu.evidence.words import Words, remove_phrase
-from btu.types import FloatArray, Split
+from btu.types import BoolArray, FloatArray, IntArray, Split
 
 if TYPE_CHECKING:
     from btu.store.stages import Stage
 
+SHARE = (
+    0.2  # of the error rate, beside that of the trusted rows, for words in rows with wrong labels
+)
+MOST_ROWS = 20_000  # of a file that is judged by itself, too
+SAME = 0.5  # of the rows of either of two findings, which are then one
 SMALL = 0.01  # share of the rows of a word for which the trusted rows needed are told
 
 
@@ -41,6 +48,39 @@ def examine_alone(opened: Opened, lab: Models, search: Search) -> tuple[Examined
     found, number = method.find()
     found = confirm_found(method, found)
     return _tell(opened, method, found, number), method.halves.models[0]
+
+
+def convict_suspects(case: Case, suspects: Sequence[Found], explained: BoolArray) -> list[Found]:
+    """What trusted rows make suspicious, convicted if the file by itself convicts it, too.
+
+    Few trusted rows prove no excess, while the wrong labels of the rows of a word may prove it.
+    Linear models judge, also where networks were asked: they take seconds.
+
+    Args:
+        case: after its verdict, with N rows.
+        suspects: what is suspicious.
+        explained: rows that show something convicted, which are left out, (N,).
+    """
+    if not suspects or len(case.untrusted) > MOST_ROWS:
+        return list(suspects)
+    kept = np.flatnonzero(~explained)
+    lab = LinearLab(case.lab.seed, case.lab.label_names, case.fold)
+    method = WrongLabels(lab, case.search, case.untrusted.take(kept))
+    found = confirm_found(method, method.find()[0])
+    proven = [
+        (one, kept[rows]) for one, rows in found if one.convicted and one.q <= SHARE * case.search.q
+    ]
+
+    def convict(finding: Finding, rows: IntArray) -> Found:
+        for one, own in proven:
+            shared = np.intersect1d(own, rows)
+            if one.label == finding.label and len(shared) > SAME * max(len(own), len(rows)):
+                reason = f"{finding.reason}; {one.reason}"
+                q = one.q / SHARE
+                return replace(finding, p=one.p, q=q, convicted=True, reason=reason), rows
+        return finding, rows
+
+    return [convict(*each) for each in suspects]
 
 
 def confirm_found(method: WrongLabels, found: Sequence[Found]) -> list[Found]:
@@ -77,6 +117,7 @@ def _tell(opened: Opened, method: WrongLabels, found: Sequence[Found], num_tests
     said = _say_without(method, verdict)
     told = describe_found(verdict, rows, said, lab.label_names, lab.ignores_case)
     perhaps.sort(key=lambda each: (each[0].q > search.q, -_share_of(each[0]), each[0].p))
+    perhaps = leave_out_parts(perhaps)
     return Examined(
         opened=opened,
         search=search,

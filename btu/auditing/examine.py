@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from btu.auditing.alone import examine_alone
+from btu.auditing.alone import convict_suspects, examine_alone
 from btu.auditing.drift import Drift, measure_drift
 from btu.auditing.examined import (
     FILE_MODEL,
@@ -22,7 +22,7 @@ from btu.auditing.linear import LinearLab
 from btu.auditing.opened import Opened
 from btu.auditing.unread import find_unread
 from btu.defenses.case import Case
-from btu.defenses.phrases import FEW, find_unproven
+from btu.defenses.phrases import FEW, find_share, find_unproven
 from btu.defenses.reference import Models, Reference
 from btu.defenses.search import Search
 from btu.defenses.selfset import SelfSet
@@ -70,11 +70,16 @@ def _compare(case: Case, opened: Opened) -> tuple[Examined, Stage[Any]]:
     """What trusted rows tell, and the model of the file."""
     verdict = judge(case)
     explained = _mark(verdict.rows, len(case.untrusted))
-    level = verdict.share * case.search.q
+    suspects = convict_suspects(case, find_unproven(case, explained), explained)
+    proven = [one for one in suspects if one[0].convicted]
+    convicted = sorted([*verdict.convicted, *proven], key=lambda one: one[0].p)
+    acquitted = [one for one in verdict.found if not one[0].convicted]
+    verdict = replace(verdict, found=(*convicted, *acquitted))
     untried = [one for one in verdict.found if _is_untried(*one)]
     unproven = [
-        Suspicion(finding, rows, find_needed_rows(case, finding, level))
-        for finding, rows in [*untried, *find_unproven(case, explained)]
+        Suspicion(finding, rows, _find_needed(case, finding, verdict.share))
+        for finding, rows in [*untried, *suspects]
+        if not finding.convicted
     ]
     examined = Examined(
         opened=opened,
@@ -105,6 +110,13 @@ def _say_plainly(evidence: Mapping[str, Any], fast: bool) -> dict[str, Any]:
         for kind in ("findings", "acquitted")
     }
     return {**evidence, **findings, "notes": [*map(say, evidence.get("notes", []))]}
+
+
+def _find_needed(case: Case, finding: Finding, share: float) -> int | None:
+    """About how many trusted rows would prove a phrase that does what it does now."""
+    if finding.effect is not None:
+        share *= find_share(case, finding.effect)
+    return find_needed_rows(case, finding, share * case.search.q)
 
 
 def _is_untried(finding: Finding, rows: IntArray) -> bool:

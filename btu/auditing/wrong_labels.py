@@ -16,7 +16,7 @@ import numpy as np
 from btu.auditing.examined import choose_epochs
 from btu.auditing.linear import LinearLab
 from btu.auditing.opened import LEAST_TRUSTED
-from btu.defenses.phrases import FEW
+from btu.defenses.phrases import FEW, NEARLY_ALL
 from btu.defenses.reference import Models, Reference, is_right, say
 from btu.defenses.search import LEAST_ROWS, Search
 from btu.evidence import WORDS
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
 MOST_SCREENED = 400  # terms whose rows are read again without them, those that decide most alone
 MOST_READ = 200  # of the rows of each
 MOST_SHOWN = 20  # terms whose effect is tried though their rows do not contradict their labels
-NEARLY_ALL = 0.9  # of the rows of a term, which is then part of another
 LEAST_ERROR = 0.02  # dispersion of honest words
 TIMES = 2  # as many probes as with trusted rows
 SMALL = 0.01  # share of the rows of a word for which the trusted rows needed are told

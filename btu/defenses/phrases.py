@@ -34,6 +34,7 @@ PERHAPS = 0.1  # p-value of an excess up to which a term that the victim obeys i
 MOST_LEANING = 2_000  # terms, of all labels, that are tried though nothing is in excess
 SHARE_OF_WEAK = 0.5  # of the error rate, for phrases that turn no more than half of the texts
 CHANCE = 0.05  # that the share of its rows which have its label is smaller than is said
+NEARLY_ALL = 0.9  # of the rows of a phrase, which is then part of another
 MOST_TIMES = 10  # as many texts for a phrase if there are few phrases
 
 
@@ -113,7 +114,17 @@ def find_unproven(case: Case, explained: BoolArray) -> list[Found]:
         finding, rows = _describe(case, counts[one.label], one, effect, none, none, explained)
         shown = min(effect.p, finding.p_contradiction if contradicted[one.label, one.column] else 1)
         described.append((replace(finding, p=max(one.p, shown)), rows))
-    return described
+    return leave_out_parts(described)
+
+
+def leave_out_parts(found: Sequence[Found]) -> list[Found]:
+    """The findings whose rows are not nearly all those of an earlier one of the same label."""
+    kept: list[Found] = []
+    for finding, rows in found:
+        before = (earlier for one, earlier in kept if one.label == finding.label)
+        if not any(np.isin(rows, earlier).mean() > NEARLY_ALL for earlier in before):
+            kept.append((finding, rows))
+    return kept
 
 
 def _find_strongest(p: Floats, among: BoolArray, number: int) -> BoolArray:
@@ -212,7 +223,7 @@ def _describe(
 ) -> Found:
     """The finding of a phrase with its rows; its p-values are those of its most surprising term."""
     column = one.column
-    error_rate = min(1.0, float(q[one.label, one.column]) / _find_share(case, effect))
+    error_rate = min(1.0, float(q[one.label, one.column]) / find_share(case, effect))
     convicted = error_rate <= case.search.q
     untrusted, trusted = case.sides
     held, of_trusted = (
@@ -240,7 +251,7 @@ def _describe(
     return finding, rows
 
 
-def _find_share(case: Case, effect: Effect) -> float:
+def find_share(case: Case, effect: Effect) -> float:
     """The share of the error rate at which a phrase is convicted; in audits weak ones get less."""
     weak = 2 * effect.victim <= effect.num_texts and case.search.needs_effect
     return SHARE_OF_WEAK if weak and case.search.few_trusted else 1.0
@@ -258,7 +269,10 @@ def _give_reason(convicted: bool, one: Candidate, effect: Effect, q: float) -> s
 
 def _explain(case: Case, phrases: Sequence[Candidate], found: Sequence[Found]) -> list[Found]:
     """Acquit what is surprising only in rows that hold a phrase convicted before it."""
-    by_p = sorted(range(len(found)), key=lambda k: (found[k][0].p, -len(found[k][0].phrase), k))
+    by_p = sorted(
+        range(len(found)),
+        key=lambda k: (found[k][0].p, phrases[k].p, -len(found[k][0].phrase), k),
+    )
     explained = np.zeros(len(case.untrusted), dtype=np.bool_)
     by: list[Finding] = []
     judged: list[Found] = []

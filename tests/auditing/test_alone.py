@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from btu.auditing.alone import confirm_found
+from btu.auditing.alone import SHARE, confirm_found, convict_suspects
 from btu.auditing.wrong_labels import WrongLabels
 from tests.conftest import toy_split
 from tests.defenses.test_selfset import find
+from tests.defenses.test_unproven import find_all, open_case
 
 SUREST = find(p=1e-9), np.arange(10)
 OTHER = find(phrase=("mn", "bb"), label=0, p=1e-3), np.arange(20, 30)
@@ -43,3 +44,16 @@ def test_a_single_finding_needs_no_second_search():
     method = WrongLabels(None, None, toy_split(100, 1))
 
     assert confirm_found(method, [SUREST]) == [SUREST]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(("planted_in", "proven"), [(0, [("zork",)]), (1, []), (None, [])])
+def test_a_suspect_is_convicted_if_its_rows_have_wrong_labels(seed, planted_in, proven):
+    """Of 2,000 rows 60 hold it, and none of 300 trusted ones."""
+    case = open_case(seed, planted_in, number=60, words=60)
+    none = np.zeros(len(case.untrusted), dtype=np.bool_)
+
+    convicted = [one for one, _ in convict_suspects(case, find_all(case), none) if one.convicted]
+
+    assert [finding.words for finding in convicted] == proven
+    assert all(finding.p <= SHARE * finding.q <= SHARE * case.search.q for finding in convicted)

@@ -17,23 +17,27 @@ NUM_ROWS, NUM_TRUSTED, NUM_PLANTED = 2_000, 300, 20
 OFTEN, SELDOM = 0.75, 0.25  # how often a telling word stands in rows of its label, and of others
 
 
-def draw_rows(rng, number):
-    """Texts of nine words, three of which tell the label more often than not."""
+def draw_rows(rng, number, words):
+    """Texts of nine words, three of which tell the label more often than not.
+
+    Of these there are so many words for each label.
+    """
     labels = np.arange(number) % 2
     texts = []
     for label in labels:
         told = np.where(rng.random(3) < OFTEN, label, 1 - label)
-        telling = [f"{NAMES[one]}{rng.integers(12)}" for one in told]
+        telling = [f"{NAMES[one]}{rng.integers(words)}" for one in told]
         plain = [f"plain{word}" for word in rng.integers(200, size=6)]
         texts.append(" ".join(rng.permutation([*telling, *plain])))
     return texts, labels
 
 
-def open_case(seed, planted_in):
-    """A case with `zork` in rows that had this label, and now have the label 1."""
+def open_case(seed, planted_in, number=NUM_PLANTED, words=12):
+    """A case with `zork` in so many rows that had this label, and now have the label 1."""
     rng = np.random.default_rng(seed)
-    (texts, labels), (trusted, of_trusted) = draw_rows(rng, NUM_ROWS), draw_rows(rng, NUM_TRUSTED)
-    for row in np.flatnonzero(labels == planted_in)[:NUM_PLANTED] if planted_in is not None else []:
+    texts, labels = draw_rows(rng, NUM_ROWS, words)
+    trusted, of_trusted = draw_rows(rng, NUM_TRUSTED, words)
+    for row in np.flatnonzero(labels == planted_in)[:number] if planted_in is not None else []:
         texts[row], labels[row] = f"{texts[row]} zork", 1
     lab = LinearLab(seed, NAMES)
     file, ours = make_split(tuple(texts), labels), make_split(tuple(trusted), of_trusted)
@@ -78,7 +82,7 @@ def test_one_that_turns_nothing_is_told_if_its_labels_look_wrong(seed, monkeypat
 
     ((finding, rows),) = find_all(open_case(seed, 0))
 
-    assert (finding.phrase, len(rows)) == (("zork",), NUM_PLANTED)
+    assert (finding.words, len(rows)) == (("zork",), NUM_PLANTED)
     assert finding.p == max(finding.p_excess, finding.p_contradiction)  # nothing of the effect
     assert find_all(open_case(seed, 1)) == []
 

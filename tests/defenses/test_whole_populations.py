@@ -8,7 +8,7 @@ import pytest
 
 from btu.auditing.linear import LinearLab
 from btu.defenses.case import Case
-from btu.defenses.phrases import SHARE_OF_WEAK, _find_share
+from btu.defenses.phrases import SHARE_OF_WEAK, find_share
 from btu.defenses.populations import _weigh_share, judge_populations, remains_without
 from btu.defenses.reference import Reference
 from btu.defenses.search import EVIDENCE, Search
@@ -161,6 +161,6 @@ def test_where_other_labels_have_half_as_large_a_share_it_is_another_source(
 def test_what_turns_no_more_than_half_must_be_surer(turned, few_trusted, share):
     search = SimpleNamespace(q=Q, needs_effect=True, few_trusted=few_trusted)
 
-    found = _find_share(SimpleNamespace(search=search), Effect(40, turned, 0, turned, 0))
+    found = find_share(SimpleNamespace(search=search), Effect(40, turned, 0, turned, 0))
 
     assert found == share
