@@ -117,11 +117,11 @@ def _advise_nothing(audited: Told) -> Iterator[str]:
     name = embolden(shorten_name(opened.path.name))
     clean = make_code(_name_clean(opened.path))
     if audited.examined.num_suspicious:
-        needed = [one.needed for one in audited.examined.unproven if one.needed is not None]
-        again = f", or audit the file again with about {max(needed or [0]):,} trusted rows"
+        needed = next((one.needed for one in audited.examined.unproven), None) or 0
+        again = f", or audit the file again with about {needed:,} trusted rows"
         yield (
             f"<strong>Look at what is suspicious in {name}:</strong> at the rows that "
-            f"{make_code(ROWS)} calls {SUSPICIOUS}{again * bool(needed)}. No row is left out of "
+            f"{make_code(ROWS)} calls {SUSPICIOUS}{again * (needed > 0)}. No row is left out of "
             f"{clean}."
         )
     else:

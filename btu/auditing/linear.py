@@ -19,6 +19,13 @@ from btu.types import Split
 
 NUM_FEATURES = 2**20
 TOLD = 1.0  # seconds from which on a stage is told
+TITLES = {  # as people who audit a file know them
+    "victim": "model of the file",
+    "reference A": "model of trusted rows",
+    "reference B": "model of trusted rows",
+    "outputs": "asking a model",
+    "likeness": "comparing texts",
+}
 STRENGTH = 1.0  # C of the logistic regression
 MOST_TIMES = 3  # as many rows of one label as of another; more are balanced, or it is all it says
 TOLERANCE = 0.01  # of its fit; 0.0001 takes twice as long and tells nothing else
@@ -110,7 +117,8 @@ class LinearLab:
         start = time.perf_counter()
         found = stage.compute()
         if (seconds := time.perf_counter() - start) >= TOLD:
-            log.info("%-22s %8.1f s", stage.title or stage.name, seconds)
+            title = stage.title or stage.name
+            log.info("%-22s %8.1f s", TITLES.get(title, title), seconds)
         if stage.name == "linear":
             self._made[stage.key] = found
         return found

@@ -304,7 +304,7 @@ def _show_rows(
 
 
 def _show_suspicion(one: Suspicion, audited: Told) -> str:
-    text = " ".join(one.finding.words)
+    text = audited.spell_suspect(one)
     title = f"The {name_kind(text)} {isolate(spell(text, quoted=True))}"
     title += f" at the {one.finding.place} of the text" * (one.finding.place != "anywhere")
     evidence = make_list(map(text_of, _say_suspicion(one, audited)))

@@ -110,8 +110,9 @@ class Told:
         known = any(REFERENCE_KNOWS_NOTHING in note for note in self.examined.evidence["notes"])
         if self.examined.opened.has_trusted and right < LEAST_RIGHT and not known:
             yield (
-                f"a model of the trusted rows gives only {100 * right:.0f} % of them their label, "
-                "and so it tells little about labels; more trusted rows would sharpen the audit"
+                f"a model of the trusted rows gives only {100 * right:.0f} % of others their "
+                "label, and so it tells little about labels; more trusted rows would sharpen the "
+                "audit"
             )
 
     @cached_property
@@ -151,6 +152,8 @@ class Told:
         what = "No word and no way of writing" if examined.unread else "Nothing"
         said = f"{what} found beyond chance, in {number:,} {tests} and "
         said += f"in {len(examined.suggested):,} rows"
+        if suspects := len(examined.unproven):
+            said += f" ({suspects} {'is' if suspects == 1 else 'are'} suspicious, see below)"
         if examined.unread or not examined.opened.has_trusted:
             return said  # the limits are notes
         return "; ".join([said, *examined.limits])
@@ -159,6 +162,17 @@ class Told:
         """Whether trusted rows were given, and none of a label."""
         trusted = self.examined.opened.trusted.labels
         return len(trusted) > 0 and not (trusted == label).any()
+
+    def spell_suspect(self, one: Suspicion) -> str:
+        """A phrase as most of its rows have it; its words and single blanks where none do."""
+        judged, said = self.examined.opened.judged, " ".join(one.finding.words)
+        spans = Counter(
+            " ".join(text[slice(*marked[0])].split())
+            for text in (judged.texts[row] for row in one.rows.tolist())
+            if (marked := one.finding.mark(text, fold=True))
+        )
+        alike = [span for span in spans if "".join(span.lower().split()) == said.replace(" ", "")]
+        return max(alike, key=spans.__getitem__) if alike else said
 
     def _say_suspicion(self, one: Suspicion) -> str:
         finding = one.finding
@@ -180,11 +194,11 @@ class Told:
         elif effect is not None and effect.num_texts < FEW:
             needed = "there were too few texts to try it on, since the models call most so"
         elif one.needed is not None:
-            needed = f"{one.needed:,} trusted rows would settle it"
+            needed = f"about {one.needed:,} trusted rows would settle it"
         place = "" if finding.place == "anywhere" else f" at the {finding.place}"
         may = f"may give texts the label {name}" if name.isdigit() else f"may make texts {name}"
         return (
-            f"Suspicious, not proven: {spell(' '.join(finding.words), quoted=True)}{place} {may} "
+            f"Suspicious, not proven: {spell(self.spell_suspect(one), quoted=True)}{place} {may} "
             f"({finding.rows:,} rows, {held}{turned}{needed})"
         )
 

@@ -59,8 +59,8 @@ def find_classes(
     if len(values) > MAX_CLASSES:
         raise DataError(
             f"{where}: {len(values):,} different labels such as {shorten(values[0])!r} look like "
-            f"texts or measurements, a class has one of at most {MAX_CLASSES}. Name another column "
-            "for the labels, or all classes with dataset.label_names=[...]."
+            f"texts or measurements (at most {MAX_CLASSES} labels are taken for classes). Name "
+            "another column for the labels, or list the classes: dataset.label_names=[...]."
         )
     words = [value for value in values if not _is_number(value)]
     if not words:
@@ -105,7 +105,7 @@ def parse_labels(labels: Sequence[str], classes: Classes, where: str, source: In
         spelled = f" Spell it {alike!r}." if alike else ""
         raise DataError(
             f"{where}, row {source[row] + 1}: label {shorten(values[row])!r} is not a class; "
-            f"expected one of {listed(classes.numbers)}.{spelled}"
+            f"expected one of {listed(classes.numbers)}, as in the training file.{spelled}"
         )
     return np.asarray(numbers, dtype=np.int64)
 

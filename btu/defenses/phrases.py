@@ -76,8 +76,8 @@ def find_unproven(case: Case, explained: BoolArray) -> list[Found]:
     Of the terms that lean to a label and that trusted rows hold less, those that turn more texts in
     the victim than in the reference (Benjamini and Hochberg), and more than half of them; and of
     those that lean so far that none would by chance (Bonferroni) whatever turns more texts, or has
-    rows that the reference contradicts (Bonferroni, too): these first, and then what surely has
-    the largest share of its rows in one label.
+    rows that the reference contradicts (Bonferroni, too). Those first that surely have the largest
+    share of their rows in one label.
 
     Args:
         case: after its verdict.
@@ -106,11 +106,11 @@ def find_unproven(case: Case, explained: BoolArray) -> list[Found]:
         place, most = (one.label, one.column), 2 * effect.victim > effect.num_texts
         if (obeyed and (most or far[place])) or contradicted[place]:
             share = float(beta.ppf(CHANCE, held[place], everywhere[place] - held[place] + 1))
-            found.append((not contradicted[place], -share, one, effect))
-    found.sort(key=lambda each: each[:2])
+            found.append((share, one, effect))
+    found.sort(key=lambda each: -each[0])
     none = np.ones(leaning.shape)
     described = []
-    for _, _, one, effect in found:
+    for _, one, effect in found:
         finding, rows = _describe(case, counts[one.label], one, effect, none, none, explained)
         shown = min(effect.p, finding.p_contradiction if contradicted[one.label, one.column] else 1)
         described.append((replace(finding, p=max(one.p, shown)), rows))

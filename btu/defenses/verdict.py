@@ -29,6 +29,8 @@ CHANCE = 0.05
 MOST_TIMES = 10  # as many trusted rows of a label as untrusted ones are asked for at most
 REFERENCE_KNOWS_NOTHING = "it has learned next to nothing, and what it contradicts says little"
 VICTIM_KNOWS_NOTHING = "it has learned next to nothing, and so nothing of what was planted"
+SWAPPED = 0.001  # chance of being right so seldom by guessing
+SWAPPED_LABELS = "far fewer than by guessing; do its labels mean the same in both files?"
 TRAIN_LONGER = "; train longer, say with model.training.epochs=5"
 
 
@@ -294,6 +296,8 @@ def _remark_on_models(case: Case) -> Iterator[str]:
             VICTIM_KNOWS_NOTHING + TRAIN_LONGER,
         ),
     ):
+        if binom.cdf(right, len(labels), 1 / case.num_labels) < SWAPPED:
+            then = SWAPPED_LABELS
         if binom.sf(right - 1, len(labels), commonest / len(labels)) > CHANCE:
             yield (
                 f"{name} is right in {right:,} of {len(labels):,} trusted rows, of which "

@@ -173,7 +173,7 @@ def test_a_word_in_few_rows_is_suspicious_and_not_proven(audit, write_files):
     assert code == 0
     first = next(line for line in out.splitlines() if line.startswith("Suspicious"))
     assert "'cf' may make texts positive (24 rows, 0 of the trusted rows" in first
-    needed = int(first.split("; ")[-1].split()[0].replace(",", ""))
+    needed = int(first.split("; about ")[-1].split()[0].replace(",", ""))
     assert 100 < needed < 1_200
 
 
@@ -567,5 +567,5 @@ def test_a_label_in_other_letters_is_an_error_that_says_how_to_spell_it(audit, w
     code, _, err = audit(*FAST)
 
     assert code == 1
-    assert "label 'NEGATIVE' is not a class; expected one of negative, positive." in err
+    assert "label 'NEGATIVE' is not a class; expected one of negative, positive, as in the" in err
     assert err.rstrip().endswith("Spell it 'negative'.")

@@ -225,11 +225,11 @@ FAULTS = {
     ),
     "label outside the range": (
         lambda p: {"test": tsv(p / "x.tsv", [*rows("x", 5), ("bad", 7)])},
-        r"x\.tsv, row 6: label '7' is not a class; expected one of 0, 1\.",
+        r"x\.tsv, row 6: label '7' is not a class; expected one of 0, 1, as in the",
     ),
     "label not a number": (
         lambda p: {"test": tsv(p / "x.tsv", [*rows("x", 5), ("bad", "good")])},
-        r"row 6: label 'good' is not a class; expected one of 0, 1\.",
+        r"row 6: label 'good' is not a class; expected one of 0, 1, as in the",
     ),
     "one odd label in train": (
         lambda p: {"train": tsv(p / "x.tsv", [*rows("x", 5), ("bad", "good")])},
