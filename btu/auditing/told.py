@@ -15,7 +15,7 @@ from btu.auditing.examined import FILE_MODEL, TRUSTED_MODEL, Examined, Suspicion
 from btu.auditing.written import REPORT, find_planted, make_report
 from btu.defenses.phrases import FEW
 from btu.defenses.verdict import REFERENCE_KNOWS_NOTHING
-from btu.evidence import WORDS
+from btu.evidence import ROWS, WORDS
 from btu.report.planted import say_finding, spell
 from btu.report.verdicts import Verdict, read_verdict
 from btu.terminal.text import plain
@@ -91,6 +91,11 @@ class Told:
             )
         if self.planted or self.examined.unread or not self.examined.opened.has_trusted:
             said += self.examined.limits
+        if any(one.kind == ROWS for one in self.verdict.findings):
+            said.append(
+                "which rows are written another way is an estimate: a tenth of them, in trials up "
+                "to a third, were honest"
+            )
         said += [*self._remark_on_words(), *self._remark_on_reference()]
         return [*said, *self.examined.evidence["notes"]]
 

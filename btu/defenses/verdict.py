@@ -141,7 +141,7 @@ def _add_marks(case: Case, finding: Finding, rows: IntArray, marks: Sequence[Fou
         rows=number,
         held=number,
         contradicted=int(case.sides[0].contradicted[together].sum()),
-        reason=f"{finding.reason}; with the rows that hold its strongest words it has {number:,}",
+        reason=f"{finding.reason}; with all rows of its surest words there are {number:,}",
     )
     return grown, together
 
