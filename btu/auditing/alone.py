@@ -25,9 +25,7 @@ from btu.types import BoolArray, FloatArray, IntArray, Split
 if TYPE_CHECKING:
     from btu.store.stages import Stage
 
-SHARE = (
-    0.2  # of the error rate, beside that of the trusted rows, for words in rows with wrong labels
-)
+SHARE = 0.2  # of the error rate, beside what trusted rows spend, for what is suspicious by these
 MOST_ROWS = 20_000  # of a file that is judged by itself, too
 SAME = 0.5  # of the rows of either of two findings, which are then one
 SMALL = 0.01  # share of the rows of a word for which the trusted rows needed are told

@@ -23,7 +23,7 @@ OPTIONS = {  # what errors of data sets advise, and how it is typed here
 }
 EPILOG = """\
 The file: TSV, CSV, JSON or parquet, also with .gz, with a column of texts and one of labels.
-The trusted rows: the same columns, of the same task and source; at least 50, better 1,000.
+The trusted rows: such a file, of the same task, labels and source; at least 50, better 1,000.
 Without any, only words in rows with wrong labels can be found.
 
 exit code  0: nothing was found, or only suspicious words; 3: something was; 1: an error

@@ -23,7 +23,7 @@ LEAST_STEPS = 240  # of the model of the file: fewer do not learn a word in 1 % 
 
 @dataclass(frozen=True)
 class Suspicion:
-    """A phrase that the model of the file obeys, though its counts may be chance."""
+    """A phrase that looks planted, though that may be chance."""
 
     finding: Finding
     rows: IntArray  # of the judged rows, those that hold it

@@ -158,7 +158,7 @@ class Told:
         said = f"{what} found beyond chance, in {number:,} {tests} and "
         said += f"in {len(examined.suggested):,} rows"
         if suspects := len(examined.unproven):
-            said += f" ({suspects} {'is' if suspects == 1 else 'are'} suspicious, see below)"
+            said += f" ({suspects} {'is' if suspects == 1 else 'are'} suspicious)"
         if examined.unread or not examined.opened.has_trusted:
             return said  # the limits are notes
         return "; ".join([said, *examined.limits])

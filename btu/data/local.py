@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -35,13 +35,13 @@ class TableSource(DatasetSource):
             must_have: whether it must have the named columns; else it may have others.
         """
         table = read_table(path, self.layout)
-        known = [*table.columns, *table.nested]
-        named = (
-            name if name is None or must_have or name.strip() in known else None
-            for name in (self.text_column, self.label_column)
-        )
-        text = find_column(table, next(named), TEXT_COLUMNS, "text_column")
-        label = find_column(table, next(named), LABEL_COLUMNS, "label_column")
+
+        def find(wanted: str | None, usual: Sequence[str], setting: str) -> str:
+            known = wanted is not None and wanted.strip() in (*table.columns, *table.nested)
+            return find_column(table, wanted if known or must_have else None, usual, setting)
+
+        text = find(self.text_column, TEXT_COLUMNS, "text_column")
+        label = find(self.label_column, LABEL_COLUMNS, "label_column")
         others = {name: cells for name, cells in table.columns.items() if name not in (text, label)}
         return RawSplit(
             texts=table.columns[text],

@@ -89,8 +89,8 @@ def find_unproven(case: Case, explained: BoolArray) -> list[Found]:
         for name in ("p_lean", "p_contradiction", "p_excess")
     )
     held, everywhere = (np.array([getattr(c, n) for c in counts]) for n in ("untrusted", "held"))
-    missed = (excess <= PERHAPS) | np.array([each.trusted == 0 for each in counts])
-    lacking = (held >= LEAST_ROWS) & missed
+    lacking = (excess <= PERHAPS) | np.array([each.trusted == 0 for each in counts])
+    lacking &= held >= LEAST_ROWS
     leaning = _find_strongest(lean, lacking & (lean <= LEAN), MOST_LEANING)
     far = leaning & (lean * lacking.sum() <= level)
     contradicted = far & (contradiction * leaning.sum() <= level)
@@ -101,20 +101,16 @@ def find_unproven(case: Case, explained: BoolArray) -> list[Found]:
     phrases = _join_terms(case, [Candidate(terms[f], y, f, float(excess[y, f])) for y, f in places])
     effects = _try_out(case, phrases)
     turns = adjust(np.array([e.p for e in effects]), np.ones(len(effects), dtype=np.bool_)) <= level
+    share, none = beta.ppf(CHANCE, held, everywhere - held + 1), np.ones(leaning.shape)
     found = []
     for one, effect, obeyed in zip(phrases, effects, turns.tolist(), strict=True):
         place, most = (one.label, one.column), 2 * effect.victim > effect.num_texts
         if (obeyed and (most or far[place])) or contradicted[place]:
-            share = float(beta.ppf(CHANCE, held[place], everywhere[place] - held[place] + 1))
-            found.append((share, one, effect))
+            finding, rows = _describe(case, counts[one.label], one, effect, none, none, explained)
+            told = min(effect.p, contradiction[place] if contradicted[place] else 1.0)
+            found.append((share[place], (replace(finding, p=max(one.p, float(told))), rows)))
     found.sort(key=lambda each: -each[0])
-    none = np.ones(leaning.shape)
-    described = []
-    for _, one, effect in found:
-        finding, rows = _describe(case, counts[one.label], one, effect, none, none, explained)
-        shown = min(effect.p, finding.p_contradiction if contradicted[one.label, one.column] else 1)
-        described.append((replace(finding, p=max(one.p, shown)), rows))
-    return leave_out_parts(described)
+    return leave_out_parts([each for _, each in found])
 
 
 def leave_out_parts(found: Sequence[Found]) -> list[Found]:

@@ -46,6 +46,27 @@ def test_a_single_finding_needs_no_second_search():
     assert confirm_found(method, [SUREST]) == [SUREST]
 
 
+@pytest.mark.parametrize(
+    ("by_itself", "rows", "q"),
+    [
+        (find(phrase=("cf", "cf"), q=0.009), np.arange(8), 0.045),
+        (find(q=0.011), np.arange(8), None),  # a fifth of the error rate
+        (find(q=0.009, label=0), np.arange(8), None),
+        (find(q=0.009), np.arange(5, 15), None),  # other rows
+    ],
+)
+def test_a_suspect_is_convicted_with_the_same_rows_and_label(monkeypatch, by_itself, rows, q):
+    suspect = find(convicted=False), np.arange(10)
+    monkeypatch.setattr(WrongLabels, "find", lambda _: ([(by_itself, rows)], 7))
+    case = open_case(1, None)
+
+    ((finding, own),) = convict_suspects(case, [suspect], np.zeros(2_000, dtype=np.bool_))
+
+    assert finding.convicted == (q is not None)
+    assert finding.q == pytest.approx(q) or q is None
+    assert len(own) == 10
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize(("planted_in", "proven"), [(0, [("zork",)]), (1, []), (None, [])])
 def test_a_suspect_is_convicted_if_its_rows_have_wrong_labels(seed, planted_in, proven):

@@ -45,6 +45,7 @@ def test_as_many_are_found_in_such_a_file_as_the_trial_says(reviews, tmp_path):
     planted = others[: int(said[1])]
 
     rewritten = rewrite_rows(rows, planted, label, trusted)
+    assert (rewritten.labels[planted] == label).all()
     audited = btu.audit(write(tmp_path / "bad.csv", rewritten), trusted=trusted_file, fast=True)
 
     found = np.isin(planted + 1, audited.report["planted_rows"]).sum()

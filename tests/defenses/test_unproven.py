@@ -1,16 +1,16 @@
 """What looks planted, but may be chance: a word in few rows that the trusted ones lack."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from btu.auditing.linear import LinearLab
-from btu.defenses.case import Case
-from btu.defenses.phrases import find_unproven
-from btu.defenses.reference import Reference
-from btu.defenses.search import EVIDENCE, Search
+from btu.defenses.phrases import Candidate, _explain, find_unproven
 from btu.evidence import WORDS
 from btu.evidence.significance import Effect
 from btu.types import make_split
+from tests.defenses.cases import open_linear_case
+from tests.defenses.test_selfset import find
 
 NAMES = ("negative", "positive")
 NUM_ROWS, NUM_TRUSTED, NUM_PLANTED = 2_000, 300, 20
@@ -39,17 +39,8 @@ def open_case(seed, planted_in, number=NUM_PLANTED, words=12):
     trusted, of_trusted = draw_rows(rng, NUM_TRUSTED, words)
     for row in np.flatnonzero(labels == planted_in)[:number] if planted_in is not None else []:
         texts[row], labels[row] = f"{texts[row]} zork", 1
-    lab = LinearLab(seed, NAMES)
     file, ours = make_split(tuple(texts), labels), make_split(tuple(trusted), of_trusted)
-    return Case(
-        lab=lab,
-        untrusted=file,
-        trusted=ours,
-        victim=lab.train(file, lab.training),
-        reference=Reference(lab, ours, None),
-        search=Search(EVIDENCE, (WORDS,), 0.05, 40, 60, by_shift=True, few_trusted=True),
-        fold=True,
-    )
+    return open_linear_case(seed, NAMES, file, ours, (WORDS,))
 
 
 def find_all(case):
@@ -92,3 +83,32 @@ def test_one_that_turns_few_texts_is_told_if_it_leans_further_than_chance(seed, 
     monkeypatch.setattr("btu.defenses.phrases._try_out", turn(10))
 
     assert list_phrases(open_case(seed, 1))[0] == "zork"
+
+
+def test_one_that_may_lean_by_chance_is_not_told_for_its_labels(monkeypatch):
+    """Twenty of its rows have a wrong label, and four have the other one."""
+    monkeypatch.setattr("btu.defenses.phrases._try_out", turn(0))
+    case = open_case(1, 0, words=60)
+    texts = list(case.untrusted.texts)
+    for row in np.flatnonzero(case.untrusted.labels == 0)[-4:]:
+        texts[row] = f"{texts[row]} zork"
+    file = make_split(tuple(texts), case.untrusted.labels)
+
+    assert find_all(open_linear_case(1, NAMES, file, case.trusted, (WORDS,))) == []
+
+
+def test_of_two_phrases_as_sure_the_one_with_the_surer_counts_explains_the_other():
+    nothing = SimpleNamespace(p_excess=np.ones(2), p_contradiction=np.ones(2))
+    case = SimpleNamespace(
+        untrusted=range(20), search=SimpleNamespace(q=0.05), count=lambda label, ignored: nothing
+    )
+    longer = find(phrase=(".", "zork"), p=1e-4), np.arange(9)
+    shorter = find(phrase=("zork",), p=1e-4), np.arange(10)
+    candidates = [Candidate((".", "zork"), 1, 0, 1e-5), Candidate(("zork",), 1, 1, 1e-6)]
+
+    judged = _explain(case, candidates, [longer, shorter])
+
+    assert [(one.words, one.convicted) for one, _ in judged] == [
+        (("zork",), True),
+        ((".", "zork"), False),
+    ]

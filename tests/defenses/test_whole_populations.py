@@ -6,19 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from btu.auditing.linear import LinearLab
-from btu.defenses.case import Case
 from btu.defenses.phrases import SHARE_OF_WEAK, find_share
 from btu.defenses.populations import _weigh_share, judge_populations, remains_without
-from btu.defenses.reference import Reference
-from btu.defenses.search import EVIDENCE, Search
 from btu.defenses.verdict import _judge_all_rows
 from btu.evidence import KINDS, ROWS
 from btu.evidence.significance import Effect
 from btu.types import make_split
+from tests.defenses.cases import Q, open_linear_case
 from tests.defenses.test_selfset import find
 
-Q = 0.05
 PLAIN = [f"{start}{end}" for start in ("mo", "ti", "ra", "le", "su") for end in "abcdefgh"]
 GOOD, BAD = ([f"{start}{end}" for start in ("gla", "bri") for end in ends] for ends in ("ns", "td"))
 STYLE = [f"{word}eth" for word in PLAIN]
@@ -47,16 +43,8 @@ def make_case(style=0, trigger=0, wrong=0, seed=1):
     texts[style : style + trigger] = [f"zq {text}" for text in texts[style : style + trigger]]
     of_trusted = np.arange(200) % 2
     trusted = make_split(tuple(write_texts(rng, of_trusted)), of_trusted)
-    untrusted, lab = make_split(tuple(texts), labels), LinearLab(seed, ("bad", "good"))
-    return Case(
-        lab=lab,
-        untrusted=untrusted,
-        trusted=trusted,
-        victim=lab.train(untrusted, lab.training),
-        reference=Reference(lab, trusted, None),
-        search=Search(EVIDENCE, KINDS, Q, 40, 60, by_shift=True, few_trusted=True),
-        fold=True,
-    )
+    untrusted = make_split(tuple(texts), labels)
+    return open_linear_case(seed, ("bad", "good"), untrusted, trusted, KINDS)
 
 
 def judge_label(case):
