@@ -23,7 +23,7 @@ from btu.stealth.settings import Stealth
 from btu.store.cache import CacheConfig
 from btu.store.files import check_writable
 from btu.terminal.paths import name_paths
-from btu.types import Arm
+from btu.types import BEFOREHAND, Arm
 
 FIXED_NEED = 50_000_000  # bytes for records, logs, plots and W&B files
 BYTES_PER_WEIGHT = 4
@@ -67,6 +67,12 @@ class Job:
     def threshold_label(self) -> str | None:
         """What the thresholds are, for an axis."""
         return self.swept.knob.label if self.swept and self.swept.knob else None
+
+    @property
+    def rule(self) -> str:
+        """How a defender sets the threshold: by accuracy, if no model has learned trusted rows."""
+        learns = any(defense.learns_trusted_rows for defense in self.defenses) or self.tunes
+        return BEFOREHAND if learns or self.swept is None else self.swept.rule
 
     @property
     def components(self) -> tuple[Any, ...]:

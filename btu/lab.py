@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -45,8 +45,10 @@ from btu.training.outputs import (
 from btu.training.resume import EpochCheckpoint
 from btu.training.runner import StageRunner
 from btu.types import (
+    BoolArray,
     CutTexts,
     Edit,
+    FloatArray,
     IntArray,
     PoisonedDataset,
     Predicted,
@@ -61,6 +63,28 @@ WEIGHTS = "model.safetensors"
 TRAINING_PASSES = 3  # forward, and gradients of activations and of weights
 MOST_TOKENS = 16  # of a word
 T = TypeVar("T")
+
+
+class Passed(NamedTuple):
+    """What became of inputs on their way through the screens."""
+
+    rejected: BoolArray  # (N,)
+    scores: FloatArray | None  # (N,)
+
+    def join(self, said: Outputs) -> Predicted:
+        """With what the model says of what came through."""
+        return Predicted(said.labels, said.probabilities, *self)
+
+
+class Said(NamedTuple):
+    """What a model behind its screens says."""
+
+    predictions: Predictions
+    reports: Reports  # of its edits
+    trusted: Predicted | None  # of trusted rows, where they were asked for
+
+
+NOTHING_SCREENED = Passed(np.zeros(0, dtype=np.bool_), None)
 
 
 class Lab(StageRunner):
@@ -226,7 +250,7 @@ class Lab(StageRunner):
     def get(self, stage: Stage[T], or_else: Callable[[], T] | None = None) -> T:
         """What a stage gives; the weights that were asked for last stay in memory."""
         if self._resident is not None and self._resident[0] == getattr(stage, "key", None):
-            self._used[stage.title] = stage.key
+            self._used[stage.title] = stage
             return self._restore(self._resident[1])  # type: ignore[return-value]
         return super().get(stage, or_else)
 
@@ -406,14 +430,19 @@ class Lab(StageRunner):
             return classifier
 
         parts = {"start": model, "edit": edit.name, "settings": edit.parts, "code": edit.code}
-        return Stage("edit", parts, apply, None, TRAINING, edit.name)
+        return Stage("edit", parts, apply, None, TRAINING, edit.name, edit.cost)
 
     # What a model says
 
     def evaluate(
-        self, model: Stage[Classifier], clean: Split, triggered: Split | None, title: str
+        self,
+        model: Stage[Classifier],
+        clean: Split,
+        triggered: Split | None,
+        title: str,
+        trusted: Split | None = None,
     ) -> Stage[Evaluation]:
-        """What a model says of both test sets, in one pass."""
+        """What a model says of both test sets, in one pass, and of trusted rows in another."""
 
         def say() -> Evaluation:
             self._reports = {}
@@ -422,11 +451,17 @@ class Lab(StageRunner):
             ids += self.encoded(triggered).ids if triggered else []
             both = self._predict(classifier, ids)
             return Evaluation(
-                both.take(slice(len(clean))), both.take(slice(len(clean), None)), self._reports
+                both.take(slice(len(clean))),
+                both.take(slice(len(clean), None)),
+                self._reports,
+                None if trusted is None else self._predict(classifier, self.encoded(trusted).ids),
             )
 
         tests = [clean.fingerprint, triggered.fingerprint if triggered else "none"]
         num_rows = len(clean) + (len(triggered) if triggered else 0)
+        if trusted is not None:
+            tests.append(trusted.fingerprint)
+            num_rows += len(trusted)
         size = self.source.eval_batch_size  # may move a last digit in bf16
         return Stage(
             "evaluation",
@@ -438,8 +473,16 @@ class Lab(StageRunner):
             Cost("evaluation", num_rows, clean, 1, size),
         )
 
-    def outputs(self, model: Stage[Classifier], texts: Sequence[str]) -> Stage[Outputs]:
-        """Probabilities (N, C), and the states that the head reads (N, D), of these texts."""
+    def outputs(
+        self, model: Stage[Classifier], texts: Sequence[str], kept: bool = True
+    ) -> Stage[Outputs]:
+        """Probabilities (N, C), and the states that the head reads (N, D), of these texts.
+
+        Args:
+            model: that is asked.
+            texts: N of them.
+            kept: in the cache; not where a stage of your own makes less of them, and keeps that.
+        """
         digest = hashlib.sha256("\n".join(f"{len(t)}\t{t}" for t in texts).encode()).hexdigest()
 
         def say() -> Outputs:
@@ -450,27 +493,42 @@ class Lab(StageRunner):
         size = self.source.eval_batch_size
         parts = {"model": model, "texts": digest, "eval_batch_size": size}
         cost = Cost("outputs", len(texts), self.rows, 1, size)
-        return Stage("outputs", parts, say, OUTPUTS_FORMAT, OUTPUTS, "outputs", cost)
+        form = OUTPUTS_FORMAT if kept else None
+        return Stage("outputs", parts, say, form, OUTPUTS, "outputs", cost)
 
     def predict(
-        self, model: Stage[Classifier], screens: Sequence[Screen], title: str
-    ) -> tuple[Predictions, Reports]:
-        """What a model behind its screens says of the test sets, and what its edits reported."""
-        clean, rejected = self._screened(model, screens, self.data.clean.test)
-        triggered, turned_away = self.data.triggered, np.zeros(0, dtype=np.bool_)
+        self,
+        model: Stage[Classifier],
+        screens: Sequence[Screen],
+        title: str,
+        trusted: Split | None = None,
+    ) -> Said:
+        """What a model behind its screens says of the test sets, and what its edits reported.
+
+        Args:
+            model: of an arm.
+            screens: that its inputs pass, in order.
+            title: for logs.
+            trusted: rows that it says something of, too.
+        """
+        clean, of_clean = self._screened(model, screens, self.data.clean.test)
+        triggered, of_triggered = self.data.triggered, NOTHING_SCREENED
         if triggered is not None:
-            triggered, turned_away = self._screened(model, screens, triggered)
-        found = self.get(self.evaluate(model, clean, triggered, title))
-        predictions = Predictions(
-            Predicted(found.clean.labels, found.clean.probabilities, rejected),
-            Predicted(found.triggered.labels, found.triggered.probabilities, turned_away),
+            triggered, of_triggered = self._screened(model, screens, triggered)
+        asked, of_trusted = trusted, NOTHING_SCREENED
+        if trusted is not None:
+            asked, of_trusted = self._screened(model, screens, trusted)
+        found = self.get(self.evaluate(model, clean, triggered, title, asked))
+        return Said(
+            Predictions(of_clean.join(found.clean), of_triggered.join(found.triggered)),
+            found.reports,
+            None if found.trusted is None else of_trusted.join(found.trusted),
         )
-        return predictions, found.reports
 
     def _screened(
         self, model: Stage[Classifier], screens: Sequence[Screen], split: Split
-    ) -> tuple[Split, NDArray[np.bool_]]:
-        rejected = np.zeros(len(split), dtype=np.bool_)
+    ) -> tuple[Split, Passed]:
+        rejected, scores = np.zeros(len(split), dtype=np.bool_), None
         for screen in screens:
             found = screen.apply(self, model, split.texts)
             if len(found.texts) != len(split) or len(found.rejected) != len(split):
@@ -480,9 +538,10 @@ class Lab(StageRunner):
                     "one of each per text, in order."
                 )
             rejected |= found.rejected
+            scores = scores if found.scores is None else found.scores
             if tuple(found.texts) != split.texts:
                 split = replace(split, texts=tuple(found.texts))
-        return split, rejected
+        return split, Passed(rejected, scores)
 
     def _predict(
         self, classifier: Classifier, ids: Sequence[IntArray], states: bool = False

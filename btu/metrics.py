@@ -14,6 +14,7 @@ from btu.types import (
     PLAIN,
     REPAIRED,
     BoolArray,
+    FloatArray,
     IntArray,
     PoisonedDataset,
     Predicted,
@@ -113,7 +114,7 @@ def score(predictions: Predictions, data: PoisonedDataset, rejects: bool = False
         data: with the true labels.
         rejects: whether a defense may reject inputs, so that rejected shares are of interest.
     """
-    clean, triggered = (_answered(said) for said in (predictions.clean, predictions.triggered))
+    clean, triggered = (answers(said) for said in (predictions.clean, predictions.triggered))
     cacc = accuracy(clean, data.clean.test.labels)
     if cacc is None:
         raise ValueError("the test split is empty, nothing can be scored")
@@ -134,7 +135,7 @@ def score(predictions: Predictions, data: PoisonedDataset, rejects: bool = False
     )
 
 
-def _answered(said: Predicted) -> IntArray:
+def answers(said: Predicted) -> IntArray:
     """The labels, with no label at all where an input is rejected. (N,)"""
     return np.where(said.rejected, NO_LABEL, said.labels)
 
@@ -212,6 +213,45 @@ def score_rows(found: IntArray | None, poisoned: BoolArray) -> dict[str, Any]:
         "row_recall": share(marked[poisoned]),
         "num_found_rows": int(marked.sum()),
         "num_poisoned_rows": int(poisoned.sum()),
+    }
+
+
+def score_suspicion(suspicion: FloatArray | None, guilty: BoolArray) -> float | None:
+    """AUROC: how often a guilty row is more suspicious than an innocent one, ties half.
+
+    Args:
+        suspicion: of each row or input; None where nothing tells it. (N,)
+        guilty: which of them are planted or attacked. (N,)
+
+    Returns:
+        From 0 to 1; None where there are not both kinds.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    if suspicion is None or guilty.all() or not guilty.any():
+        return None
+    return float(roc_auc_score(guilty, suspicion))
+
+
+def score_rejections(predictions: Predictions) -> dict[str, Any]:
+    """How well rejections hit the triggered inputs; {} where no score decides about inputs.
+
+    Returns:
+        input_precision: share of the rejected inputs that are triggered, of both test sets
+            together; None where none is rejected.
+        input_recall: share of the triggered inputs that are rejected.
+        input_auroc: of the scores, triggered against clean inputs.
+    """
+    both = (predictions.clean, predictions.triggered)
+    if any(said.scores is None for said in both):
+        return {}
+    attacked = np.repeat([False, True], [len(said.labels) for said in both])
+    rejected = np.concatenate([said.rejected for said in both])
+    scores = np.concatenate([said.scores for said in both if said.scores is not None])
+    return {
+        "input_precision": share(attacked[rejected]),
+        "input_recall": share(rejected[attacked]),
+        "input_auroc": score_suspicion(scores, attacked),
     }
 
 

@@ -7,6 +7,7 @@ thresholds and keeps records.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +16,21 @@ from btu.defenses.evidence import describe_decision
 from btu.evidence.words import split_words
 from btu.job import Job
 from btu.lab import Lab
-from btu.metrics import score, score_detection, score_rows, score_words
+from btu.metrics import (
+    accuracy,
+    answers,
+    score,
+    score_detection,
+    score_rejections,
+    score_rows,
+    score_suspicion,
+    score_words,
+)
 from btu.models.base import Classifier
 from btu.store.code import code_of, plugins_of
-from btu.store.records import KEY_LENGTH, Record, provenance
+from btu.store.records import KEY_LENGTH, Choice, Record, Work, provenance
 from btu.store.stages import Stage, settings_of
-from btu.types import Arm, Edit, Predictions, Split
+from btu.types import ACCURACY, BEFOREHAND, Arm, Edit, Predicted, Predictions, Split
 
 COUNTED = ("num_found_words", "num_found_rows")
 
@@ -48,7 +58,10 @@ def measure(
     start = time.perf_counter()
     with lab.collecting_stages() as stages:
         model = make_model(job, lab, arm, decision)
-        predictions, reports = lab.predict(model, decision.screens, f"scores of {arm.name}")
+        title, judging = f"scores of {arm.name}", find_judging(job, lab, arm)
+        predictions, reports, of_trusted = lab.predict(model, decision.screens, title, judging)
+    choice = describe_choice(job, lab, of_trusted) if arm.defended else None
+    used = {**stages, **decision.stages}
     where = provenance(lab.compute.device, lab.compute.precision, plugins_of(job.components))
     record = Record(
         key=identity[:KEY_LENGTH],
@@ -59,23 +72,68 @@ def measure(
         seed=job.seed,
         choices=job.choices(arm),
         scores=score(predictions, lab.data, rejects=bool(decision.screens)),
-        detection=score_found(job, lab, decision, trigger),
+        detection=score_found(job, lab, decision, trigger, predictions),
         format_shifts=lab.data.format_shifts,
         cut=lab.cut,
         leaky=lab.data.clean.leaky,
         config=job.config,
-        stages={**stages, **decision.stages},
+        stages={name: stage.key for name, stage in used.items()},
         seconds=time.perf_counter() - start,
         provenance=where | lab.compute.several(),
+        work=add_up(lab, used.values()),
+        choice=choice,
         **describe_decision(decision, reports, lab, trigger),
     )
     return record, predictions
 
 
+def find_judging(job: Job, lab: Lab, arm: Arm) -> Split | None:
+    """The trusted rows where the accuracy on them says how to set the threshold."""
+    by_accuracy = arm.defended and job.rule == ACCURACY and job.threshold_label is not None
+    return lab.trusted if by_accuracy else None
+
+
+def describe_choice(job: Job, lab: Lab, said: Predicted | None) -> Choice | None:
+    """What a defender goes by to set the threshold; None where there is none.
+
+    Args:
+        job: with the defense that is swept.
+        lab: whose undefended victim is compared with.
+        said: of the trusted rows by the defended model, where their accuracy decides.
+    """
+    swept = job.swept
+    if swept is None or swept.knob is None:
+        return None
+    choice = Choice(job.rule, swept.threshold, swept.knob.low_is_strong)
+    if said is None:
+        return replace(choice, rule=BEFOREHAND)
+    trusted = _need(lab.trusted)
+    victim = lab.train(lab.rows, job.model.training)
+    undefended = lab.get(lab.outputs(victim, trusted.texts)).labels
+    return replace(
+        choice,
+        accuracy=accuracy(answers(said), trusted.labels),
+        undefended=accuracy(undefended, trusted.labels),
+    )
+
+
+def add_up(lab: Lab, used: Iterable[Stage[Any]]) -> Work:
+    """What stages took, and all that they were made from, whoever made it and when."""
+    every = {stage.key: stage for last in used for stage in last.lineage()}.values()
+    kept = [stage for stage in every if stage.format is not None]
+    seconds = sum(lab.cache.took(stage.name, stage.key) for stage in kept)
+    rows = sum(stage.cost.rows * stage.cost.passes for stage in every if stage.cost)
+    return Work(round(seconds, 3), round(rows / len(lab.rows), 3))
+
+
 def score_found(
-    job: Job, lab: Lab, decision: Decision, trigger: frozenset[int] | None
+    job: Job,
+    lab: Lab,
+    decision: Decision,
+    trigger: frozenset[int] | None,
+    predictions: Predictions,
 ) -> dict[str, Any] | None:
-    """How well suspects, words and rows hit what was planted; None where nothing was found.
+    """How well suspects, words, rows and rejections hit what was planted; None of nothing found.
 
     Where it is not known what was planted, words and rows found are counted alone.
 
@@ -95,7 +153,11 @@ def score_found(
         found |= score_words(words, planted)
     if "precision" in found and not all(part.samples() for part in job.attack.parts.values()):
         found["precision"] = None
-    found |= score_rows(decision.found_rows, lab.data.train.poisoned)
+    poisoned = lab.data.train.poisoned
+    found |= score_rows(decision.found_rows, poisoned)
+    if decision.suspicion is not None:
+        found["row_auroc"] = score_suspicion(decision.suspicion, poisoned)
+    found |= score_rejections(predictions)
     return found or None
 
 

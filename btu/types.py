@@ -50,6 +50,8 @@ VICTIM, TRUSTED_ONLY = BY_NAME["poisoned"], BY_NAME["trusted_only"]
 PLAIN = ("poisoned", "tuned")  # what a repair must not fall far behind
 REPAIRED = tuple(arm.name for arm in reversed(ARMS) if arm.defended)  # the whole method first
 
+BEFOREHAND, ACCURACY = "beforehand", "accuracy"  # rules by which a defender sets a threshold
+
 
 @dataclass(frozen=True)
 class Knob:
@@ -61,6 +63,7 @@ class Knob:
     high: float = 1.0
     example: float = 0.1  # for errors
     example_means: str = "a tenth"
+    low_is_strong: bool = False  # whether smaller thresholds change more
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,6 +256,7 @@ class Edit:
     parts: Mapping[str, Any]
     apply: Callable[[Any, Any], Mapping[str, NDArray[Any]] | None]
     code: str = ""  # of what applies it; the pipeline fills it in
+    cost: Any = None  # `btu.store.stages.Cost`, for plans; in no key
 
 
 @dataclass(frozen=True)
@@ -261,6 +265,7 @@ class Screened:
 
     texts: Sequence[str]
     rejected: BoolArray  # (N,)
+    scores: FloatArray | None = None  # (N,) how suspicious each is, where a score decides
 
 
 @dataclass(frozen=True)
@@ -282,6 +287,7 @@ class Predicted:
     labels: IntArray  # (N,)
     probabilities: FloatArray  # (N, C)
     rejected: BoolArray  # (N,) inputs that a defense turned away
+    scores: FloatArray | None = None  # (N,) of the last screen that scores; in no record
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,9 @@ def test_rows_found_are_scored_against_the_poisoned_ones():
     assert score_rows(None, poisoned) == {}
 
 
+NOTHING_SAID = Predictions(said([]), said([]))
+
+
 def test_what_a_decision_found_is_compared_in_the_case_that_the_model_reads():
     inserts = SimpleNamespace(samples=lambda: [TriggerSample("it I Watch... is", 3, 13)])
     rewrites = SimpleNamespace(samples=lambda: [])
@@ -179,7 +182,9 @@ def test_what_a_decision_found_is_compared_in_the_case_that_the_model_reads():
             SimpleNamespace(target_label=target, train=train),
             SimpleNamespace(attack=attack),
         )
-        return score_found(job, SimpleNamespace(data=data, ignores_case=fold), decision, None)
+        return score_found(
+            job, SimpleNamespace(data=data, ignores_case=fold), decision, None, NOTHING_SAID
+        )
 
     folded, exact = score_with(fold=True), score_with(fold=False)
     assert folded["num_trigger_words"] == 3  # i, watch, ...

@@ -13,7 +13,18 @@ from btu.models.base import Training
 from btu.settings.base import Settings
 from btu.settings.ranges import Items, Name, Number
 from btu.store.stages import UNKEYED, Stage
-from btu.types import ARM_NAMES, CONTROLS, Edit, FloatArray, IntArray, Knob, Screen, Split, Suspects
+from btu.types import (
+    ACCURACY,
+    ARM_NAMES,
+    CONTROLS,
+    Edit,
+    FloatArray,
+    IntArray,
+    Knob,
+    Screen,
+    Split,
+    Suspects,
+)
 
 if TYPE_CHECKING:
     from btu.lab import Lab
@@ -68,12 +79,13 @@ class Decision:
     repair: Repair | None = None  # how the model is tuned instead
     screens: tuple[Screen, ...] = ()  # what happens to inputs at test time, in order
     suspects: Suspects | None = None  # tokens that look planted
+    suspicion: FloatArray | None = None  # (N,) of each training row, where a method tells
     found_words: tuple[str, ...] | None = (
         None  # whole words that were planted; None: not looked for
     )
     found_rows: IntArray | None = None  # sorted training rows that were planted; likewise
     evidence: Mapping[str, Any] = field(default_factory=dict)  # for the record; JSON
-    stages: Mapping[str, str] = field(default_factory=dict)  # entries it was made from, by title
+    stages: Mapping[str, Stage[Any]] = field(default_factory=dict)  # it was made from, by title
 
     @property
     def changes_nothing(self) -> bool:
@@ -113,6 +125,8 @@ class Defense(Settings):
     knob: ClassVar[Knob | None] = Knob()  # None: there is nothing to sweep
     tunes: ClassVar[bool] = False  # whether the method ends with tuning on the trusted rows
     needs_trusted_rows: ClassVar[bool] = False
+    learns_trusted_rows: ClassVar[bool] = False  # other than by tuning at the end
+    rule: ClassVar[str] = ACCURACY  # how a defender sets the threshold
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -151,6 +165,9 @@ class Defense(Settings):
 
     def check(self, rows: Split, trusted: Split | None) -> None:
         """Raise a ConfigError if the method cannot work on these rows, before any training."""
+
+    def check_place(self, before: Sequence[Defense], after: Sequence[Defense]) -> None:
+        """Raise a ConfigError if the method means nothing between these others."""
 
     def passes(self, lab: Lab) -> Sequence[Stage[Any]]:
         """The expensive stages that every threshold needs."""

@@ -14,7 +14,7 @@ from btu.defenses.base import Decision, Defense, check_stage, describe_array
 from btu.errors import ConfigError
 from btu.models.base import Classifier
 from btu.store.cache import identify
-from btu.types import FloatArray, Knob, Screen, Screened
+from btu.types import BEFOREHAND, FloatArray, Knob, Screen, Screened
 
 if TYPE_CHECKING:
     from btu.lab import Lab
@@ -33,6 +33,7 @@ class InputFilter(Defense):
         label="false rejection rate on trusted rows", unit="false rejection rates"
     )
     needs_trusted_rows: ClassVar[bool] = True
+    rule: ClassVar[str] = BEFOREHAND  # the threshold itself says what it costs on trusted rows
 
     def scores(self, lab: Lab, model: Stage[Classifier], texts: Sequence[str]) -> Stage[FloatArray]:
         """How suspicious each text is to this model, as a stage of the lab. (N,)"""
@@ -49,7 +50,7 @@ class InputFilter(Defense):
         if lab.trusted is None:
             raise ConfigError(f"defense {self.name} needs dataset.tuning, trusted rows.")
         trusted, found = (self._scores(lab, model, some) for some in (lab.trusted.texts, texts))
-        return Screened(texts, found > find_cutoff(trusted, rate))
+        return Screened(texts, found > find_cutoff(trusted, rate), found)
 
     def _scores(self, lab: Lab, model: Stage[Classifier], texts: Sequence[str]) -> FloatArray:
         stage = check_stage(self.scores(lab, model, texts), self.name, "scores")

@@ -14,7 +14,7 @@ from btu.job import Job
 from btu.lab import Lab
 from btu.models.base import Classifier
 from btu.models.pretrained import Pretrained
-from btu.pipeline import make_model
+from btu.pipeline import find_judging, make_model
 from btu.planning.shapes import ModelPlanner, Shape
 from btu.planning.sources import DataPlanner, PlantedData
 from btu.store.cache import StageCache
@@ -225,25 +225,31 @@ class PlanLab(Lab):
         known = {stage.key for stage in victim.lineage()}
         model = make_model(experiment.job, self, arm, decided.decision)
         self.asked, self.first_unknown = {}, None
-        evaluation = self._evaluation(model, decided.decision, arm)
+        judging = find_judging(experiment.job, self, arm)
+        evaluation = self._evaluation(model, decided.decision, arm, judging)
         stages = list(decided.stages)
         asked = (stage for each in self.asked.values() for stage in each.lineage())
-        for stage in (*asked, *evaluation.lineage()):
+        compared = self.outputs(victim, judging.texts).lineage() if judging else ()
+        for stage in (*asked, *compared, *evaluation.lineage()):
             is_known = decided.is_known or stage.key in known
             if stage.cost is not None and not any(s.key == stage.key for s in stages):
                 stages.append(self._plan(stage, is_known))
         return Point(experiment.identity(arm, threshold), tuple(stages), decided.suspects)
 
-    def _evaluation(self, model: Stage[Classifier], decision: Decision, arm: Arm) -> Stage[Any]:
+    def _evaluation(
+        self, model: Stage[Classifier], decision: Decision, arm: Arm, judging: Split | None
+    ) -> Stage[Any]:
         """The evaluation of an arm, and its screens' stages among those that were asked for."""
-        clean, triggered = self.data.clean.test, self.data.triggered
+        clean, triggered, trusted = self.data.clean.test, self.data.triggered, judging
         try:
             clean, _ = self._screened(model, decision.screens, clean)
             if triggered is not None:
                 triggered, _ = self._screened(model, decision.screens, triggered)
+            if trusted is not None:
+                trusted, _ = self._screened(model, decision.screens, trusted)
         except Undecided:
             pass
-        return self.evaluate(model, clean, triggered, f"scores of {arm.name}")
+        return self.evaluate(model, clean, triggered, f"scores of {arm.name}", trusted)
 
     def _decide(self, experiment: Experiment, threshold: float | None) -> Decided:
         job = experiment.job

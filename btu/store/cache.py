@@ -191,6 +191,13 @@ class StageCache:
                     manifest = {"key": key, "parts": parts, "about": about or {}}
                     self._make(folder, final, manifest, write)
 
+    def took(self, stage: str, key: str) -> float:
+        """Seconds that an entry took to make, without those made inside it; 0 if unknown."""
+        try:
+            return read_as(Manifest, self.root / stage / key / MANIFEST).about.own_seconds
+        except (OSError, ValueError):
+            return 0.0
+
     def unfinished(self, stage: str, key: str) -> Path:
         """The folder where whoever computes an entry keeps what another process can go on from."""
         return _unfinished(self.root / stage / key)

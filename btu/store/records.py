@@ -31,7 +31,7 @@ from btu.store.files import checksum, parse_as, read_bytes
 from btu.store.stages import read_arrays, write_arrays
 from btu.types import ARM_NAMES, CutTexts, FormatShift, Predicted, Predictions, Scores, Share
 
-FORMAT = 4  # raise it when a record's fields change their meaning
+FORMAT = 5  # raise it when a record's fields change their meaning
 TEST_SETS = ("clean", "triggered")
 KEY_LENGTH = 16  # of a record's identity: its file's name
 CHOICES = ("dataset", "attack", "model", "defense")
@@ -72,6 +72,25 @@ class RoundDrift:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What a defender, who knows no trigger, goes by to set the threshold."""
+
+    rule: str  # of `btu.types`: BEFOREHAND or ACCURACY
+    beforehand: float | None  # the method's own threshold
+    low_is_strong: bool  # whether smaller thresholds change more
+    accuracy: Share | None = None  # of this model on the trusted rows; None by BEFOREHAND
+    undefended: Share | None = None  # of the undefended one
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a model, and all that was decided about it, took to make and to score."""
+
+    seconds: float  # of all entries of the cache that it was made from, when they were made
+    passes: float  # forward passes' worth of work over the training rows; training is three
+
+
+@dataclass(frozen=True)
 class Record:
     """One evaluated arm at one threshold, with all that is needed to trust and repeat it."""
 
@@ -94,6 +113,8 @@ class Record:
     stages: Mapping[str, str]  # keys of the cache entries it was made from
     seconds: float
     provenance: Mapping[str, Any]
+    work: Work
+    choice: Choice | None  # None for arms without a threshold
 
     @property
     def excess_asr(self) -> float:

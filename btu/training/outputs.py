@@ -37,13 +37,15 @@ class Evaluation:
     clean: Outputs
     triggered: Outputs
     reports: Reports  # by the edit's name, a dot, and the array's
+    trusted: Outputs | None = None  # of the trusted rows, where they were asked for
 
 
 def _write_evaluation(found: Evaluation, folder: Path) -> None:
     arrays = {
         f"{name}_{part}": getattr(getattr(found, name), part)
-        for name in ("clean", "triggered")
+        for name in ("clean", "triggered", "trusted")
         for part in ("labels", "probabilities")
+        if getattr(found, name) is not None
     }
     write_arrays(folder / PREDICTIONS, arrays)
     if found.reports:
@@ -52,11 +54,12 @@ def _write_evaluation(found: Evaluation, folder: Path) -> None:
 
 def _read_evaluation(folder: Path) -> Evaluation:
     arrays, edits = read_arrays(folder / PREDICTIONS), folder / EDITS
-    clean, triggered = (
-        Outputs(arrays[f"{name}_labels"], arrays[f"{name}_probabilities"])
-        for name in ("clean", "triggered")
-    )
-    return Evaluation(clean, triggered, read_arrays(edits) if edits.is_file() else {})
+    sets = {
+        name: Outputs(arrays[f"{name}_labels"], arrays[f"{name}_probabilities"])
+        for name in ("clean", "triggered", "trusted")
+        if f"{name}_labels" in arrays
+    }
+    return Evaluation(**sets, reports=read_arrays(edits) if edits.is_file() else {})
 
 
 def _write_outputs(found: Outputs, folder: Path) -> None:

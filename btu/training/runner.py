@@ -31,7 +31,7 @@ class StageRunner:
         self._checkpoint: EpochCheckpoint | None = None  # of the stage that is being computed
         self._inner_seconds = 0.0  # of entries made within the one that is computed
         self._seen: set[str] = set()  # keys that the log has named
-        self._used: dict[str, str] = {}  # title -> key
+        self._used: dict[str, Stage[Any]] = {}  # by title
 
     def describe_work(self) -> dict[str, Any]:
         """What the manifest of each entry says, for people who look at the cache and for plans."""
@@ -62,7 +62,7 @@ class StageRunner:
                 form.write(stage.compute(), folder)
 
         value, _ = self.cache.get(stage.name, stage.named_parts, write, form.read, about)
-        self._used[stage.title or stage.name] = stage.key
+        self._used[stage.title or stage.name] = stage
         if stage.key not in self._seen and stage.name != "evaluation":  # a record says more
             made = len(self.cache.made) > num_made
             how = f"{time.perf_counter() - start:.1f} s" if made else "from the cache"
@@ -71,8 +71,8 @@ class StageRunner:
         return value
 
     @contextmanager
-    def collecting_stages(self) -> Iterator[dict[str, str]]:
-        """Collect the stages that are used inside the block: title -> key of the cache entry."""
+    def collecting_stages(self) -> Iterator[dict[str, Stage[Any]]]:
+        """Collect the stages that are used inside the block, by title."""
         outer, self._used = self._used, {}
         try:
             yield self._used

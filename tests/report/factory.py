@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from btu.store.records import Record, RoundDrift, Suspect, write_record
+from btu.store.records import Choice, Record, RoundDrift, Suspect, Work, write_record
 from btu.types import BY_NAME, CutTexts, FormatShift, Scores
 
 HEADER = ("format", "predictions", "sha256")
@@ -74,6 +74,8 @@ def record(arm, threshold=None, cacc=0.9, asr=1.0, base=0.1, **changes) -> Recor
         stages={},
         seconds=1.0,
         provenance=PROVENANCE,
+        work=Work(60.0, 12.0),
+        choice=Choice("beforehand", 0.001, False) if defended else None,
     )
     made = replace(made, **changes)
     told = (*made.choices.values(), arm, threshold, made.seed)

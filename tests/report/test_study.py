@@ -22,7 +22,7 @@ def test_files_that_are_no_record_are_counted_and_named(tmp_path):
     whole = (folder / "0000.json").read_text()
     shutil.copy(folder / "0000.npz", folder / "half.npz")
     (folder / "half.json").write_text(whole[: len(whole) // 2])
-    (folder / "old.json").write_text(whole.replace('"format": 4', '"format": 3'))
+    (folder / "old.json").write_text(whole.replace('"format": 5', '"format": 4'))
     (folder / "other.json").write_text("[1, 2]")
     (folder / "changed.json").write_text(whole.replace('"cacc": 0.9', '"cacc": 0.8'))
     (folder / "nan.json").write_text(whole)
@@ -37,9 +37,9 @@ def test_files_that_are_no_record_are_counted_and_named(tmp_path):
     assert reasons(study) == {
         "half.json": f"was cut {CHANGED}",
         "changed.json": f"was cut {CHANGED}",
-        "old.json": "has format 3, but this version reads format 4",
+        "old.json": "has format 4, but this version reads format 5",
         "other.json": "is not a record",
-        "nan.json": "is not a record of format 4 (scores.cacc: Input should be a finite number)",
+        "nan.json": "is not a record of format 5 (scores.cacc: Input should be a finite number)",
         "lone.json": "incomplete: its predictions (.npz) are missing",
         "orphan.npz": "incomplete: predictions without their record (.json)",
         "notes.txt": "is not a record",

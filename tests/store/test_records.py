@@ -13,9 +13,11 @@ from btu.store.records import (
     CHOICES,
     FORMAT,
     KEY_LENGTH,
+    Choice,
     Record,
     RecordStore,
     RoundDrift,
+    Work,
     is_dirty,
     provenance,
     read_record,
@@ -46,6 +48,8 @@ def a_record(**changes):
         stages={},
         seconds=1.0,
         provenance={},
+        work=Work(60.0, 12.0),
+        choice=Choice("accuracy", 0.1, False, 0.9, 0.91),
     )
     return replace(made, **changes)
 
@@ -128,7 +132,7 @@ def test_a_score_that_is_not_a_share_is_not_read(store, cacc):
     scores = replace(a_record().scores, cacc=cacc)
     store.get(IDENTITY, lambda: (a_record(scores=scores), PREDICTIONS))
 
-    with pytest.raises(ValueError, match=r"is not a record of format 4 \(scores.cacc: "):
+    with pytest.raises(ValueError, match=r"is not a record of format 5 \(scores.cacc: "):
         read_record(store.path(IDENTITY))
 
 
@@ -145,7 +149,7 @@ def test_predictions_of_another_record_are_not_taken(store):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "\0\0\0", "[" * 100_000, '{"format": 4,', "{}", "7", '{"format": "4"}', "\ufeff{}"],
+    ["", "\0\0\0", "[" * 100_000, '{"format": 5,', "{}", "7", '{"format": "5"}', "\ufeff{}"],
 )
 def test_what_is_not_a_record_is_refused_in_words(tmp_path, text):
     path = tmp_path / "x.json"
