@@ -404,7 +404,7 @@ def test_two_methods_are_combined_and_one_of_them_swept(btu):
     for record in (by_last, by_first):
         assert record["evidence"] == {"contradicted: rows dropped": 40}
         assert record["scores"]["rejected_clean"] is not None
-    assert first.fits == ["victim"]  # the undefended one, whose accuracy is compared with
+    assert set(first.fits) <= {"victim"}  # the undefended one, which is compared with
 
 
 def test_data_and_a_tracker_of_ones_own_are_taken(btu, here):
