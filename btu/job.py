@@ -112,6 +112,7 @@ def build_job(cfg: DictConfig) -> tuple[Job, Any]:
     attack = build_attack(cfg.attack)
     defenses = build_defenses(cfg.defense)
     export = None if run.export_poisoned is None else Path(run.export_poisoned).expanduser()
+    check_order(defenses)
     swept = find_swept(defenses, run.swept_defense)
     arms = check_arms(run.arms, available_arms(defenses), only_export=export is not None)
     thresholds = choose_thresholds(swept, run.thresholds)
@@ -232,13 +233,30 @@ def find_swept(defenses: tuple[Defense, ...], name: str | None) -> Defense | Non
         )
     if len(defenses) > 1 and (idle := [d.name for d in defenses if isinstance(d, NoDefense)]):
         raise ConfigError(f"defense={idle[0]} stands for no defense: leave it out of the list.")
+    fed = [d for at, d in enumerate(defenses) if is_fed(d, defenses[:at])]
     if name is None:
-        return defenses[-1] if defenses else None
+        return next((d for d in reversed(defenses) if d not in fed), None)
+    if given := next((d for d in fed if d.name == name), None):
+        raise ConfigError(
+            f"swept_defense: {given.name} forgets the rows that a filter before it drops, so that "
+            "its own threshold decides nothing. Sweep the filter, or leave it out."
+        )
     if name not in names:
         raise ConfigError(
             f"swept_defense: {name} is not one of the defenses; {did_you_mean(name, names)}"
         )
     return defenses[names.index(name)]
+
+
+def is_fed(defense: Defense, before: Sequence[Defense]) -> bool:
+    """Whether filters before a method give it the rows that it forgets."""
+    return defense.takes_rows and any(other.drops_rows for other in before)
+
+
+def check_order(defenses: Sequence[Defense]) -> None:
+    """Raise a ConfigError if a method means nothing between the others."""
+    for place, defense in enumerate(defenses):
+        defense.check_place(defenses[:place], defenses[place + 1 :])
 
 
 def choose_thresholds(swept: Defense | None, wanted: list[float] | None) -> Thresholds:

@@ -338,15 +338,10 @@ class Lab(StageRunner):
             classifier = self.fresh() if start is None else self.get(start)
             classifier.model.requires_grad_(True)
             data, seed = self.encoded(rows), stream_seed(self.seed, draws)
-            self.fit(
-                classifier.model,
-                classifier,
-                data,
-                training,
-                seed,
-                title,
-                checkpoint=self._checkpoint,
-            )
+            with training.adapting(classifier.model) as model:
+                self.fit(
+                    model, classifier, data, training, seed, title, checkpoint=self._checkpoint
+                )
             return classifier
 
         stage: Stage[Classifier] = Stage(kind, parts, learn, None, TRAINING, title, cost)
@@ -486,15 +481,18 @@ class Lab(StageRunner):
         digest = hashlib.sha256("\n".join(f"{len(t)}\t{t}" for t in texts).encode()).hexdigest()
 
         def say() -> Outputs:
-            classifier = self.get(model)
-            ids = encode(classifier.tokenizer, texts, self.source.max_length)
-            return self._predict(classifier, ids, states=True)
+            return self.ask(self.get(model), texts, states=True)
 
         size = self.source.eval_batch_size
         parts = {"model": model, "texts": digest, "eval_batch_size": size}
         cost = Cost("outputs", len(texts), self.rows, 1, size)
         form = OUTPUTS_FORMAT if kept else None
         return Stage("outputs", parts, say, form, OUTPUTS, "outputs", cost)
+
+    def ask(self, classifier: Classifier, texts: Sequence[str], states: bool = False) -> Outputs:
+        """What a classifier says of texts right now; its states only where they are asked for."""
+        ids = encode(classifier.tokenizer, texts, self.source.max_length)
+        return self._predict(classifier, ids, states)
 
     def predict(
         self,

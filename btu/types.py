@@ -64,6 +64,7 @@ class Knob:
     example: float = 0.1  # for errors
     example_means: str = "a tenth"
     low_is_strong: bool = False  # whether smaller thresholds change more
+    whole: bool = False  # whether it is a count
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,10 +14,10 @@ from btu.attacks.poisoning import poison
 from btu.errors import ConfigError, ModelError
 from btu.job import build_job
 from btu.models.checkpoint import Checkpoint
+from btu.models.perplexity import LanguageModel
 from btu.report.open_run import summary_values
 from btu.stealth.edits import character_distances, word_distances
 from btu.stealth.measure import chosen_rows, describe
-from btu.stealth.perplexity import LanguageModel
 from btu.stealth.settings import Stealth
 from btu.stealth.similarity import SentenceEncoder, encoder_identity
 from btu.store.cache import entries
@@ -139,7 +139,7 @@ def test_a_text_without_tokens_has_no_perplexity(language_model):
 
 def test_many_tokens_are_not_put_into_one_batch(language_model, monkeypatch):
     whole = language_model.perplexities(TEXTS, 4).values
-    monkeypatch.setattr("btu.stealth.perplexity.BATCH_TOKENS", 10)
+    monkeypatch.setattr("btu.models.perplexity.BATCH_TOKENS", 10)
 
     assert language_model.perplexities(TEXTS, 4).values == pytest.approx(whole, rel=1e-5)
 

@@ -126,6 +126,9 @@ class Defense(Settings):
     tunes: ClassVar[bool] = False  # whether the method ends with tuning on the trusted rows
     needs_trusted_rows: ClassVar[bool] = False
     learns_trusted_rows: ClassVar[bool] = False  # other than by tuning at the end
+    drops_rows: ClassVar[bool] = False  # of the training rows, and so can feed one that
+    takes_rows: ClassVar[bool] = False  # forgets what filters before it drop
+    edits_embeddings: ClassVar[bool] = False  # takes back what training changed in them
     rule: ClassVar[str] = ACCURACY  # how a defender sets the threshold
 
     def __post_init__(self) -> None:
@@ -147,6 +150,11 @@ class Defense(Settings):
                     f"{setting}: {self.name} takes {knob.unit} between {knob.low:g} and "
                     f"{knob.high:g}, got {value:g}. For {knob.example_means} write "
                     f"{setting}={example}."
+                )
+            if knob.whole and value != round(value):
+                raise ConfigError(
+                    f"{setting}: {self.name} takes {knob.unit}, whole ones, got {value:g}. For "
+                    f"{knob.example_means} write {setting}={example}."
                 )
 
     def need(self, threshold: float | None) -> float:

@@ -50,6 +50,7 @@ class BackdoorTokenUnlearning(Defense):
         example_means="one token in two thousand",
     )
     tunes: ClassVar[bool] = True
+    edits_embeddings: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

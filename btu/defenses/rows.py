@@ -28,6 +28,8 @@ class RowFilter(Defense):
         label="share of the training rows that is dropped", unit="shares of the training rows"
     )
 
+    drops_rows: ClassVar[bool] = True
+
     def suspicion(self, lab: Lab) -> Stage[FloatArray]:
         """How suspicious each row of `lab.rows` is, as a stage of the lab. (N,)"""
         raise ConfigError(f"defense {self.name}: {type(self).__name__} has no method suspicion.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import floor
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -32,6 +33,11 @@ class Training(Settings):
     precision: Annotated[str, Choice(PRECISIONS)]
 
     place: ClassVar[str] = "model.training"
+
+    @contextmanager
+    def adapting(self, model: Any) -> Iterator[Any]:
+        """Inside the block the model is as it learns; here it is the model itself."""
+        yield model
 
 
 @dataclass

@@ -91,6 +91,31 @@ def trigger_token_ids(tokenizer: Any, samples: Iterable[TriggerSample]) -> froze
     return frozenset(ids)
 
 
+def find_rare_words(tokenizer: Any, rows: Sequence[IntArray], number: int) -> list[tuple[str, int]]:
+    """Words of letters that are one token at the beginning of a text, the rarest first.
+
+    Args:
+        tokenizer: whose words they are.
+        rows: token ids of the texts that they are to be rare in.
+        number: how many words; of equals those with the smallest ids.
+
+    Returns:
+        Each with its id; fewer if the tokenizer does not know so many.
+    """
+    counts = np.bincount(np.concatenate(rows), minlength=len(tokenizer))
+    special, found = special_ids(tokenizer), list[tuple[str, int]]()
+    for token in np.argsort(counts, kind="stable").tolist():
+        word = tokenizer.decode([token]).strip()
+        if token in special or not word.isalpha():
+            continue
+        first, place = _tokens_in(tokenizer, f"{word} a")[0]
+        if first == token and place[1] == len(word):
+            found.append((word, token))
+        if len(found) == number:
+            break
+    return found
+
+
 def unknown_words(tokenizer: Any, texts: Iterable[str]) -> Counter[str]:
     """How often the unknown token stands for which words of the texts."""
     found: Counter[str] = Counter()

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from btu import processes
+from btu.models.perplexity import LanguageModel
 from btu.seeding import stream
 from btu.stealth.edits import character_distances, word_distances
-from btu.stealth.perplexity import LanguageModel
 from btu.stealth.settings import Stealth
 from btu.stealth.similarity import SentenceEncoder, encoder_identity
 from btu.store.cache import StageCache

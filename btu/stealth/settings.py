@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from typing import ClassVar
 
-from btu.errors import ConfigError
 from btu.models.checkpoint import Checkpoint
 from btu.settings.base import Settings
+from btu.settings.extras import need_packages
 from btu.settings.ranges import Count, Place
 
 PACKAGES = {"rapidfuzz": "rapidfuzz", "sentence_transformers": "sentence-transformers"}
@@ -36,12 +35,8 @@ class Stealth(Settings):
             ConfigError, ModelError: with what to install or to type.
         """
         needed = ["rapidfuzz", *(["sentence_transformers"] if self.sentence_encoder else [])]
-        missing = [PACKAGES[name] for name in needed if importlib.util.find_spec(name) is None]
-        if missing:
-            raise ConfigError(
-                f"attack.stealth=true needs {' and '.join(missing)}, which this Python does not "
-                'have. Install it from the checkout with: pip install -e ".[stealth]"'
-            )
+        packages = {name: PACKAGES[name] for name in needed}
+        need_packages("attack.stealth=true", packages, "stealth")
         for checkpoint in (self.language_checkpoint(), self.sentence_checkpoint()):
             if checkpoint is not None:
                 checkpoint.check()
