@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PER_SECTION = 60  # pictures drawn; the others are named
 MOST_PANELS = 12  # of one picture
+MOST_COLUMNS = 8  # of a heat map; with more its defenses become rows
 NUM_OUTLINES = 5  # seeds drawn in one picture of distances
 SECTIONS = {
     "overview": "All attacks",
@@ -197,7 +198,10 @@ def _heat(name: tuple[str, str], attacks: Sequence[Sequence[Group]]) -> Picture:
         for c, text in zip(columns, line, strict=True)
         if text
     )
-    size = (1.5 + 1.5 * len(columns), 1.0 + 0.62 * len(rows))
+    row_height = 0.62
+    if len(columns) > max(MOST_COLUMNS, len(rows)):
+        heat, row_height = heat.turned(), 0.45
+    size = (1.5 + 1.5 * len(heat.columns), 1.0 + row_height * len(heat.rows))
     labels = labels_in([g for block in attacks for g in block])
     alt = f"ASR, base rate and CACC by attack and defense, {study}. {told}"
     paint = partial(_one, plots.draw_heat, heat)

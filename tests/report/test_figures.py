@@ -104,3 +104,32 @@ def test_an_asr_below_the_base_rate_is_no_whiter_than_one_at_it(tmp_path):
     cells = axes_of(picture).axes[0].patches
 
     assert len({cell.get_facecolor() for cell in cells}) == 1
+
+
+def against(attack, excess_and_loss):
+    """Records of one attack: the undefended and tuned models, and defenses decided once."""
+    choices = chosen(attack=attack, defense="none")
+    rows = [record("poisoned", cacc=0.95, choices=choices), record("tuned", choices=choices)]
+    for name, (excess, loss) in excess_and_loss.items():
+        values = {"cacc": 0.9 - loss / 100, "asr": 0.1 + excess / 100, "choice": None}
+        rows.append(record("defended", choices=chosen(attack=attack, defense=name), **values))
+    return rows
+
+
+@pytest.mark.parametrize(("num_defenses", "turned"), [(3, False), (14, True)])
+def test_a_heat_map_of_many_defenses_is_as_narrow_as_its_attacks(tmp_path, num_defenses, turned):
+    names = {f"d{number}": (number, 1) for number in range(num_defenses)}
+    rows = [r for attack in "ab" for r in against(attack, names)]
+
+    (picture,) = drawn(tmp_path, rows, "heat-maps")
+    axes = axes_of(picture).axes[0]
+    ticks = [axes.get_yticklabels(), axes.get_xticklabels()]
+    attacks, defenses = ([t.get_text() for t in labels] for labels in ticks[:: 1 - 2 * turned])
+    cells = {text.get_position(): text.get_text() for text in axes.texts}
+
+    assert attacks == ["a", "b"]
+    assert set(defenses) == {"undefended", *names}
+    assert picture.size[0] < 9
+    at = defenses.index("d2")
+    assert cells[(0, at) if turned else (at, 0)] == "ASR 12.0 (10.0)\nCACC 89.0"
+    assert "a, d2: ASR 12.0 (10.0) CACC 89.0" in picture.alt
