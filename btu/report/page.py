@@ -26,6 +26,7 @@ NAV = {
     "overview": "Overview",
     "ablations": "Ablations",
     "curves": "Curves",
+    "fronts": "Fronts",
     "trade-offs": "Trade-offs",
     "heat-maps": "Heat maps",
     "distances": "Distances",
