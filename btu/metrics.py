@@ -11,6 +11,8 @@ import numpy as np
 
 from btu.store.records import Record
 from btu.types import (
+    ACCURACY,
+    BEFOREHAND,
     PLAIN,
     REPAIRED,
     BoolArray,
@@ -25,6 +27,14 @@ from btu.types import (
 
 NO_LABEL = -1
 CACC_MARGIN = 0.02  # what a repair may cost where no trigger is known
+ACCURACY_MARGIN = 0.01  # what a threshold may cost on the trusted rows
+ROUNDING = 1e-9  # of shares: a point lost is a point lost
+PICK_RULES = {
+    BEFOREHAND: "the method's own threshold",
+    ACCURACY: "the strongest threshold that costs at most "
+    f"{100 * ACCURACY_MARGIN:.0f} point of accuracy on the trusted rows against the undefended "
+    "model; where all cost more, the most accurate",
+}
 BLIND_RULE = (
     f"the largest threshold that costs at most {100 * CACC_MARGIN:.0f} points of CACC against "
     f"{' and '.join(PLAIN)}"
@@ -296,6 +306,44 @@ def remark_on_cost(records: Sequence[Record]) -> str | None:
         f"{low}, {best.arm} has {high}. Without a sign that something was planted the plain model "
         "is the better one"
     )
+
+
+def pick(records: Sequence[Record]) -> Record | None:
+    """The record that a defender would take, who knows no trigger and has no test rows.
+
+    By the one of `PICK_RULES` that the records name, of two equally accurate thresholds the
+    stronger; a method that is decided once has nothing to pick.
+
+    Args:
+        records: of one defense, arm and seed at several thresholds.
+
+    Returns:
+        None where the threshold set beforehand was not tried, or no accuracy is known.
+    """
+    choice = records[0].choice if records else None
+    if choice is None:
+        return next(iter(records), None)
+    if choice.rule == BEFOREHAND:
+        return next((r for r in records if r.threshold == choice.beforehand), None)
+    known = [(loss, r) for r in records if (loss := _loss(r)) is not None]
+    cheap = [r for loss, r in known if loss <= ACCURACY_MARGIN + ROUNDING]
+    if cheap:
+        return max(cheap, key=_strength)
+    best = min(known, key=lambda pair: (pair[0], -_strength(pair[1])), default=None)
+    return best[1] if best else None
+
+
+def _loss(record: Record) -> float | None:
+    """What its threshold costs on the trusted rows; None where that is not known."""
+    choice = record.choice
+    if choice is None or choice.accuracy is None or choice.undefended is None:
+        return None
+    return choice.undefended - choice.accuracy
+
+
+def _strength(record: Record) -> float:
+    low_is_strong = record.choice is not None and record.choice.low_is_strong
+    return by_size(record.threshold) * (-1 if low_is_strong else 1)
 
 
 def _judge(record: Record) -> Judged:

@@ -17,8 +17,9 @@ from btu.terminal.program import run_program
 
 EPILOG = """\
 DIR gets report.html (the page: everything, in one file that needs no network), report.md,
-report.csv and report_seeds.csv (every threshold, shares as fractions), report.tex and
-report_long.tex (for a paper) and figures/ (PNG, SVG, PDF).
+report.csv and report_seeds.csv (every threshold, shares as fractions), chosen.csv (the
+thresholds that a defender could have chosen), report.tex and report_long.tex (for a paper) and
+figures/ (PNG, SVG, PDF).
 The same records give the same page, so there is no need to keep it in git.
 
 examples:

@@ -9,14 +9,17 @@ from pathlib import Path
 from statistics import fmean
 
 from btu.report.best import Marked
+from btu.report.chosen import Chosen, has_published
 from btu.report.grids import Cell, Grid
 from btu.report.groups import Group, Spread
+from btu.report.published import tell_published
 from btu.report.spreadsheet import write_frame
 from btu.store.records import CHOICES, Record
 from btu.terminal.text import plain
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$#])")
 SCORES = ("cacc", "asr", "base_rate", "excess", "pacc", "score")
+CHOSEN_SCORES = ("cacc", "asr", "base_rate", "excess")
 REJECTED = ("rejected_clean", "rejected_triggered")
 HITS = ("precision", "recall", "row_precision", "row_recall", "num_found_words", "num_found_rows")
 
@@ -44,9 +47,20 @@ def write_csv(path: Path, rows: Sequence[Marked]) -> None:
     """The complete table, shares as fractions of full precision; rejected ones if there are any."""
     import pandas as pd
 
-    rejected = [n for n in REJECTED if any(getattr(row.group, n) for row in rows)]
-    frame = pd.DataFrame([_csv_row(row, (*SCORES, *rejected)) for row in rows])
-    write_frame(frame, path)
+    scores = (*SCORES, *_rejected([row.group for row in rows]))
+    write_frame(pd.DataFrame([_csv_row(row, scores) for row in rows]), path)
+
+
+def write_chosen_csv(path: Path, rows: Sequence[Chosen]) -> None:
+    """What a defender could have chosen and what was best, shares as fractions."""
+    import pandas as pd
+
+    scores = (*CHOSEN_SCORES, *_rejected([row.picked for row in rows]))
+    values = [_chosen_row(row, scores) for row in rows]
+    if has_published(rows):
+        for value, row in zip(values, rows, strict=True):
+            value["published"] = tell_published(row.picked)
+    write_frame(pd.DataFrame(values), path)
 
 
 def write_seeds_csv(path: Path, groups: Sequence[Group]) -> None:
@@ -70,6 +84,23 @@ def _seed_row(group: Group, record: Record) -> dict[str, object]:
         "leaky": record.leaky,
         "commit": record.provenance.get("commit"),
         "key": record.key,
+    }
+
+
+def _chosen_row(row: Chosen, scores: Sequence[str]) -> dict[str, object]:
+    group = row.picked
+    return {
+        **_csv_names(group),
+        "threshold": " ".join(map(str, row.thresholds)),
+        "chosen_by": row.way,
+        "num_seeds": len(group.seeds),
+        "seeds": " ".join(map(str, group.seeds)),
+        **_csv_spreads(group, scores),
+        "best_threshold": row.best.threshold if row.best else None,
+        "best_cacc": _mean(row.best.cacc if row.best else None),
+        "best_excess": _mean(row.best.excess if row.best else None),
+        "seconds": _mean(row.seconds),
+        "passes": _mean(row.passes),
     }
 
 
@@ -101,14 +132,27 @@ def _csv_row(row: Marked, scores: Sequence[str]) -> dict[str, object]:
 
 
 def _csv_scores(group: Group, scores: Sequence[str]) -> dict[str, float | None]:
-    values: dict[str, float | None] = {}
-    for name in scores:
-        spread: Spread | None = getattr(group, name)
-        values[name] = spread.mean if spread else None
-        values[f"{name}_std"] = spread.std if spread else None
+    values = _csv_spreads(group, scores)
     for name, numbers in _csv_detection(group).items():
         values[name] = fmean(numbers) if numbers else None
     return values
+
+
+def _csv_spreads(group: Group, scores: Sequence[str]) -> dict[str, float | None]:
+    values: dict[str, float | None] = {}
+    for name in scores:
+        spread: Spread | None = getattr(group, name)
+        values[name] = _mean(spread)
+        values[f"{name}_std"] = spread.std if spread else None
+    return values
+
+
+def _mean(spread: Spread | None) -> float | None:
+    return spread.mean if spread else None
+
+
+def _rejected(groups: Sequence[Group]) -> list[str]:
+    return [name for name in REJECTED if any(getattr(group, name) for group in groups)]
 
 
 def _csv_detection(group: Group) -> dict[str, list[float]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
+from typing import Generic, TypeVar
 
 from btu.report.best import Marked
 from btu.report.groups import Group, Spread, is_of_method
@@ -14,6 +15,7 @@ from btu.store.records import CHOICES, Suspect
 
 NUM_TOKENS = 10  # suspects listed per row
 SUSPECT_TITLES = ("token", "in seeds", "best rank", "of the trigger", "leans to", "texts")
+Row = TypeVar("Row")
 Labels = dict[str, str]  # dataset, attack, model, defense: what a filter looks at
 
 
@@ -44,11 +46,11 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column of a table of groups: its title, and what it says of a group."""
+class Column(Generic[Row]):
+    """One column of a table: its title, and what it says of a row, in most tables a group."""
 
     title: str
-    text: Callable[[Group], str]
+    text: Callable[[Row], str]
     bold: Callable[[Marked], bool] = lambda row: False
     numeric: bool = True
 
@@ -111,7 +113,7 @@ def span(numbers: tuple[int, int]) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def identity_columns(groups: Sequence[Group]) -> list[Column]:
+def identity_columns(groups: Sequence[Group]) -> list[Column[Group]]:
     """What a row is about: the choices, and the settings that differ, those of the method last."""
     keys = groups[0].settings if groups else {}
     settings = [Column(k, partial(_setting, k), numeric=_all_numbers(groups, k)) for k in keys]
@@ -120,19 +122,16 @@ def identity_columns(groups: Sequence[Group]) -> list[Column]:
     return [*shared, *(c for c in settings if c not in own), defense, *own]
 
 
-def _columns(rows: Sequence[Marked]) -> list[Column]:
+def _columns(rows: Sequence[Marked]) -> list[Column[Group]]:
     groups = [row.group for row in rows]
     columns = identity_columns(groups)
     columns += [
         Column("arm", lambda g: g.arm.name, numeric=False),
         *_threshold_columns(groups),
         Column("seeds", lambda g: str(len(g.seeds))),
-        Column("CACC", lambda g: percent(g.cacc), lambda r: r.highest_cacc),
-        Column("ASR", lambda g: percent(g.asr)),
-        Column("base rate", lambda g: percent(g.base_rate)),
-        Column("excess", lambda g: percent(g.excess), lambda r: r.lowest_excess),
+        *score_columns(),
         Column("PACC", lambda g: percent(g.pacc)),
-        *_rejected_columns(groups),
+        *rejected_columns(groups),
         Column("score", lambda g: percent(g.score), lambda r: r.best),
         Column("test rows", lambda g: span(g.numbers(lambda r: r.scores.num_clean))),
         Column("attacked rows", lambda g: span(g.numbers(lambda r: r.scores.num_triggered))),
@@ -142,7 +141,17 @@ def _columns(rows: Sequence[Marked]) -> list[Column]:
     return columns
 
 
-def _threshold_columns(groups: Sequence[Group]) -> list[Column]:
+def score_columns() -> list[Column[Group]]:
+    """CACC, ASR, base rate and excess."""
+    return [
+        Column("CACC", lambda g: percent(g.cacc), lambda r: r.highest_cacc),
+        Column("ASR", lambda g: percent(g.asr)),
+        Column("base rate", lambda g: percent(g.base_rate)),
+        Column("excess", lambda g: percent(g.excess), lambda r: r.lowest_excess),
+    ]
+
+
+def _threshold_columns(groups: Sequence[Group]) -> list[Column[Group]]:
     """The threshold, and what it is of where the rows have thresholds of several kinds."""
     kinds = {g.threshold_label for g in groups if g.threshold is not None}
     kind = Column("threshold of", _kind, numeric=False)
@@ -153,7 +162,7 @@ def _kind(group: Group) -> str:
     return "" if group.threshold is None else group.threshold_label or ""
 
 
-def _rejected_columns(groups: Sequence[Group]) -> list[Column]:
+def rejected_columns(groups: Sequence[Group]) -> list[Column[Group]]:
     """Shares of rejected inputs, where a defense of these rows rejects any."""
     if not any(g.rejected_clean or g.rejected_triggered for g in groups):
         return []

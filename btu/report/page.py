@@ -10,12 +10,14 @@ from string import Template
 from typing import Any
 
 from btu.report.best import ABOUT_SPREAD, RULE, RULE_BLIND
+from btu.report.chosen import ABOUT_CHOSEN, ABOUT_COST
 from btu.report.drawn import Drawn, Picture
 from btu.report.format_table import ABOUT_FORMAT
 from btu.report.grids import Grid
 from btu.report.markup import box, constant_columns, data_of, table, text_of
 from btu.report.pictures import ABOUT, PER_SECTION, SECTIONS
 from btu.report.planted_page import ABOUT_PLANTED
+from btu.report.published import ABOUT_PUBLISHED
 from btu.report.summary import PLURALS, Summary
 from btu.store.records import CHOICES
 from btu.terminal.text import plain
@@ -24,6 +26,7 @@ NAV = {
     "overview": "Overview",
     "ablations": "Ablations",
     "curves": "Curves",
+    "fronts": "Fronts",
     "trade-offs": "Trade-offs",
     "heat-maps": "Heat maps",
     "distances": "Distances",
@@ -41,6 +44,8 @@ class Contents:
     summary: Summary
     main: Grid
     complete: Grid
+    chosen: Grid
+    sources: Sequence[str]  # of published figures
     planted: str  # HTML; empty where no defense convicts
     suspects: Grid
     left_out: Grid
@@ -96,16 +101,16 @@ def _asset(name: str) -> str:
 
 
 def _sections(contents: Contents) -> list[Section]:
-    captions = "".join(
-        f"<p class=about>{text_of(text)}</p>" for text in (ABOUT_SPREAD, f"{RULE} {RULE_BLIND}")
-    )
+    captions = _about(ABOUT_SPREAD, f"{RULE} {RULE_BLIND}")
     sections = [
         Section("summary", "Summary", "Summary", _summary(contents)),
         Section("results", "Results", "Results", captions + table(contents.main, "main")),
     ]
+    if contents.chosen.lines:
+        heading = "What a defender could have chosen"
+        sections.append(Section("chosen", "Choices", heading, _chosen(contents)))
     if contents.planted:
-        about = f"<p class=about>{text_of(ABOUT_PLANTED)}</p>"
-        inner = about + contents.planted
+        inner = _about(ABOUT_PLANTED) + contents.planted
         sections.append(Section("planted", "Planted", "What was planted", inner))
     for key, name in SECTIONS.items():
         inner = _pictures(key, contents)
@@ -116,17 +121,28 @@ def _sections(contents: Contents) -> list[Section]:
             "Tokens that most seeds flag, of each defense's best row: at most ten, by how many "
             "seeds flag them, then by their best rank."
         )
-        inner = f"<p class=about>{about}</p>{_packed_table(contents.suspects, 'suspects')}"
+        inner = _about(about) + _packed_table(contents.suspects, "suspects")
         sections.append(Section("suspects", "Suspects", "Suspect tokens", inner))
     if contents.typed.lines:
-        about = f"<p class=about>{text_of(ABOUT_FORMAT)}</p>"
-        inner = about + table(contents.typed, "format")
+        inner = _about(ABOUT_FORMAT) + table(contents.typed, "format")
         sections.append(Section("format", "Format", "How attacked rows are typed", inner))
     every = _packed_table(contents.complete, "complete")
     made_by = table(contents.provenance, "versions")
     sections.append(Section("complete", "All rows", "All rows, every threshold", every))
     sections.append(Section("provenance", "Provenance", "Provenance", made_by))
     return sections
+
+
+def _about(*texts: str) -> str:
+    """A paragraph of small print for each text."""
+    return "".join(f"<p class=about>{text_of(text)}</p>" for text in texts)
+
+
+def _chosen(contents: Contents) -> str:
+    """How a defender would choose, what comes of it, and where published figures are from."""
+    told = "published" in contents.chosen.titles
+    sources = _about(ABOUT_PUBLISHED, *contents.sources) * told
+    return _about(ABOUT_CHOSEN, ABOUT_COST) + table(contents.chosen, "chosen") + sources
 
 
 def _section(section: Section) -> str:
@@ -163,8 +179,9 @@ def _pictures(section: str, contents: Contents) -> str:
     )
     if not drawn:
         return ""
-    about = f"<p class=about>{text_of(ABOUT[section])}</p>"
-    return f'{about}<div class="figures">{"".join(drawn)}</div>{more * bool(undrawn)}'
+    return (
+        f'{_about(ABOUT[section])}<div class="figures">{"".join(drawn)}</div>{more * bool(undrawn)}'
+    )
 
 
 def _figure(drawn: Drawn) -> str:
@@ -177,7 +194,7 @@ def _figure(drawn: Drawn) -> str:
 
 
 def _hidden(contents: Contents) -> str:
-    grids = {name: getattr(contents, name) for name in ("main", "complete", "suspects")}
+    grids = {name: getattr(contents, name) for name in ("main", "complete", "chosen", "suspects")}
     rules = (
         f"#table-{name} :is(th, td):nth-child({at + 1}) {{ display: none !important; }}\n"
         for name, grid in grids.items()

@@ -103,7 +103,7 @@ def draw_overview(
     if attacked:
         panels[0].set_xlim(-4, 104)
     for name, look in looks.items():
-        _plot(panels[0], [], [], look, label=short(name))
+        plot_series(panels[0], [], [], look, label=short(name))
     set_title(figure, title)
     set_legend(figure)
 
@@ -124,10 +124,10 @@ def _draw_row(axes: Axes, y: float, group: Group, score: str, look: Look) -> Non
         ecolor=look.color,
         elinewidth=0.7,
     )
-    _plot(axes, [100 * spread.mean], [y], look)
+    plot_series(axes, [100 * spread.mean], [y], look)
 
 
-def _plot(
+def plot_series(
     axes: Axes,
     xs: Sequence[float],
     ys: Sequence[float],
@@ -135,6 +135,7 @@ def _plot(
     line: str = "",
     label: str | None = None,
 ) -> None:
+    """The marks of one series, joined if a line is given."""
     axes.plot(
         xs,
         ys,
@@ -177,7 +178,7 @@ def draw_ablation(
         level = set(lines[name]) == {""}
         line = "" if axis.scale == "categories" and not level else look.line
         marker = Look(look.color, look.line, "" if level else look.marker, look.fill)
-        _plot(panels[0], [], [], marker, line, short(name))
+        plot_series(panels[0], [], [], marker, line, short(name))
     set_title(figure, title)
     set_legend(figure)
 
@@ -203,7 +204,7 @@ def _draw_line(axes: Axes, axis: Axis, rows: Mapping[str, Group], score: str, lo
                 elinewidth=0.7,
             )
     line = "" if axis.scale == "categories" else look.line
-    _plot(axes, [x for x, _ in known], [100 * s.mean for _, s in known], look, line)
+    plot_series(axes, [x for x, _ in known], [100 * s.mean for _, s in known], look, line)
     base = [(x, 100 * group.base_rate.mean) for x, group in points if group.base_rate]
     if score == "asr" and base:
         shape = "_" if axis.scale == "categories" else "-"

@@ -10,6 +10,7 @@ from btu.report import plots
 from btu.report.best import best_repairs, blocks, repairs, studies
 from btu.report.comparisons import ablations, labels_in, overviews
 from btu.report.drawn import Picture
+from btu.report.fronts import fronts
 from btu.report.grids import percent, threshold_text
 from btu.report.groups import Group
 from btu.report.titles import (
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
 
 PER_SECTION = 60  # pictures drawn; the others are named
 MOST_PANELS = 12  # of one picture
+MOST_COLUMNS = 8  # of a heat map; with more its defenses become rows
 NUM_OUTLINES = 5  # seeds drawn in one picture of distances
 SECTIONS = {
     "overview": "All attacks",
     "ablations": "Settings that were varied",
     "curves": "ASR and CACC against the threshold",
+    "fronts": "What is left against what it costs",
     "trade-offs": "Trade-off between ASR and CACC",
     "heat-maps": "Attack by defense",
     "distances": "How far the tokens moved",
@@ -45,6 +48,11 @@ ABOUT = {
     "curves": "The defended model (unlearned, where nothing was tuned). Bands: one standard "
     "deviation over seeds. Dash-dotted: base rate of the same models. Dashed: the undefended "
     "model. Dotted: a model trained on the trusted rows alone.",
+    "fronts": "Every defense against every attack at the thresholds that a defender could have "
+    "chosen, each joined to its best one. The upper left is where a defense should be. CACC lost "
+    "is against the tuned model, or the undefended one where none was tuned. The axes are "
+    "logarithmic beyond 5 points. Stars: means over all attacks, of the defenses that no other "
+    "beats in one and does not lose to in the other.",
     "trade-offs": "Each mark is one row of the table, bars are one standard deviation over seeds. "
     "The upper left is where a defense should be. A line joins the thresholds of one "
     "defense, in their order; a defense that is decided once is a single mark.",
@@ -62,6 +70,7 @@ def pictures(groups: Sequence[Group]) -> tuple[Picture, ...]:
         *overviews(groups),
         *ablations(groups),
         *_curves(groups),
+        *fronts(groups),
         *_trade_offs(groups),
         *_heats(groups),
         *_distances(groups),
@@ -197,7 +206,10 @@ def _heat(name: tuple[str, str], attacks: Sequence[Sequence[Group]]) -> Picture:
         for c, text in zip(columns, line, strict=True)
         if text
     )
-    size = (1.5 + 1.5 * len(columns), 1.0 + 0.62 * len(rows))
+    row_height = 0.62
+    if len(columns) > max(MOST_COLUMNS, len(rows)):
+        heat, row_height = heat.turned(), 0.45
+    size = (1.5 + 1.5 * len(heat.columns), 1.0 + row_height * len(heat.rows))
     labels = labels_in([g for block in attacks for g in block])
     alt = f"ASR, base rate and CACC by attack and defense, {study}. {told}"
     paint = partial(_one, plots.draw_heat, heat)

@@ -75,13 +75,18 @@ class Point:
 
 @dataclass(frozen=True)
 class Heat:
-    """Excess ASR by attack (rows) and defense (columns); None where nothing was measured."""
+    """Excess ASR by attack (rows) and defense (columns), or turned; None: nothing was measured."""
 
     title: str
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     excess: tuple[tuple[float | None, ...], ...]
     texts: tuple[tuple[str, ...], ...]
+
+    def turned(self) -> Heat:
+        """The same with the columns as rows."""
+        excess, texts = (tuple(zip(*cells, strict=True)) for cells in (self.excess, self.texts))
+        return Heat(self.title, self.columns, self.rows, excess, texts)
 
 
 def plot_curve(records: Sequence[Record], path: Path) -> bool:

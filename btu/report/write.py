@@ -16,16 +16,24 @@ from btu.report.best import (
     main_rows,
     studies,
 )
+from btu.report.chosen import ABOUT_CHOSEN, ABOUT_COST, chosen_grid, chosen_rows
 from btu.report.drawn import FORMATS, Drawn, Picture, draw, names
 from btu.report.finding import find
 from btu.report.format_table import ABOUT_FORMAT, format_grid
-from btu.report.formats import escape_markdown, markdown, write_csv, write_seeds_csv
+from btu.report.formats import (
+    escape_markdown,
+    markdown,
+    write_chosen_csv,
+    write_csv,
+    write_seeds_csv,
+)
 from btu.report.grids import score_grid, suspect_grid
 from btu.report.groups import Group, group_records
 from btu.report.latex import long_tables, paper_tables
 from btu.report.page import Contents, page
 from btu.report.pictures import PER_SECTION, SECTIONS, pictures
 from btu.report.planted_page import count_convictions, list_planted, show_planted
+from btu.report.published import ABOUT_PUBLISHED, list_sources
 from btu.report.study import Study, read_study
 from btu.report.summary import Summary, job_grid, left_out_grid, provenance_grid, summarize
 
@@ -63,12 +71,15 @@ def write_report(sources: Sequence[Path], out: Path) -> Report:
 
 def _write(study: Study, groups: Sequence[Group], out: Path) -> Report:
     drawn, undrawn = _draw(groups, out / FOLDER)
+    chosen = chosen_rows(groups)
     contents = Contents(
         title=TITLE,
         finding=find(groups),
         summary=summarize(study, groups),
         main=score_grid(main_rows(groups)),
         complete=score_grid(all_rows(groups)),
+        chosen=chosen_grid(chosen),
+        sources=list_sources(groups),
         planted=show_planted(best_repairs(groups)),
         suspects=suspect_grid(best_repairs(groups)),
         left_out=left_out_grid(study),
@@ -79,6 +90,7 @@ def _write(study: Study, groups: Sequence[Group], out: Path) -> Report:
         undrawn=undrawn,
     )
     write_csv(out / "report.csv", all_rows(groups))
+    write_chosen_csv(out / "chosen.csv", chosen)
     (out / "report.md").write_text(_markdown(contents, groups), encoding="utf-8")
     write_seeds_csv(out / "report_seeds.csv", groups)
     (out / "report.tex").write_text(paper_tables(groups), encoding="utf-8")
@@ -111,6 +123,7 @@ def _markdown(contents: Contents, groups: Sequence[Group]) -> str:
     for name, rows in studies(groups).items():
         grid = score_grid(main_rows(rows), without=("dataset", "model"))
         parts += [f"### {escape_markdown(' / '.join(name))}\n", markdown(grid)]
+    parts += _markdown_chosen(contents, groups)
     parts += _markdown_planted(groups)
     parts += _markdown_pictures(contents)
     if contents.suspects.lines:
@@ -119,6 +132,21 @@ def _markdown(contents: Contents, groups: Sequence[Group]) -> str:
         parts += ["## Format\n", f"{escape_markdown(ABOUT_FORMAT)}\n", markdown(contents.typed)]
     parts += ["## Provenance\n", markdown(contents.provenance)]
     return "\n".join(parts)
+
+
+def _markdown_chosen(contents: Contents, groups: Sequence[Group]) -> list[str]:
+    if not contents.chosen.lines:
+        return []
+    parts = ["## What a defender could have chosen\n", *_paragraphs(ABOUT_CHOSEN, ABOUT_COST)]
+    for name, rows in studies(groups).items():
+        grid = chosen_grid(chosen_rows(rows), without=("dataset", "model"))
+        parts += [f"### {escape_markdown(' / '.join(name))}\n", markdown(grid)]
+    told = "published" in contents.chosen.titles
+    return parts + _paragraphs(ABOUT_PUBLISHED, *contents.sources) * told
+
+
+def _paragraphs(*texts: str) -> list[str]:
+    return [f"{escape_markdown(text)}\n" for text in texts]
 
 
 def _markdown_planted(groups: Sequence[Group]) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from btu.store.records import Choice, Record, RoundDrift, Suspect, Work, write_record
-from btu.types import BY_NAME, CutTexts, FormatShift, Scores
+from btu.types import ACCURACY, BEFOREHAND, BY_NAME, CutTexts, FormatShift, Scores
 
 HEADER = ("format", "predictions", "sha256")
 CONFIG = {
@@ -80,6 +80,17 @@ def record(arm, threshold=None, cacc=0.9, asr=1.0, base=0.1, **changes) -> Recor
     made = replace(made, **changes)
     told = (*made.choices.values(), arm, threshold, made.seed)
     return made if made.key else replace(made, key="-".join(map(str, told)))
+
+
+def judged(threshold, accuracy, undefended=0.9, low_is_strong=False, **changes) -> Record:
+    """A defended record whose threshold is set by the accuracy on the trusted rows."""
+    choice = Choice(ACCURACY, 0.05, low_is_strong, accuracy, undefended)
+    return record("defended", threshold, choice=choice, **changes)
+
+
+def set_beforehand(threshold, at=0.05) -> Record:
+    """A defended record whose threshold is set beforehand."""
+    return record("defended", threshold, choice=Choice(BEFOREHAND, at, False))
 
 
 def suspect(token, **changes) -> Suspect:
