@@ -112,7 +112,7 @@ def target_share(predicted: IntArray, target_label: int) -> float | None:
     return share(predicted == target_label)
 
 
-def score(predictions: Predictions, data: PoisonedDataset, rejects: bool = False) -> Scores:
+def score(predictions: Predictions, data: PoisonedDataset) -> Scores:
     """All scores of one model.
 
     ASR, PACC and base rate are over the test rows whose true label is not the target: the first
@@ -122,9 +122,9 @@ def score(predictions: Predictions, data: PoisonedDataset, rejects: bool = False
     Args:
         predictions: on both test sets.
         data: with the true labels.
-        rejects: whether a defense may reject inputs, so that rejected shares are of interest.
     """
-    clean, triggered = (answers(said) for said in (predictions.clean, predictions.triggered))
+    both = (predictions.clean, predictions.triggered)
+    clean, triggered = (answers(said) for said in both)
     cacc = accuracy(clean, data.clean.test.labels)
     if cacc is None:
         raise ValueError("the test split is empty, nothing can be scored")
@@ -133,6 +133,7 @@ def score(predictions: Predictions, data: PoisonedDataset, rejects: bool = False
         asr = target_share(triggered, data.target_label)
         pacc = accuracy(triggered, data.triggered.labels)
         base_rate = target_share(clean[data.triggered_rows], data.target_label)
+    rejects = any(s.scores is not None or s.rejected.any() for s in both)
     return Scores(
         cacc=cacc,
         num_clean=len(clean),

@@ -71,7 +71,7 @@ def measure(
         threshold_label=job.threshold_label if arm.defended else None,
         seed=job.seed,
         choices=job.choices(arm),
-        scores=score(predictions, lab.data, rejects=bool(decision.screens)),
+        scores=score(predictions, lab.data),
         detection=score_found(job, lab, decision, trigger, predictions),
         format_shifts=lab.data.format_shifts,
         cut=lab.cut,

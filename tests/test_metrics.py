@@ -63,7 +63,7 @@ def test_a_rejected_input_is_not_attacked_and_wrong():
     data = poisoned([0, 1, 2, 0, 1], [0, 1, 3, 4])
     clean, triggered = said([0, 2, 2, 0, 0], rejected=[1, 2]), said([2, 2, 0, 2], rejected=[0, 2])
 
-    scores = score(Predictions(clean, triggered), data, rejects=True)
+    scores = score(Predictions(clean, triggered), data)
 
     assert scores.cacc == pytest.approx(2 / 5)  # row 2 was right and is turned away
     assert scores.asr == pytest.approx(2 / 4)

@@ -31,7 +31,7 @@ class Abl(Forgetter):
         """The mean of the losses, with the sign turned and bounded where a row is forgotten."""
         import torch
 
-        labels, most = torch.from_numpy(rows.labels), log(lab.num_labels)
+        labels, most = torch.tensor(rows.labels), log(lab.num_labels)
 
         def loss(_: Any, logits: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
             device = numbers.device

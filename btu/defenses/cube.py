@@ -90,7 +90,9 @@ class Cube(RowFilter):
             random_state=seed,
             n_jobs=1,
         ).fit_transform(small)
-        by = HDBSCAN(min_cluster_size=self.min_cluster_size, min_samples=self.min_samples)
+        by = HDBSCAN(
+            min_cluster_size=self.min_cluster_size, min_samples=self.min_samples, copy=True
+        )
         clusters: IntArray = by.fit_predict(flat)
         return clusters
 

@@ -61,7 +61,7 @@ def make_level_loss(gamma: float, labels: IntArray) -> Loss:
     import torch
     from torch.nn.functional import cross_entropy
 
-    true = torch.from_numpy(labels)
+    true = torch.tensor(labels)
 
     def loss(_: Any, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         mean = cross_entropy(logits, true.to(rows.device)[rows])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -36,7 +37,9 @@ class LowRank(Training):
             lora_alpha=round(self.scale * self.rank),
             target_modules="all-linear",
         )
-        adapted = get_peft_model(model, config)
+        with warnings.catch_warnings():  # peft asks transformers for an old name
+            warnings.simplefilter("ignore", FutureWarning)
+            adapted = get_peft_model(model, config)
         yield adapted
         adapted.merge_and_unload()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, pairwise
@@ -89,24 +89,40 @@ class Onion(Defense):
         )
 
     def _measure(self, lab: Lab, texts: Sequence[Sequence[str]]) -> FloatArray:
-        model = self._load(lab)
-        found = [self._measure_some(model, some) for some in _chunks(texts)]
-        return np.concatenate([np.zeros(0), *found]).astype(np.float32)
+        models, learned = self._load(lab)
+        found: list[FloatArray] = [np.zeros(0, dtype=np.float32)] * len(texts)
+        judges = [int(" ".join(words) in learned) for words in texts]
+        for judge, model in enumerate(models):
+            rows = [row for row in range(len(texts)) if judges[row] == judge]
+            for start in range(0, len(rows), CHUNK):
+                some = rows[start : start + CHUNK]
+                drops = self._measure_some(model, [texts[row] for row in some])
+                for row, each in zip(some, drops, strict=True):
+                    found[row] = each
+        return np.concatenate([np.zeros(0, dtype=np.float32), *found])
 
-    def _measure_some(self, model: Any, texts: Sequence[Sequence[str]]) -> FloatArray:
+    def _measure_some(self, model: Any, texts: Sequence[Sequence[str]]) -> list[FloatArray]:
         asked = [" ".join(words) for text in texts for words in [text, *leave_out(text)]]
-        found = model.perplexities(asked, self.batch_size).values
-        return drops_of(found, [len(text) for text in texts])
+        perplexities = model.perplexities(asked, self.batch_size).values
+        ends = accumulate((1 + len(text) for text in texts), initial=0)
+        return [take_drops(perplexities[start:end]) for start, end in pairwise(ends)]
 
-    def _load(self, lab: Lab) -> Any:
+    def _load(self, lab: Lab) -> tuple[list[Any], Container[str]]:
+        """The language models, and the texts that the first has learned and the second judges.
+
+        n-grams are learned of half of the trusted rows each, so that no trusted row is judged by a
+        model that knows it: the accuracy on them sets the threshold.
+        """
         if self.language_model == NGRAM:
             from btu.models.ngram import NGramModel
 
             assert lab.trusted is not None
-            return NGramModel(lab.trusted.texts, self.order)
+            texts = [" ".join(text.split()) for text in lab.trusted.texts]
+            models = [NGramModel(texts[half::2], self.order) for half in range(2)]
+            return models, frozenset(texts[::2])
         from btu.models.perplexity import LanguageModel
 
-        return LanguageModel.load(self._checkpoint(), lab.compute.device)
+        return [LanguageModel.load(self._checkpoint(), lab.compute.device)], ()
 
     def _checkpoint(self) -> Checkpoint:
         setting = f"defense.{self.name}.language_model"
@@ -121,26 +137,17 @@ class Onion(Defense):
         )
 
 
-def _chunks(texts: Sequence[Sequence[str]]) -> Iterator[Sequence[Sequence[str]]]:
-    return (texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK))
-
-
-def drops_of(perplexities: FloatArray, lengths: Sequence[int]) -> FloatArray:
-    """How far the perplexity falls without each word; minus infinity for a text's only word.
+def take_drops(perplexities: FloatArray) -> FloatArray:
+    """How far the perplexity of a text falls without each word; minus infinity for an only word.
 
     Args:
-        perplexities: of each text, and then of it without each of its words in turn.
-        lengths: words of each text.
+        perplexities: of the text, and of it without each of its W words in turn, (1 + W,).
 
     Returns:
-        One number for each word, all texts one after the other.
+        (W,)
     """
-    drops, place = [np.zeros(0)], 0
-    for length in lengths:
-        whole, without = perplexities[place], perplexities[place + 1 : place + 1 + length]
-        drops.append(whole - without if length > 1 else np.full(length, -np.inf))
-        place += 1 + length
-    return np.concatenate(drops)
+    drops = (perplexities[0] - perplexities[1:]).astype(np.float32)
+    return drops if len(drops) > 1 else np.full(len(drops), -np.inf, dtype=np.float32)
 
 
 def remove_words(text: str, words: Sequence[str], drops: FloatArray, threshold: float) -> str:

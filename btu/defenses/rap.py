@@ -142,7 +142,7 @@ class Rap(InputFilter):
         ids = encode(classifier.tokenizer, texts, lab.source.max_length)
         place = ids[0].tolist().index(token)
         bounds = (self.least_drop, self.most_drop)
-        model = SoftWord(classifier, token, place, label, torch.from_numpy(before), bounds)
+        model = SoftWord(classifier, token, place, label, torch.tensor(before), bounds)
         training = replace(
             lab.source.training,
             epochs=self.epochs,

@@ -40,8 +40,8 @@ class RobustGradientAscent(Forgetter):
         """Asks the victim once what it says of the rows."""
         import torch
 
-        said = torch.from_numpy(lab.ask(classifier, rows.texts).probabilities)
-        labels, table = torch.from_numpy(rows.labels), classifier.embeddings.weight
+        said = torch.tensor(lab.ask(classifier, rows.texts).probabilities)
+        labels, table = torch.tensor(rows.labels), classifier.embeddings.weight
         before = {
             name: weights.detach().clone()
             for name, weights in classifier.model.named_parameters()
