@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from btu.types import PoisonedDataset, Predictions
 
 CLEAN, TRIGGERED = "clean", "triggered"  # test sets, in predictions
-HITS = ("precision", "recall", "row_precision", "row_recall")
+INPUTS = ("input_precision", "input_recall", "input_auroc")
+FOUND = ("row_precision", "row_recall", "row_auroc", *INPUTS)
+HITS = ("precision", "recall", *FOUND)
 NUMBERS_FOUND = ("num_found_words", "num_trigger_words", "num_found_rows", "num_poisoned_rows")
-DETECTION = ("precision", "recall", "best_rank", "num_trigger_tokens", *HITS[2:], *NUMBERS_FOUND)
+DETECTION = ("precision", "recall", "best_rank", "num_trigger_tokens", *FOUND, *NUMBERS_FOUND)
 SHARES = ("asr", "pacc", "base_rate", "rejected_clean", "rejected_triggered", *HITS)
 COUNTS = ("num_suspects", "best_rank", "num_trigger_tokens", *NUMBERS_FOUND)
 LOOP = "Write a loop: [btu.run(seed=seed) for seed in (1, 2, 3)]."
@@ -160,8 +162,9 @@ class Run:
         `num_suspects`; `precision`, `recall`, `best_rank` and `num_trigger_tokens` of the suspects
         against the true trigger, where whole words were convicted `precision` and `recall` of these
         (`num_found_words`, `num_trigger_words`), and `row_precision` and `row_recall` of the rows
-        (`num_found_rows`, `num_poisoned_rows`); `leaky`; `seconds` that it took to compute;
-        `record`, its key.
+        (`num_found_rows`, `num_poisoned_rows`) with `row_auroc` of their suspicion, and
+        `input_precision`, `input_recall` and `input_auroc` of rejected inputs; `leaky`; `seconds`
+        that it took to compute; `record`, its key.
         """
         import pandas as pd
 

@@ -257,6 +257,12 @@ def check_order(defenses: Sequence[Defense]) -> None:
     """Raise a ConfigError if a method means nothing between the others."""
     for place, defense in enumerate(defenses):
         defense.check_place(defenses[:place], defenses[place + 1 :])
+    tuners = [defense.name for defense in defenses if defense.sets_tuning]
+    if len(tuners) > 1:
+        raise ConfigError(
+            f"defense: {' and '.join(tuners)} each say how the model is tuned at the end. Leave "
+            "all but one out."
+        )
 
 
 def choose_thresholds(swept: Defense | None, wanted: list[float] | None) -> Thresholds:

@@ -129,6 +129,7 @@ class Defense(Settings):
     drops_rows: ClassVar[bool] = False  # of the training rows, and so can feed one that
     takes_rows: ClassVar[bool] = False  # forgets what filters before it drop
     edits_embeddings: ClassVar[bool] = False  # takes back what training changed in them
+    sets_tuning: ClassVar[bool] = False  # says how the model is tuned at the end
     rule: ClassVar[str] = ACCURACY  # how a defender sets the threshold
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ class FineTune(Defense):
         whole=True,
     )
     tunes: ClassVar[bool] = True
+    sets_tuning: ClassVar[bool] = True
     needs_trusted_rows: ClassVar[bool] = True
 
     def arms(self) -> tuple[str, ...]:

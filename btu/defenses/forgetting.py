@@ -153,9 +153,13 @@ class Forgetter(Defense):
             seed = stream_seed(lab.seed, self.name)
             fit_by(loss, lab, classifier, rows, training, seed, self.name)
 
-        settings = {"epochs": self.epochs, "learning_rate": self.learning_rate}
-        parts = {**self.own_parts(), **settings, "rows": rows.fingerprint}
-        parts |= {"forgotten": len(forgotten), "training": lab.source.training.weight_decay}
+        parts = {
+            **self.own_parts(),
+            "epochs": self.epochs,
+            "learning_rate": self.learning_rate,
+            "rows": rows.fingerprint,
+            "forgotten": len(forgotten),
+        }
         cost = Cost(self.name, self.epochs * len(rows), lab.rows, TRAINING_PASSES)
         return Edit(self.name, parts, forget, cost=cost)
 

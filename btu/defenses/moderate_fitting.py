@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from btu.defenses.base import Decision, Defense
 from btu.errors import ConfigError
 from btu.models.base import Training
+from btu.seeding import stream_seed, torch_stream
 from btu.settings.extras import need_packages
 from btu.settings.ranges import Count, Range, Rate
 from btu.types import Knob, Split
@@ -25,6 +26,7 @@ class LowRank(Training):
 
     rank: Count
     scale: Annotated[float, Range(0, 1000, open_low=True)]  # alpha over rank
+    seed: int  # of the adapters
 
     @contextmanager
     def adapting(self, model: Any) -> Iterator[Any]:
@@ -37,7 +39,8 @@ class LowRank(Training):
             lora_alpha=round(self.scale * self.rank),
             target_modules="all-linear",
         )
-        with warnings.catch_warnings():  # peft asks transformers for an old name
+        with torch_stream(self.seed), warnings.catch_warnings():
+            # peft asks transformers for an old name
             warnings.simplefilter("ignore", FutureWarning)
             adapted = get_peft_model(model, config)
         yield adapted
@@ -84,5 +87,7 @@ class ModerateFitting(Defense):
     def decide(self, lab: Lab, threshold: float | None, before: Decision) -> Decision:
         """Train with adapters of so high a rank."""
         plain = replace(lab.source.training, epochs=self.epochs, learning_rate=self.learning_rate)
-        training = LowRank(**asdict(plain), rank=int(self.need(threshold)), scale=self.scale)
+        seed = stream_seed(lab.seed, self.name)
+        rank = int(self.need(threshold))
+        training = LowRank(**asdict(plain), rank=rank, scale=self.scale, seed=seed)
         return replace(before, training=training)

@@ -6,7 +6,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from btu.defenses.base import Decision, Defense
 from btu.defenses.bki import leave_out
 from btu.models.checkpoint import Checkpoint
 from btu.settings.extras import need_packages
-from btu.settings.ranges import Count, Place
+from btu.settings.ranges import Count, Place, Range
 from btu.store.cache import identify
 from btu.store.stages import ONE_ARRAY
 from btu.types import FloatArray, Knob, Screen, Screened, Split
@@ -38,7 +38,7 @@ class Onion(Defense):
     """
 
     language_model: Place  # `ngram`, or a causal model of transformers
-    order: Count  # of n-grams
+    order: Annotated[int, Range(2, 10)]  # of n-grams
     batch_size: Count  # texts
 
     knob: ClassVar[Knob | None] = Knob(

@@ -53,6 +53,7 @@ class SelfSet(Defense):
         example_means="one false conviction in twenty",
     )
     tunes: ClassVar[bool] = True
+    sets_tuning: ClassVar[bool] = True
     needs_trusted_rows: ClassVar[bool] = True
 
     def arms(self) -> tuple[str, ...]:

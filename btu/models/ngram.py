@@ -17,11 +17,11 @@ class NGramModel:
     """n-grams with the interpolation of Witten and Bell, of nltk.
 
     A word that is not known is one of the kind that was seen once: it has the probability of all of
-    those together, divided by their number.
+    those together, divided by their number; where there are none, that of a word seen once.
 
     Args:
         texts: to learn from.
-        order: n, the words that a probability looks at.
+        order: n, the words that a probability looks at; at least 2.
     """
 
     def __init__(self, texts: Sequence[str], order: int) -> None:
@@ -32,7 +32,7 @@ class NGramModel:
         every = [word for text in words for word in text]
         vocabulary = Vocabulary([*every, *["<s>", "</s>"] * CUTOFF], unk_cutoff=CUTOFF)
         self.order, self.known = order, frozenset(vocabulary)
-        self.num_rare = max(1, len(set(every) - self.known))
+        self.num_rare, self.num_words = len(set(every) - self.known), len(every)
         self.model = WittenBellInterpolated(order, vocabulary=vocabulary)
         grams, _ = padded_everygram_pipeline(order, words)
         self.model.fit(grams)
@@ -62,8 +62,11 @@ class NGramModel:
     def _measure(self, gram: tuple[str, ...]) -> float:
         """The log-probability of the last word after those before it."""
         *before, word = gram
-        probability = self.model.score(word, before)
-        return log(probability / (self.num_rare if word == "<UNK>" else 1))
+        if word != "<UNK>":
+            return log(self.model.score(word, before))
+        if not self.num_rare:
+            return -log(self.num_words + 1)
+        return log(self.model.score(word, before) / self.num_rare)
 
 
 def split_folded(text: str) -> list[str]:

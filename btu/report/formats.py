@@ -21,7 +21,10 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]|~$#])")
 SCORES = ("cacc", "asr", "base_rate", "excess", "pacc", "score")
 CHOSEN_SCORES = ("cacc", "asr", "base_rate", "excess")
 REJECTED = ("rejected_clean", "rejected_triggered")
-HITS = ("precision", "recall", "row_precision", "row_recall", "num_found_words", "num_found_rows")
+HITS = (
+    *("precision", "recall", "row_precision", "row_recall", "row_auroc"),
+    *("input_precision", "input_recall", "input_auroc", "num_found_words", "num_found_rows"),
+)
 
 
 def escape_markdown(text: str) -> str:
