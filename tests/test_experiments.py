@@ -35,7 +35,7 @@ main.main()
 )
 def test_the_first_job_of_an_experiment_runs(name, files, run_btu):
     data, quick = FEW_ROWS, QUICK
-    if name.startswith(("sst2_", "adaptive_", "selfset_")):
+    if name.startswith(("sst2_", "adaptive_", "selfset_", "defense_", "trusted_")):
         data = files.overrides
     if name == "nothing_planted":
         data = ["dataset.num_rows=600"]
