@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from btu.metrics import PICK_RULES, pick
 from btu.report.best import best_of, blocks, repairs
@@ -127,6 +128,7 @@ def _columns(rows: Sequence[Chosen]) -> list[Column[Chosen]]:
         Column[Chosen]("threshold", _threshold),
         Column[Chosen]("seeds", lambda row: str(len(row.picked.seeds))),
         *map(_of_picked, (*score_columns(), *rejected_columns(groups))),
+        *_detection_columns(rows),
         Column[Chosen]("threshold, best", _of_best(threshold_text)),
         Column[Chosen]("CACC, best", _of_best(lambda best: percent(best.cacc))),
         Column[Chosen]("excess, best", _of_best(lambda best: percent(best.excess))),
@@ -139,6 +141,21 @@ def _columns(rows: Sequence[Chosen]) -> list[Column[Chosen]]:
         )
         columns.append(published)
     return columns
+
+
+def _detection_columns(rows: Sequence[Chosen]) -> list[Column[Chosen]]:
+    """How well training rows or inputs were told apart, where a defense of these rows does that."""
+    columns = [
+        Column[Chosen](f"{name}, rows or inputs", partial(_detected, name))
+        for name in ("precision", "recall", "AUROC")
+    ]
+    return columns if any(column.text(row) for column in columns for row in rows) else []
+
+
+def _detected(name: str, row: Chosen) -> str:
+    """Of the training rows that were found, else of the inputs that were rejected."""
+    key, found = name.lower(), [record.detection or {} for record in row.picked.records]
+    return percent(average(each.get(f"row_{key}", each.get(f"input_{key}")) for each in found))
 
 
 def has_published(rows: Sequence[Chosen]) -> bool:

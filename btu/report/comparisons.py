@@ -27,7 +27,7 @@ from btu.store.records import CHOICES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_ROWS = 36  # of an overview
+MOST_ROWS = 80  # of an overview
 MOST_LINES = 12  # of an ablation
 Lines = dict[str, dict[str, Group]]  # of each series its rows by the value of a setting
 

@@ -55,6 +55,24 @@ def test_each_seed_picks_its_own_threshold_and_the_row_is_their_mean(tmp_path):
     assert (floor["CACC"], floor["excess"], floor["CACC, best"]) == ("90.0 ± 0.0", "90.0 ± 0.0", "")
 
 
+def test_rows_found_or_else_inputs_rejected_are_scored_beside(tmp_path):
+    rows = {"row_precision": 0.5, "row_recall": 1.0, "row_auroc": 0.9, "input_auroc": 0.1}
+    inputs = {"input_precision": None, "input_recall": 0.0, "input_auroc": 0.6}
+    of_rows, of_inputs, without = by_title(
+        rows_of(
+            tmp_path,
+            record("defended", 0.001, detection=rows, choices=chosen(defense="b")),
+            record("defended", 0.001, detection=inputs, choices=chosen(defense="c")),
+            record("defended", 0.001, choices=chosen(defense="d")),
+        )
+    )
+
+    names = [f"{name}, rows or inputs" for name in ("precision", "recall", "AUROC")]
+    found = [[row[name] for name in names] for row in (of_rows, of_inputs, without)]
+    assert found == [["50.0", "100.0", "90.0"], ["", "0.0", "60.0"], ["", "", ""]]
+    assert names[0] not in by_title(rows_of(tmp_path / "none", record("defended", 0.001)))[0]
+
+
 def test_what_was_not_tuned_is_shown_as_it_is_and_a_tuned_one_alone(tmp_path):
     other = {"choices": chosen(defense="other")}
     rows = rows_of(
