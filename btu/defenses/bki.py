@@ -13,7 +13,7 @@ import numpy as np
 from btu.defenses.rows import RowFilter
 from btu.settings.ranges import Count
 from btu.store.stages import ONE_ARRAY, Cost
-from btu.training.progress import progress
+from btu.terminal.progress import progress
 from btu.types import FloatArray, IntArray, Knob
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from btu.errors import ModelError
 from btu.models.checkpoint import Checkpoint
-from btu.training.progress import progress
+from btu.terminal.progress import progress
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ from btu.rewriting.kept import KeptParaphrases
 from btu.rewriting.settings import Generation
 from btu.store.cache import make_key
 from btu.store.stages import settings_of
-from btu.training.progress import progress
+from btu.terminal.progress import progress
 
 VERSION = 2  # raise it when the same settings give other paraphrases
 log = logging.getLogger(__name__)

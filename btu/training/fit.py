@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from btu.errors import ModelError
 from btu.models.base import Training
 from btu.seeding import stream, stream_seed, torch_stream
+from btu.terminal.progress import progress
 from btu.training.devices import Compute
 from btu.training.halves import HalvedModel, two_threads
 from btu.training.memory import keep_freed_memory, release_freed_memory
 from btu.training.outputs import Outputs
-from btu.training.progress import progress
 from btu.training.resume import EpochCheckpoint, Learner
 from btu.training.rows import rows_in_use
 from btu.training.states import read_states
