@@ -18,7 +18,7 @@ from btu.types import Edit, FloatArray, IntArray, Knob, Split
 
 if TYPE_CHECKING:
     from btu.lab import Lab
-    from btu.models.base import Classifier
+    from btu.models.base import Classifier, Training
     from btu.store.stages import Stage
     from btu.training.objective import Loss
 
@@ -43,8 +43,6 @@ class Isolation(Settings):
         cost = Cost("isolation", self.epochs * len(lab.rows), lab.rows, TRAINING_PASSES)
 
         def compute() -> FloatArray:
-            from btu.training.objective import fit_by
-
             classifier = lab.fresh()
             seed = stream_seed(lab.seed, "isolation")
             loss = make_level_loss(self.gamma, lab.rows.labels)
@@ -143,8 +141,6 @@ class Forgetter(Defense):
         def forget(lab: Lab, classifier: Classifier) -> None:
             import torch
 
-            from btu.training.objective import fit_by
-
             marked = torch.arange(len(rows)) < len(forgotten)
             loss = self.make_loss(lab, classifier, rows, marked)
             training = replace(
@@ -166,3 +162,31 @@ class Forgetter(Defense):
     def own_parts(self) -> dict[str, Any]:
         """Settings of a method's own that its loss depends on."""
         return {}
+
+
+def fit_by(
+    loss: Loss,
+    lab: Lab,
+    classifier: Classifier,
+    rows: Split,
+    training: Training,
+    seed: int,
+    title: str,
+) -> None:
+    """Train a classifier in place by a loss that knows which rows it sees.
+
+    Args:
+        loss: see `RowLoss`; a function, which the two halves of a batch share.
+        lab: where it is trained.
+        classifier: all of its parameters learn.
+        rows: what it is trained on.
+        training: epochs, batch size, learning rate.
+        seed: of the batch order and of dropout.
+        title: for the progress bar.
+    """
+    from btu.training.fit import Encoded
+    from btu.training.objective import RowLoss
+
+    classifier.model.requires_grad_(True)
+    data = Encoded(lab.encoded(rows).ids, np.arange(len(rows)))
+    lab.fit(RowLoss(classifier.model, loss), classifier, data, training, seed, title)
