@@ -157,27 +157,32 @@ class Run:
         """One row for each arm and threshold, in the order of the run; fractions, not per cent.
 
         Columns: `dataset`, `attack`, `model`, `defense`, `seed`; `arm` and `threshold` (NaN where
-        an arm has none); `chosen`; `cacc` of `num_clean` rows; `asr`, `pacc` and `base_rate` of
-        `num_triggered` rows (NaN without an attack); `rejected_clean`, `rejected_triggered`;
+        an arm has none); `chosen`, the best; `picked`, what a defender would take; `cacc` of
+        `num_clean` rows; `asr`, `pacc` and `base_rate` of `num_triggered` rows (NaN without an
+        attack); `rejected_clean`, `rejected_triggered`;
         `num_suspects`; `precision`, `recall`, `best_rank` and `num_trigger_tokens` of the suspects
         against the true trigger, where whole words were convicted `precision` and `recall` of these
         (`num_found_words`, `num_trigger_words`), and `row_precision` and `row_recall` of the rows
         (`num_found_rows`, `num_poisoned_rows`) with `row_auroc` of their suspicion, and
         `input_precision`, `input_recall` and `input_auroc` of rejected inputs; `leaky`; `seconds`
-        that it took to compute; `record`, its key.
+        that it took to compute; `record`, its key; `work_seconds` and `work_passes` of all that its
+        model was made from.
         """
         import pandas as pd
 
+        from btu.metrics import pick_of_run
         from btu.store.records import summary_rows
 
-        rows = []
+        rows, picked = [], pick_of_run(self._records)
         for record, row in zip(self._records, summary_rows(self._records), strict=True):
             about = {**record.choices, "seed": record.seed}
             point = {name: row.pop(name) for name in ("arm", "threshold")}
             last = {name: row.pop(name) for name in ("leaky", "seconds", "record")}
+            last |= {f"work_{name}": value for name, value in row.pop("work").items()}
             found = row.pop("detection") or {}
             detection = {name: found.get(name) for name in DETECTION}
-            chosen = {"chosen": record is self.chosen}
+            chosen = {"chosen": record is self.chosen, "picked": record is picked}
+            row.pop("choice")
             rows.append({**about, **point, **chosen, **row, **detection, **last})
         frame = pd.DataFrame(rows)
         shares = [c for c in frame if c in ("threshold", *SHARES)]

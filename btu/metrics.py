@@ -334,6 +334,12 @@ def pick(records: Sequence[Record]) -> Record | None:
     return best[1] if best else None
 
 
+def pick_of_run(records: Sequence[Record]) -> Record | None:
+    """The record that a defender would take of one run, of the whole method where there is one."""
+    by_arm = ([r for r in records if r.arm == arm] for arm in REPAIRED)
+    return next((pick(rows) for rows in by_arm if rows), None)
+
+
 def _loss(record: Record) -> float | None:
     """What its threshold costs on the trusted rows; None where that is not known."""
     choice = record.choice

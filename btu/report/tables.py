@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from btu.metrics import BEST_RULE, BLIND_RULE, by_size
+from btu.metrics import BEST_RULE, BLIND_RULE, PICK_RULES, by_size, pick_of_run
 from btu.report.planted import shorten, tell_planted
 from btu.report.verdicts import find_verdicts
 from btu.stealth.measure import describe
@@ -77,6 +77,9 @@ def score_table(records: Sequence[Record], chosen: Record | None) -> Table:
     thresholds = {r.threshold for r in records if r.threshold is not None}
     if chosen is not None and len(thresholds) > 1:
         counts += f"\n* {BEST_RULE if scores.asr is not None else BLIND_CHOICE}"
+    picked = pick_of_run(records) if len(thresholds) > 1 else None
+    if picked is not None and picked.choice is not None:
+        counts += f"\n+ picked without the trigger: {PICK_RULES[picked.choice.rule]}"
     if scores.asr is None and chosen is not None and not find_verdicts(chosen):
         counts += f"\n{ABOUT_BLINDNESS}"
     title = plain(f"{choices['dataset']} / {choices['attack']} / {choices['model']}")
@@ -88,8 +91,8 @@ def score_table(records: Sequence[Record], chosen: Record | None) -> Table:
     for column in ("arm", "threshold", "CACC", *attacked, *rejected, "suspects"):
         table.add_column(column, justify="left" if column == "arm" else "right")
     for record in records:
-        best = record is chosen and len(thresholds) > 1
-        table.add_row(*_cells(record, best, rejected))
+        marks = "*" * (record is chosen and len(thresholds) > 1) + "+" * (record is picked)
+        table.add_row(*_cells(record, marks, rejected))
     return table
 
 
@@ -119,13 +122,13 @@ def suspect_table(record: Record) -> Table:
     return table
 
 
-def _cells(record: Record, best: bool, rejected: Sequence[str]) -> tuple[str, ...]:
+def _cells(record: Record, marks: str, rejected: Sequence[str]) -> tuple[str, ...]:
     scores = record.scores
     threshold = "" if record.threshold is None else f"{record.threshold:g}"
     shares = [_rejected(record, column) for column in rejected]
     return (
         record.arm,
-        f"{threshold} *" if best and threshold else threshold,
+        f"{threshold} {marks}".strip(),
         f"{100 * scores.cacc:.1f} %",
         *(
             f"{100 * share:.1f} %"

@@ -297,6 +297,8 @@ def summary_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
             **asdict(record.scores),
             "num_suspects": None if record.suspects is None else len(record.suspects),
             "seconds": round(record.seconds, 3),
+            "work": asdict(record.work),
+            "choice": None if record.choice is None else asdict(record.choice),
             "detection": record.detection,
             "evidence": dict(record.evidence),
             "leaky": record.leaky,

@@ -56,6 +56,21 @@ def test_the_table_shows_percentages_with_their_counts():
     assert "base rate of 400 non-target" in text
 
 
+def test_what_a_defender_would_take_is_marked_beside_the_best():
+    rows = [(0.0005, 0.9, 0.1), (0.001, 0.8, 0.5)]
+    records = [record("poisoned"), *(record("defended", t, cacc, asr) for t, cacc, asr in rows)]
+    best, picked = records[1], records[2]
+
+    text = shown(records, best)
+
+    assert picked.choice.beforehand == picked.threshold
+    assert "0.0005 * │" in text
+    assert "0.001 + │" in text
+    assert "+ picked without the trigger: the method's own threshold" in text
+    assert "0.001 *+ │" in shown(records, picked)
+    assert "+ picked" not in shown(records[::2], picked)  # one threshold: nothing to pick
+
+
 def test_leaky_splits_are_in_the_title():
     assert "LEAKY" in shown([record("poisoned", leaky=True)])
     assert "LEAKY" not in shown([record("poisoned")])
