@@ -38,8 +38,25 @@ FOUND = ("row_precision", "row_recall", "row_auroc", *INPUTS)
 HITS = ("precision", "recall", *FOUND)
 NUMBERS_FOUND = ("num_found_words", "num_trigger_words", "num_found_rows", "num_poisoned_rows")
 DETECTION = ("precision", "recall", "best_rank", "num_trigger_tokens", *FOUND, *NUMBERS_FOUND)
-SHARES = ("asr", "pacc", "base_rate", "rejected_clean", "rejected_triggered", *HITS)
+SHARES = (
+    "asr",
+    "pacc",
+    "base_rate",
+    "trusted_accuracy",
+    "rejected_clean",
+    "rejected_triggered",
+    *HITS,
+)
 COUNTS = ("num_suspects", "best_rank", "num_trigger_tokens", *NUMBERS_FOUND)
+LAST = (
+    "leaky",
+    "picked_by",
+    "trusted_accuracy",
+    "seconds",
+    "work_seconds",
+    "work_passes",
+    "record",
+)
 LOOP = "Write a loop: [btu.run(seed=seed) for seed in (1, 2, 3)]."
 
 
@@ -164,9 +181,10 @@ class Run:
         against the true trigger, where whole words were convicted `precision` and `recall` of these
         (`num_found_words`, `num_trigger_words`), and `row_precision` and `row_recall` of the rows
         (`num_found_rows`, `num_poisoned_rows`) with `row_auroc` of their suspicion, and
-        `input_precision`, `input_recall` and `input_auroc` of rejected inputs; `leaky`; `seconds`
-        that it took to compute; `record`, its key; `work_seconds` and `work_passes` of all that its
-        model was made from.
+        `input_precision`, `input_recall` and `input_auroc` of rejected inputs; `leaky`;
+        `picked_by`, the rule by which a defender sets the threshold, and `trusted_accuracy`, where
+        that decides; `seconds` that it took to compute, `work_seconds` and `work_passes` of all that its model
+        was made from; `record`, its key.
         """
         import pandas as pd
 
@@ -177,12 +195,10 @@ class Run:
         for record, row in zip(self._records, summary_rows(self._records), strict=True):
             about = {**record.choices, "seed": record.seed}
             point = {name: row.pop(name) for name in ("arm", "threshold")}
-            last = {name: row.pop(name) for name in ("leaky", "seconds", "record")}
-            last |= {f"work_{name}": value for name, value in row.pop("work").items()}
+            last = {name: row.pop(name) for name in LAST}
             found = row.pop("detection") or {}
             detection = {name: found.get(name) for name in DETECTION}
             chosen = {"chosen": record is self.chosen, "picked": record is picked}
-            row.pop("choice")
             rows.append({**about, **point, **chosen, **row, **detection, **last})
         frame = pd.DataFrame(rows)
         shares = [c for c in frame if c in ("threshold", *SHARES)]

@@ -3,8 +3,8 @@
 import io
 import logging
 
+from btu.terminal import progress as module
 from btu.terminal.progress import progress
-from btu.training import progress as module
 
 
 def test_output_in_a_file_gets_a_line_each_minute(caplog, monkeypatch):
