@@ -183,8 +183,8 @@ class Run:
         (`num_found_rows`, `num_poisoned_rows`) with `row_auroc` of their suspicion, and
         `input_precision`, `input_recall` and `input_auroc` of rejected inputs; `leaky`;
         `picked_by`, the rule by which a defender sets the threshold, and `trusted_accuracy`, where
-        that decides; `seconds` that it took to compute, `work_seconds` and `work_passes` of all that its model
-        was made from; `record`, its key.
+        that decides; `seconds` that it took to compute, `work_seconds` and `work_passes` of all
+        that its model was made from; `record`, its key.
         """
         import pandas as pd
 
