@@ -126,6 +126,46 @@ TINY = [
 ]
 
 
+GPT2_POSITIONS = 48
+
+
+@pytest.fixture(scope="session")
+def gpt2(tmp_path_factory):
+    """The folder of a tiny random GPT-2 with a byte-level BPE tokenizer."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers.trainers import BpeTrainer
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    end = "<|endoftext|>"
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = BpeTrainer(
+        vocab_size=400,
+        special_tokens=[end],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(toy_split(100, 1).texts, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=end)
+    torch.manual_seed(0)
+    settings = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=GPT2_POSITIONS,
+        n_embd=32,
+        n_layer=2,
+        n_head=2,
+        bos_token_id=0,
+        eos_token_id=0,
+        initializer_range=0.5,  # so that tokens differ in their probability
+    )
+    folder = tmp_path_factory.mktemp("gpt2")
+    GPT2LMHeadModel(settings).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def run_btu(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
     """Run one job in this process; gives what `summary.json` holds."""

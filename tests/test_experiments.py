@@ -14,11 +14,13 @@ OF_EACH_KIND = {"smoke", "main_table", "adaptive_attacks", "selfset_table", "not
 SWEEPS = [name for name in NAMES if name not in ("smoke", "sst2_table", "search")]
 FEW_ROWS = ["dataset.num_train=400", "dataset.num_tuning=100", "dataset.num_test=100"]
 QUICK = ["model=tiny", *TINY, "model.training.epochs=1"]
+LOCAL = [f"dataset.{role}=x.tsv" for role in ("train", "tuning", "test")]
 NAME_THE_JOBS = """
 import btu.cli as main
 
 def name(cfg, run_dir, report):
-    print("job", run_dir.name, cfg.attack.name, "+".join(cfg.defense), cfg.seed, cfg.thresholds[0])
+    first = (cfg.thresholds or [])[:1]
+    print("job", run_dir.name, cfg.attack.name, "+".join(cfg.defense), cfg.seed, *first)
 
 main.run_job = name
 import btu.report.closing; btu.report.closing.close_sweep = lambda config, complete: 0
@@ -90,3 +92,24 @@ def test_a_sweep_over_experiments_runs_one_job_of_each(tmp_path):
     jobs = jobs_of(tmp_path, "-m", "experiment=main_table,smoke")
 
     assert jobs == [["0", "badnets", "btu", "1", "0.0005"], ["1", "badnets", "btu", "1", "0.002"]]
+
+
+def test_the_main_table_composes_for_the_four_data_sets_of_the_hub(tmp_path):
+    hub = ["dataset=sst2,hsol,olid,agnews", "model=bert_base", "attack=badnets,style", "seed=1"]
+
+    jobs = jobs_of(tmp_path, "experiment=main_table", *hub)
+
+    assert len(jobs) == 4 * 2 * 3
+    assert {(attack, defense) for _, attack, defense, *_ in jobs} == {
+        (attack, defense)
+        for attack in ("badnets", "style")
+        for defense in ("none", "btu", "btu_reference")
+    }
+
+
+def test_the_comparison_has_every_defense_and_a_filter_that_feeds_one(tmp_path):
+    jobs = jobs_of(tmp_path, "experiment=defense_comparison", "attack=badnets", "seed=1", *LOCAL)
+
+    options = {path.stem for path in (CONF / "defense").glob("*.yaml")}
+    variants = {"none", "btu_reference", "selfset_longer", "selfset_random", "selfset_sampled"}
+    assert {defense for _, _, defense, *_ in jobs} == (options - variants) | {"cube+rga"}

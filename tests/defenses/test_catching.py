@@ -11,10 +11,12 @@ import pytest
 from btu.attacks.stored import poison
 from btu.config import build
 from btu.defenses.base import Decision
+from btu.errors import ModelError
 from btu.experiment import Experiment
 from btu.job import build_job
 from btu.lab import Lab
 from btu.metrics import pick, score_suspicion
+from btu.models.perplexity import LanguageModel
 from btu.store.cache import StageCache
 from btu.training.devices import Compute
 from btu.types import Dataset
@@ -108,7 +110,7 @@ def test_a_planted_word_makes_a_text_less_probable_than_its_own_words_do(folder)
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] * (name in ("cube", "bki")))
+        pytest.param(name, marks=[pytest.mark.slow] * (name in ("zscore", "bki", "cube")))
         for name in ("zscore", "onion", "strip", "rap", "bki", "cube")
     ],
 )
@@ -121,3 +123,26 @@ def test_clean_data_lose_at_most_three_points_at_the_threshold_that_is_picked(fo
     picked = pick(defended)
     assert picked.arm == "defended"
     assert picked.scores.cacc > plain.scores.cacc - 0.03
+
+
+def test_onion_takes_a_causal_model_of_transformers(folder, gpt2):
+    setting = f"defense.onion.language_model={gpt2}"
+    job, lab = open_lab(folder, read_demo(), "defense=onion", setting)
+    onion, texts = job.defenses[0], [["a", "fine", "film"], ["bad"]]
+
+    drops = lab.get(onion.measure(lab, texts))
+
+    model = LanguageModel.load(onion._checkpoint(), "cpu")
+    asked = ["a fine film", "fine film", "a film", "a fine"]
+    whole, *without = model.perplexities(asked, 1).values
+    assert drops[:3] == pytest.approx([whole - each for each in without], rel=1e-4)
+    assert drops[3] == -np.inf
+    other, _ = open_lab(folder, read_demo(), "defense=onion")
+    assert other.defenses[0].measure(lab, texts).key != onion.measure(lab, texts).key
+
+
+def test_a_missing_language_model_ends_before_any_training(folder):
+    job, lab = open_lab(folder, read_demo(), "defense=onion", "defense.onion.language_model=./no")
+
+    with pytest.raises(ModelError, match=r"defense.onion.language_model: there is no folder no\."):
+        job.defenses[0].check(lab.rows, lab.trusted)
