@@ -1,5 +1,6 @@
 """Worked examples of CACC, ASR, PACC, base rate and detection scores."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,9 @@ from btu.metrics import (
     choose,
     score,
     score_detection,
+    score_rejections,
     score_rows,
+    score_suspicion,
     score_words,
 )
 from btu.pipeline import score_found
@@ -194,3 +197,24 @@ def test_what_a_decision_found_is_compared_in_the_case_that_the_model_reads():
     beside_a_rewriting = score_with(fold=True, parts=both)  # whose words may be any
     assert (beside_a_rewriting["precision"], beside_a_rewriting["recall"]) == (None, 2 / 3)
     assert score_with(fold=True, target=None) == {"num_found_words": 3, "num_found_rows": 1}
+
+
+def test_suspicion_is_scored_by_how_often_a_guilty_row_has_more_of_it():
+    suspicion = np.asarray([0.1, 0.5, 0.5, 0.9], dtype=np.float32)
+    guilty = np.asarray([False, False, True, True])
+
+    assert score_suspicion(suspicion, guilty) == pytest.approx(3.5 / 4)  # one tie of four pairs
+    assert score_suspicion(-suspicion, guilty) == pytest.approx(0.5 / 4)
+    assert score_suspicion(None, guilty) is None
+    assert score_suspicion(suspicion, np.ones(4, dtype=bool)) is None
+
+
+def test_rejections_are_scored_over_both_test_sets():
+    clean = replace(said([0, 1, 2, 0], rejected=[1]), scores=np.asarray([0.0, 0.6, 0.1, 0.2]))
+    attacked = replace(said([2, 2], rejected=[0]), scores=np.asarray([0.9, 0.3]))
+
+    found = score_rejections(Predictions(clean, attacked))
+
+    assert (found["input_precision"], found["input_recall"]) == (0.5, 0.5)
+    assert found["input_auroc"] == pytest.approx(7 / 8)  # 0.3 is below 0.6
+    assert score_rejections(Predictions(said([0]), said([1]))) == {}

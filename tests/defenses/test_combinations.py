@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from btu.defenses.base import Decision
+from btu.defenses.bki import leave_out
+from btu.defenses.onion import take_drops
 from btu.errors import ConfigError
-from btu.experiment import possible_arms
+from btu.experiment import Experiment, possible_arms
 from btu.job import build_job
+from btu.models.ngram import NGramModel
 from btu.types import Dataset
 from tests.conftest import composed, toy_split
 from tests.defenses.test_catching import open_lab, read_demo
@@ -159,3 +162,67 @@ def test_without_trusted_rows_these_end_before_any_training(tmp_path, option):
 
     with pytest.raises(ConfigError, match=f"{option} judges by trusted rows|clean"):
         possible_arms(job, lab)
+
+
+@pytest.mark.parametrize(
+    ("option", "rule"),
+    [
+        ("zscore", "accuracy"),
+        ("onion", "accuracy"),
+        ("[zscore,rga]", "accuracy"),
+        ("strip", "beforehand"),  # its threshold says what it costs
+        ("btu", "beforehand"),  # its model has learned the trusted rows
+        ("merge", "beforehand"),
+        ("[zscore,btu]", "beforehand"),
+        ("[zscore,merge]", "beforehand"),
+    ],
+)
+def test_accuracy_sets_the_threshold_only_where_trusted_rows_are_new(option, rule):
+    assert build(f"defense={option}", "swept_defense=null").rule == rule
+
+
+def test_a_record_says_what_trusted_rows_say_with_and_without_the_defense(tmp_path):
+    arms = ["arms=[poisoned,defended]", "thresholds=[5,100]", "model.training.epochs=2"]
+    job, lab = open_lab(tmp_path, read_demo(), "defense=zscore", *arms)
+
+    victim, strong, weak = Experiment(job, lab).run().records
+
+    trained = lab.train(lab.rows, job.model.training)
+    right = lab.get(lab.outputs(trained, lab.trusted.texts)).labels == lab.trusted.labels
+    assert victim.choice is None
+    assert weak.choice.undefended == strong.choice.undefended == pytest.approx(right.mean())
+    assert weak.choice.accuracy == pytest.approx(right.mean())  # it drops no row
+    assert strong.choice.accuracy != weak.choice.accuracy
+    assert strong.choice.low_is_strong
+    assert (strong.detection["row_precision"], strong.detection["row_recall"]) == (1, 1)
+    assert weak.detection["row_auroc"] == strong.detection["row_auroc"] > 0.99
+
+
+def test_passes_count_three_for_an_epoch_and_all_that_a_model_was_made_from(tmp_path):
+    arms = ["arms=[poisoned,defended]", "thresholds=[5]", "model.training.epochs=2"]
+    job, lab = open_lab(tmp_path, read_demo(), "defense=zscore", *arms)
+
+    victim, defended = Experiment(job, lab).run().records
+
+    tests, num_rows = len(lab.data.clean.test) + len(lab.data.triggered), len(lab.rows)
+    assert victim.work.passes == pytest.approx(2 * 3 + tests / num_rows, abs=1e-3)
+    kept = num_rows - defended.evidence["zscore: rows dropped"]
+    asked = tests + len(lab.trusted)
+    assert defended.work.passes == pytest.approx((2 * 3 * kept + asked) / num_rows, abs=1e-3)
+    assert victim.work.seconds > 0
+
+
+def test_a_trusted_row_is_judged_by_ngrams_that_have_not_learned_it(tmp_path):
+    job, lab = open_lab(tmp_path, read_demo(), "defense=onion")
+    onion, texts = job.defenses[0], lab.trusted.texts
+    words = [texts[0].split(), texts[1].split(), ["a", "stranger"]]
+
+    drops = lab.get(onion.measure(lab, words))
+
+    halves = [NGramModel(texts[half::2], onion.order) for half in range(2)]
+    judges = [halves[1], halves[0], halves[0]]
+    for text, judge in zip(words, judges, strict=True):
+        asked = [" ".join(some) for some in (text, *leave_out(text))]
+        expected = take_drops(judge.perplexities(asked, 1).values)
+        assert drops[: len(text)] == pytest.approx(expected, rel=1e-5)
+        drops = drops[len(text) :]
