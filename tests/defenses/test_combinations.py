@@ -13,7 +13,8 @@ from btu.errors import ConfigError
 from btu.experiment import Experiment, possible_arms
 from btu.job import build_job
 from btu.models.ngram import NGramModel
-from btu.types import Dataset
+from btu.pipeline import make_model
+from btu.types import BY_NAME, Dataset
 from tests.conftest import composed, toy_split
 from tests.defenses.test_catching import open_lab, read_demo
 
@@ -226,3 +227,24 @@ def test_a_trusted_row_is_judged_by_ngrams_that_have_not_learned_it(tmp_path):
         expected = take_drops(judge.perplexities(asked, 1).values)
         assert drops[: len(text)] == pytest.approx(expected, rel=1e-5)
         drops = drops[len(text) :]
+
+
+@pytest.mark.parametrize("name", ["abl", "rga"])
+def test_rows_are_forgotten_and_the_others_are_not(tmp_path, name):
+    of_it = [f"defense.{name}.{setting}" for setting in ("learning_rate=1e-3", "epochs=3")]
+    job, lab = open_lab(tmp_path, read_demo(), f"defense=[zscore,{name}]", *of_it)
+    decision = Decision()
+    for defense, threshold in zip(job.defenses, (5, None), strict=True):
+        decision = defense.decide(lab, threshold, decision)
+    victim = make_model(job, lab, BY_NAME["poisoned"], Decision())
+    forgot = lab.edit(victim, decision.edits[0])
+
+    def believe(model, rows):
+        said = lab.ask(lab.get(model), [lab.rows.texts[row] for row in rows]).probabilities
+        return said[np.arange(len(rows)), lab.rows.labels[rows]].mean()
+
+    planted = decision.found_rows
+    rest = np.setdiff1d(np.arange(len(lab.rows)), planted)[:300]
+    assert believe(victim, planted) > 0.9
+    assert believe(forgot, planted) < 0.7
+    assert believe(forgot, rest) > 0.9 * believe(victim, rest)
