@@ -41,15 +41,23 @@ class InputFilter(Defense):
 
     def decide(self, lab: Lab, threshold: float | None, before: Decision) -> Decision:
         """Screen the inputs of whatever model comes out of the decision."""
-        screen = Screen(self.name, partial(self._screen, self.need(threshold)))
+        screen = Screen(self.name, partial(self._screen, self.need(threshold), before.screens))
         return replace(before, screens=(*before.screens, screen))
 
     def _screen(
-        self, rate: float, lab: Lab, model: Stage[Classifier], texts: Sequence[str]
+        self,
+        rate: float,
+        earlier: Sequence[Screen],
+        lab: Lab,
+        model: Stage[Classifier],
+        texts: Sequence[str],
     ) -> Screened:
         if lab.trusted is None:
             raise ConfigError(f"defense {self.name} needs dataset.tuning, trusted rows.")
-        trusted, found = (self._scores(lab, model, some) for some in (lab.trusted.texts, texts))
+        known: Sequence[str] = lab.trusted.texts
+        for screen in earlier:  # which the inputs have passed as well
+            known = screen.apply(lab, model, known).texts
+        trusted, found = (self._scores(lab, model, some) for some in (known, texts))
         return Screened(texts, found > find_cutoff(trusted, rate), found)
 
     def _scores(self, lab: Lab, model: Stage[Classifier], texts: Sequence[str]) -> FloatArray:

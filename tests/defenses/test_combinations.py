@@ -1,20 +1,22 @@
 """Filters that feed what forgets, and combinations, settings and data that mean nothing."""
 
 import importlib.util
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
-from btu.defenses.base import Decision
+from btu.defenses.base import Decision, Defense
 from btu.defenses.bki import leave_out
+from btu.defenses.inputs import InputFilter
 from btu.defenses.onion import take_drops
 from btu.errors import ConfigError
 from btu.experiment import Experiment, possible_arms
 from btu.job import build_job
 from btu.models.ngram import NGramModel
 from btu.pipeline import make_model
-from btu.types import BY_NAME, Dataset
+from btu.store.stages import ONE_ARRAY
+from btu.types import BY_NAME, Dataset, Screen, Screened
 from tests.conftest import composed, toy_split
 from tests.defenses.test_catching import open_lab, read_demo
 
@@ -248,3 +250,38 @@ def test_rows_are_forgotten_and_the_others_are_not(tmp_path, name):
     assert believe(victim, planted) > 0.9
     assert believe(forgot, planted) < 0.7
     assert believe(forgot, rest) > 0.9 * believe(victim, rest)
+
+
+@dataclass(frozen=True)
+class Shorten(Defense):
+    """Inputs lose all but their first word."""
+
+    def decide(self, lab, threshold, before):
+        """One screen."""
+
+        def apply(lab, model, texts):
+            return Screened([text.split()[0] for text in texts], np.zeros(len(texts), dtype=bool))
+
+        return replace(before, screens=(*before.screens, Screen(self.name, apply)))
+
+
+@dataclass(frozen=True)
+class Long(InputFilter):
+    """Long inputs are suspicious."""
+
+    def scores(self, lab, model, texts):
+        """The number of letters of each."""
+        lengths = np.array([len(text) for text in texts], dtype=np.float32)
+        return lab.stage("lengths", lambda: lengths, ONE_ARRAY, by=self)
+
+
+def test_trusted_rows_pass_the_screens_that_inputs_have_passed(tmp_path):
+    _, lab = open_lab(tmp_path, read_demo(), "defense=none")
+    victim, decision = lab.train(lab.rows, lab.source.training), Decision()
+    for defense in (Shorten("shorten", 0.1, []), Long("long", 0.0, [])):
+        decision = defense.decide(lab, 0.0, decision)
+    longest = max((text.split()[0] for text in lab.trusted.texts), key=len)
+
+    found = decision.screens[1].apply(lab, victim, [longest, f"{longest}x"])
+
+    assert found.rejected.tolist() == [False, True]
