@@ -25,7 +25,7 @@ VARIANTS = {
     "selfset_sampled",
 }  # one class each
 DEFENSES = sorted({path.stem for path in (CONF / "defense").glob("*.yaml")} - VARIANTS)
-SLOW = {"cube", "[cube,rga]"}  # umap compiles for half a minute
+SLOW = {"cube", "[cube,rga]", "[zscore,abl]"}  # umap compiles for half a minute
 SMALL = {
     "cube": ["defense.cube.min_samples=10", "defense.cube.umap_neighbors=10"],
     "abl": ["defense.abl.threshold=0.05", "defense.abl.epochs=2"],

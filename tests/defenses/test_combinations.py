@@ -231,6 +231,7 @@ def test_a_trusted_row_is_judged_by_ngrams_that_have_not_learned_it(tmp_path):
         drops = drops[len(text) :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["abl", "rga"])
 def test_rows_are_forgotten_and_the_others_are_not(tmp_path, name):
     of_it = [f"defense.{name}.{setting}" for setting in ("learning_rate=1e-3", "epochs=3")]
