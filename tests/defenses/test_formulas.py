@@ -15,8 +15,10 @@ from btu.defenses.merge import Merge
 from btu.defenses.onion import remove_words, take_drops
 from btu.defenses.strip import mean_entropy, swap_words
 from btu.defenses.zscore import judge_rows, score_words
+from btu.job import build_job
 from btu.models.ngram import NGramModel
 from btu.models.soft_word import SoftWord, miss_drop
+from tests.conftest import composed
 
 
 def test_a_word_of_four_rows_that_all_have_one_label_of_two():
@@ -199,3 +201,30 @@ def test_weights_are_averaged_by_the_share_and_numbers_left_alone():
     assert victim.model.weight.item() == pytest.approx(1.5)
     assert int(victim.model.steps) == 3
     assert other.model.weight.item() == 3
+
+
+def selected(option, found, threshold):
+    defense = build_job(composed([f"defense={option}", "tracking=none"]))[0].defenses[0]
+    return defense.select(np.array(found, dtype=np.float32), threshold).tolist()
+
+
+def test_a_cluster_that_has_just_the_share_is_kept():
+    found = [0, 0.5, 0.75, 1]  # the largest; a half and a quarter of the class; noise
+
+    assert selected("cube", found, 0.5) == [2, 3]
+    assert selected("cube", found, 0.25) == [3]
+    assert selected("cube", found, 0.8) == [1, 2, 3]
+    assert selected("cube", found, 0) == []
+
+
+def test_the_first_keyword_goes_with_any_share_and_no_word_with_none():
+    found = [1, 2 / 3, 1 / 3, 0]  # of three keywords, and of a row without a word
+
+    assert selected("bki", found, 0) == []
+    assert selected("bki", found, 0.0001) == [0]
+    assert selected("bki", found, 0.34) == [0, 1]
+    assert selected("bki", found, 1) == [0, 1, 2]
+
+
+def test_a_z_score_must_exceed_the_cutoff():
+    assert selected("zscore", [4, 5, 6], 5) == [2]
