@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -37,21 +37,20 @@ from btu.training.devices import Compute
 from btu.training.fit import Encoded, Padder, fit, predict
 from btu.training.outputs import (
     EVALUATION_FORMAT,
+    NOTHING_SCREENED,
     OUTPUTS_FORMAT,
     Evaluation,
     Outputs,
-    Reports,
+    Passed,
+    Said,
 )
 from btu.training.resume import EpochCheckpoint
 from btu.training.runner import StageRunner
 from btu.types import (
-    BoolArray,
     CutTexts,
     Edit,
-    FloatArray,
     IntArray,
     PoisonedDataset,
-    Predicted,
     Predictions,
     Screen,
     Split,
@@ -63,28 +62,6 @@ WEIGHTS = "model.safetensors"
 TRAINING_PASSES = 3  # forward, and gradients of activations and of weights
 MOST_TOKENS = 16  # of a word
 T = TypeVar("T")
-
-
-class Passed(NamedTuple):
-    """What became of inputs on their way through the screens."""
-
-    rejected: BoolArray  # (N,)
-    scores: FloatArray | None  # (N,)
-
-    def join(self, said: Outputs) -> Predicted:
-        """With what the model says of what came through."""
-        return Predicted(said.labels, said.probabilities, *self)
-
-
-class Said(NamedTuple):
-    """What a model behind its screens says."""
-
-    predictions: Predictions
-    reports: Reports  # of its edits
-    trusted: Predicted | None  # of trusted rows, where they were asked for
-
-
-NOTHING_SCREENED = Passed(np.zeros(0, dtype=np.bool_), None)
 
 
 class Lab(StageRunner):

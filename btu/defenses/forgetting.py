@@ -104,7 +104,7 @@ class Forgetter(Defense):
             rows: M rows, of both kinds.
             forgotten: which of them are to be forgotten, a tensor (M,).
         """
-        raise NotImplementedError
+        raise ConfigError(f"defense {self.name}: {type(self).__name__} has no method make_loss.")
 
     def passes(self, lab: Lab) -> tuple[Stage[Any], ...]:
         """What isolates rows."""

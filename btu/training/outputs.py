@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from btu.store.stages import Format, read_arrays, write_arrays
-from btu.types import FloatArray, IntArray
+from btu.types import BoolArray, FloatArray, IntArray, Predicted, Predictions
 
 PREDICTIONS, EDITS, STATES = "predictions.npz", "edits.npz", "out.npz"
 Reports = Mapping[str, NDArray[Any]]
@@ -38,6 +39,28 @@ class Evaluation:
     triggered: Outputs
     reports: Reports  # by the edit's name, a dot, and the array's
     trusted: Outputs | None = None  # of the trusted rows, where they were asked for
+
+
+class Passed(NamedTuple):
+    """What became of inputs on their way through the screens."""
+
+    rejected: BoolArray  # (N,)
+    scores: FloatArray | None  # (N,)
+
+    def join(self, said: Outputs) -> Predicted:
+        """With what the model says of what came through."""
+        return Predicted(said.labels, said.probabilities, *self)
+
+
+class Said(NamedTuple):
+    """What a model behind its screens says."""
+
+    predictions: Predictions
+    reports: Reports  # of its edits
+    trusted: Predicted | None  # of trusted rows, where they were asked for
+
+
+NOTHING_SCREENED = Passed(np.zeros(0, dtype=np.bool_), None)
 
 
 def _write_evaluation(found: Evaluation, folder: Path) -> None:

@@ -101,7 +101,7 @@ def test_blanked_data_change_nothing(option, toy, tmp_path):
 
 @dataclass(frozen=True)
 class Peeking(Defense):
-    """Drops the poisoned rows, or those that the tests have, whatever it is given."""
+    """Says which rows are poisoned, or whether a target is known."""
 
     knob: ClassVar[Knob | None] = None
 
